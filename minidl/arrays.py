@@ -1,0 +1,148 @@
+"""The array type, the checks at the door of a model, and generators of random numbers."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ArgumentError, DataError, DTypeError, ShapeError
+
+if TYPE_CHECKING:
+    Seed: TypeAlias = np.random.Generator | int | None
+
+Array: TypeAlias = npt.NDArray[np.floating[Any]]
+"""What flows through a network: a floating array, ``(batch, features)`` between layers."""
+
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def features(x: npt.ArrayLike, where: object, width: int | None, dtype: np.dtype[Any] | None) -> Array:
+    """Let ``x`` in as a floating array of shape ``(batch, width)``, or say why not.
+
+    An array that already fits is returned as it is; integers, booleans and other floats are cast to
+    ``dtype``. ``width`` or ``dtype`` None means any (float64 for what is not yet float32 or float64).
+    """
+    if (
+        type(x) is np.ndarray
+        and x.ndim == 2
+        and (x.dtype == dtype or (dtype is None and x.dtype in FLOATS))
+        and (width is None or x.shape[1] == width)
+    ):
+        return x
+    values = floating(x, f"{where}: x", dtype)
+    if values.ndim != 2 or (width is not None and values.shape[1] != width):
+        raise width_error(where, width, values)
+    return values
+
+
+def width_error(where: object, width: int | None, x: npt.NDArray[Any]) -> ShapeError:
+    """Make the error for an ``x`` that is not ``(batch, width)``."""
+    wanted = "features" if width is None else width
+    message = f"{where}: expected x of shape (batch, {wanted}), got {x.shape}"
+    if x.ndim == 1 and width in (None, 1):
+        message += "; for one feature a row use x[:, None]"
+    elif x.ndim == 1 and x.shape[0] == width:
+        message += "; for a single row use x[None, :]"
+    elif x.ndim > 2:
+        message += "; flatten each row first: x.reshape(len(x), -1)"
+    return ShapeError(message)
+
+
+def floating(x: npt.ArrayLike, where: str, dtype: np.dtype[Any] | None = None) -> Array:
+    """Return ``x`` as an array of ``dtype`` (None: its own float32 or float64, else float64).
+
+    Raises:
+        DTypeError: for complex numbers, objects, strings, dates and sparse matrices.
+        DataError: for a masked array with masked entries.
+    """
+    if hasattr(x, "toarray") and hasattr(x, "nnz"):
+        raise DTypeError(f"{where}: expected a dense array, got a sparse {type(x).__name__}; use .toarray()")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise DataError(f"{where}: expected complete data, got a masked array; fill or drop the masked entries")
+    try:
+        values = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{where}: expected rows of equal length ({error})") from None
+    if values.dtype.kind == "O":
+        values = _numbers_in(values, where)
+    if values.dtype.kind not in "fiub":
+        raise DTypeError(f"{where}: expected real numbers, got dtype {values.dtype}")
+    if dtype is None:
+        dtype = values.dtype if values.dtype in FLOATS else FLOATS[0]
+    if values.dtype == dtype:
+        return values
+    with np.errstate(over="ignore"):
+        cast: Array = values.astype(dtype)
+    return cast
+
+
+def _numbers_in(values: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
+    """Refuse an object array, naming the first entry that is not a number where there is one."""
+    for entry in values.flat:
+        if not isinstance(entry, (int, float, np.number)):
+            raise DTypeError(f"{where}: expected real numbers, got dtype object holding {entry!r}")
+    raise DTypeError(f"{where}: expected real numbers, got dtype object; cast it: x.astype(float)")
+
+
+def finite(values: npt.NDArray[Any], where: str) -> None:
+    """Refuse NaN and infinity, naming the first row that holds one."""
+    if values.dtype.kind != "f" or values.size == 0:
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(np.add.reduce(values, axis=None))
+    if isfinite(total):
+        return
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        at = tuple(int(i) for i in bad[0])
+        raise DataError(
+            f"{where}: expected finite numbers, got {values[at]} at index {at} "
+            f"({len(bad)} in all); drop or fill those rows"
+        )
+
+
+def positive_int(value: object, where: str) -> int:
+    """Return ``value`` as an int of at least 1, or say what came instead."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise DTypeError(f"{where}: expected a whole number of at least 1, got {value!r}")
+    if value < 1:
+        raise ArgumentError(f"{where}: expected at least 1, got {value}")
+    return int(value)
+
+
+def real(value: object, where: str, *, above: float | None = None, least: float | None = None,
+         below: float | None = None) -> float:
+    """Return ``value`` as a finite float above, at least and below the given bounds."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise DTypeError(f"{where}: expected a number, got {value!r}")
+    bounds = [f"above {above}"] * (above is not None) + [f"at least {least}"] * (least is not None)
+    bounds += [f"below {below}"] * (below is not None)
+    inside = (above is None or value > above) and (least is None or value >= least)
+    if not (isfinite(value) and inside and (below is None or value < below)):
+        raise ArgumentError(f"{where}: expected a finite number {' and '.join(bounds)}".rstrip() + f", got {value}")
+    return float(value)
+
+
+def generator(rng: Seed, purpose: str) -> np.random.Generator:
+    """Make the generator for one purpose: a Generator is used as it is, None draws a fresh seed.
+
+    An integer is mixed with the purpose, so that the same seed for a model and for its trainer gives two
+    streams that have nothing to do with one another.
+    """
+    if rng is None:
+        return np.random.default_rng()
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, (bool, np.bool_)) or not isinstance(rng, (int, np.integer)):
+        raise DTypeError(f"rng: expected a numpy.random.Generator, an integer or None, got {rng!r}")
+    if rng < 0:
+        raise ArgumentError(f"rng: expected a seed of at least 0, got {rng}")
+    return np.random.default_rng([int(rng), int.from_bytes(purpose.encode(), "little")])
+
+
+def child_generator(rng: np.random.Generator) -> np.random.Generator:
+    """Draw a generator from a generator, so that a restored parent draws the same children."""
+    return np.random.default_rng(int(rng.integers(2**63)))

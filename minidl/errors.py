@@ -1,0 +1,57 @@
+"""The errors that minidl raises: each says where, what was expected, what came, and what to do."""
+
+from __future__ import annotations
+
+
+class MinidlError(Exception):
+    """Base of every error that minidl raises on purpose."""
+
+
+class ArgumentError(MinidlError, ValueError):
+    """An argument lies outside of what it may be: a size, a rate, a probability, a name."""
+
+
+class ShapeError(MinidlError, ValueError):
+    """An array does not have the shape that the receiver needs."""
+
+
+class DTypeError(MinidlError, TypeError):
+    """An array or an argument is of a kind that cannot be computed with here."""
+
+
+class DataError(MinidlError, ValueError):
+    """The data cannot be learned from: empty, not finite, labels outside of the classes."""
+
+
+class StructureError(MinidlError, ValueError):
+    """Layers do not fit together: sizes that do not chain, the same layer at two places."""
+
+
+class CallOrderError(MinidlError, RuntimeError, AttributeError):
+    """A call came before the call that it builds on: ``backward`` before ``forward``.
+
+    It is an ``AttributeError`` as well, because it often starts as the look-up of something that
+    ``forward`` would have kept, and ``hasattr`` must go on working.
+    """
+
+
+class DivergenceError(MinidlError, ArithmeticError):
+    """Training produced a number that is not finite; the last finite weights stand.
+
+    Attributes:
+        epoch: Number of the epoch, from 0.
+        batch: Number of the batch in the epoch, from 0.
+        learning_rate: The rate of the update that failed.
+        layer: Path of the first layer with a value that is not finite, ``""`` for the whole model.
+        phase: ``"forward"``, ``"loss"``, ``"backward"`` or ``"update"``.
+    """
+
+    def __init__(
+        self, message: str, *, epoch: int, batch: int, learning_rate: float, layer: str, phase: str
+    ) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.batch = batch
+        self.learning_rate = learning_rate
+        self.layer = layer
+        self.phase = phase

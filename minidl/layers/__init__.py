@@ -1,0 +1,1 @@
+"""Layers: the contract, the layers themselves, and the containers that chain them."""

@@ -1,0 +1,126 @@
+"""What layers and merges have in common: their parts, found by looking, and their state."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import child_generator, generator
+from ..errors import CallOrderError
+from ..parameter import Buffer, Parameter
+
+if TYPE_CHECKING:
+    from ..arrays import Seed
+
+Child: TypeAlias = Union["Component", Parameter, Buffer, "np.random.Generator"]
+
+
+class Component:
+    """A part of a model that finds its own parts.
+
+    A subclass keeps parameters, layers and generators as plain attributes, alone or in lists, tuples and
+    dicts; there is nothing to register and no ``super().__init__()`` to call.
+    """
+
+    def children(self) -> Iterator[tuple[str, Child]]:
+        """Yield (name, part) for each part that the attributes hold, in the order in which they were made."""
+        for name, value in vars(self).items():
+            yield from _parts(name, value)
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Child]]:
+        """Yield (path, part) of every part at any depth; a part that is held twice comes twice."""
+        for name, child in self.children():
+            yield prefix + name, child
+            if isinstance(child, Component):
+                yield from child.walk(f"{prefix}{name}.")
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Map the path of each parameter, such as ``"0.weight"``, to it; a shared one has its first path."""
+        return _first_paths(self.walk(), Parameter)
+
+    def parameters(self) -> list[Parameter]:
+        """List each parameter once."""
+        return list(self.named_parameters().values())
+
+    def named_buffers(self) -> dict[str, Buffer]:
+        """Map the path of each buffer to it."""
+        return _first_paths(self.walk(), Buffer)
+
+    def named_generators(self) -> dict[str, np.random.Generator]:
+        """Map the path of each random generator to it."""
+        return _first_paths(self.walk(), np.random.Generator)
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The dtype of the first parameter; None where nothing is learned."""
+        for _, child in self.walk():
+            if isinstance(child, Parameter):
+                return child.dtype
+        return None
+
+    def initialize(self, rng: Seed = None) -> Self:
+        """Draw every parameter again, reset the running statistics, and reseed the random layers.
+
+        Args:
+            rng: Generator, seed, or None for a fresh one.
+
+        Returns:
+            The component itself, so that ``Sequential(...).initialize(rng=0)`` reads as one expression.
+        """
+        rng = generator(rng, "model")
+        for parameter in self.parameters():
+            parameter.initialize(rng)
+            parameter.zero_grad()
+        for buffer in self.named_buffers().values():
+            buffer.reset()
+        for own in self.named_generators().values():
+            own.bit_generator.state = child_generator(rng).bit_generator.state
+        return self
+
+    def astype(self, dtype: npt.DTypeLike) -> Self:
+        """Return a copy that computes in ``dtype``; the original and its optimizer stay as they are."""
+        clone = copy.deepcopy(self)
+        for parameter in clone.parameters():
+            parameter.cast(dtype)
+        for buffer in clone.named_buffers().values():
+            buffer.cast(dtype)
+        return clone
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Only reached for what is missing. A missing private name is nearly always something that
+            # forward would have kept for backward.
+            if name.startswith("_") and not name.startswith(("__", "_repr", "_ipython")):
+                raise CallOrderError(
+                    f"{type(self).__name__}: expected forward before backward; nothing is kept as {name!r} yet"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def _parts(name: str, value: object) -> Iterator[tuple[str, Child]]:
+    """Yield the parts in an attribute, through lists, tuples and dicts."""
+    if isinstance(value, (Component, Parameter, Buffer, np.random.Generator)):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _parts(f"{name}.{index}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _parts(f"{name}.{key}", item)
+
+
+def _first_paths(walk: Iterable[tuple[str, Child]], kind: type[Any]) -> dict[str, Any]:
+    """Map the first path of each part of one kind to it."""
+    found: dict[int, tuple[str, Any]] = {}
+    for path, child in walk:
+        if isinstance(child, kind):
+            found.setdefault(id(child), (path, child))
+    return dict(found.values())

@@ -1,0 +1,91 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from ..arrays import Array, generator, positive_int, width_error
+from ..errors import ShapeError
+from ..initializers import GlorotUniform, Initializer, Zeros
+from ..parameter import Parameter
+from .layer import Layer
+
+if TYPE_CHECKING:
+    from ..arrays import Seed
+
+
+class Dense(Layer):
+    """Compute y = x Wᵀ + b (the article's equation (1), a batch being a stack of rows).
+
+    Args:
+        in_features: Width of ``x``.
+        out_features: Width of ``y``.
+        weight_initializer: First values of W, ``(out_features, in_features)``; default Glorot uniform.
+        bias_initializer: First values of b, ``(out_features,)``; default zero.
+        dtype: float64 or float32.
+        rng: Generator or seed of the first draw; `initialize` draws again.
+
+    Raises:
+        ArgumentError: a size below 1.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        weight_initializer: Initializer | None = None,
+        bias_initializer: Initializer | None = None,
+        dtype: npt.DTypeLike = np.float64,
+        rng: Seed = None,
+    ) -> None:
+        self.in_features = positive_int(in_features, "Dense(in_features)")
+        self.out_features = positive_int(out_features, "Dense(out_features)")
+        self.weight_initializer = GlorotUniform() if weight_initializer is None else weight_initializer
+        self.bias_initializer = Zeros() if bias_initializer is None else bias_initializer
+        rng = generator(rng, "model")
+        self.weight = Parameter(self.weight_initializer, (out_features, in_features), dtype=dtype, rng=rng)
+        self.bias = Parameter(self.bias_initializer, (out_features,), dtype=dtype, rng=rng)
+
+    @override
+    def forward(self, x: Array) -> Array:
+        y = self.predict(x)
+        self._x = x
+        return y
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        """∂e/∂x = (∂e/∂y) W, equation (4); gradients as in `backward_parameters`."""
+        self.backward_parameters(grad)
+        dx: Array = grad.dot(self.weight.value)
+        return dx
+
+    @override
+    def backward_parameters(self, grad: Array) -> None:
+        """∂e/∂W = (∂e/∂y)ᵀ x and ∂e/∂b = Σ over the batch of ∂e/∂y, equations (5) and (6)."""
+        if grad.shape != (self._x.shape[0], self.out_features):
+            raise ShapeError(
+                f"{self}: expected a gradient of shape {(self._x.shape[0], self.out_features)}, got {grad.shape}"
+            )
+        self.weight.accumulate(np.dot, grad.T, self._x)
+        self.bias.accumulate(np.add.reduce, grad)
+
+    @override
+    def predict(self, x: Array) -> Array:
+        if x.ndim != 2 or x.shape[1] != self.in_features:
+            raise width_error(self, self.in_features, x)
+        y: Array = x.dot(self.weight.value.T)
+        y += self.bias.value
+        return y
+
+    @override
+    def output_features(self, input_features: int) -> int:
+        return self.out_features
+
+    @override
+    def __repr__(self) -> str:
+        return f"Dense({self.in_features} → {self.out_features})"

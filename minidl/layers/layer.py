@@ -1,0 +1,115 @@
+"""The contract of a layer: forward, backward, predict."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+
+from ..arrays import Array
+from .component import Component
+
+
+class Layer(Component, ABC):
+    """Turn rows of features into rows of features, and a gradient of the output into one of the input.
+
+    A subclass writes `forward` and `backward`, and keeps what it learns as `Parameter` attributes::
+
+        class ScaledTanh(Layer):
+            def __init__(self, scale: float = 1.0) -> None:
+                self.scale = Parameter(scale)
+
+            def forward(self, x: Array) -> Array:
+                self._tanh: Array = np.tanh(x)
+                return self.scale.value * self._tanh
+
+            def backward(self, grad: Array) -> Array:
+                self.scale.grad += np.sum(grad * self._tanh)
+                return grad * self.scale.value * (1.0 - self._tanh**2)
+
+    A layer that takes one width only says so with an attribute ``in_features``.
+    """
+
+    @abstractmethod
+    def forward(self, x: Array) -> Array:
+        """Compute the output in training, and keep on ``self`` what `backward` needs.
+
+        Args:
+            x: Input, ``(batch, in_features)``; it is not written to.
+
+        Returns:
+            A fresh array, ``(batch, out_features)``.
+        """
+
+    @abstractmethod
+    def backward(self, grad: Array) -> Array:
+        """Turn ∂e/∂y of the last `forward` into ∂e/∂x, and add to each parameter's gradient.
+
+        Args:
+            grad: ∂e/∂y, ``(batch, out_features)``; it is not written to.
+
+        Returns:
+            ∂e/∂x, ``(batch, in_features)``.
+
+        Raises:
+            CallOrderError: before `forward`.
+        """
+
+    def backward_parameters(self, grad: Array) -> None:
+        """Do what `backward` does when nobody needs ∂e/∂x, as in the first layer of a network."""
+        self.backward(grad)
+
+    def inference(self) -> Layer:
+        """Return the layer as prediction sees it: the same parameters, a memory of its own.
+
+        Its `forward` computes what `predict` computes, and its `backward` differentiates that.
+        """
+        return self._with_layers(lambda layer: layer.inference())
+
+    def predict(self, x: Array) -> Array:
+        """Compute the output for use, changing nothing on the layer, so that any thread may call it.
+
+        Args:
+            x: Input, ``(batch, in_features)``.
+
+        Returns:
+            Output, ``(batch, out_features)``; each row depends on its own row of ``x`` alone.
+        """
+        return self.inference().forward(x)
+
+    def __call__(self, x: Array) -> Array:
+        """Predict: see `predict`."""
+        return self.predict(x)
+
+    def input_features(self) -> int | None:
+        """Return the width that the layer takes, or None where it takes any."""
+        width: int | None = getattr(self, "in_features", None)
+        return width
+
+    def output_features(self, input_features: int) -> int:
+        """Return the width that comes out when ``input_features`` go in; found by predicting no rows."""
+        y = self.predict(np.zeros((0, input_features), self.dtype))
+        return int(y.shape[1])
+
+    def _with_layers(self, replace: Callable[[Layer], Layer]) -> Self:
+        """Return a shallow copy in which each directly held layer is replaced."""
+        clone = copy.copy(self)
+        for name, value in vars(clone).items():
+            vars(clone)[name] = _replaced(value, replace)
+        return clone
+
+
+def _replaced(value: object, replace: Callable[[Layer], Layer]) -> object:
+    """Replace the layers in an attribute, through lists, tuples and dicts."""
+    if isinstance(value, Layer):
+        return replace(value)
+    if type(value) is list:
+        return [_replaced(item, replace) for item in value]
+    if type(value) is tuple:
+        return tuple(_replaced(item, replace) for item in value)
+    if type(value) is dict:
+        return {key: _replaced(item, replace) for key, item in value.items()}
+    return value

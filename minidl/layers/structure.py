@@ -1,0 +1,86 @@
+"""How layers fit together in a container: widths, places, repetition, and the picture that `repr` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..errors import StructureError
+from ..parameter import Parameter
+from .component import Component
+from .layer import Layer
+
+
+def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int | None, int | None]:
+    """Return the widths that go into and come out of a chain; None where any width fits.
+
+    Raises:
+        StructureError: naming both layers and their places, where one gives what the next does not take.
+    """
+    first = width
+    for place, layer in enumerate(layers):
+        wanted = layer.input_features()
+        if wanted is not None and width is not None and wanted != width:
+            before = f'{brief(layers[place - 1])} at "{place - 1}" gives {width}' if place else f"got {width}"
+            raise StructureError(f'{brief(layer)} at "{place}": expected {wanted} features, {before}')
+        if width is None:
+            width = wanted
+            first = wanted if first is None else first
+        if width is not None:
+            try:
+                width = layer.output_features(width)
+            except Exception as error:
+                error.add_note(f'found with rows of {width} features at layer "{place}": {brief(layer)}')
+                raise
+    return first, width
+
+
+def refuse_repeated_layers(container: Component) -> None:
+    """Refuse a tree that holds the same layer or merge at two places.
+
+    Raises:
+        StructureError: naming both places.
+    """
+    seen: dict[int, str] = {}
+    for path, child in container.walk():
+        if isinstance(child, Component):
+            if id(child) in seen:
+                raise StructureError(
+                    f'{brief(child)} at "{path}" is the same object as at "{seen[id(child)]}": a layer remembers one '
+                    "forward pass; to share weights make two layers that hold the same Parameter"
+                )
+            seen[id(child)] = path
+
+
+def locate(error: Exception, container: Component, part: Component) -> None:
+    """Note on an error where in the container it came from; nested containers make one path."""
+    place = next((name for name, child in container.children() if child is part), "?")
+    notes = getattr(error, "__notes__", [])
+    if notes and notes[-1].startswith('at layer "'):
+        error.__notes__[-1] = notes[-1].replace('at layer "', f'at layer "{place}.', 1)
+    else:
+        error.add_note(f'at layer "{place}": {brief(part)}')
+
+
+def brief(part: Component) -> str:
+    """Describe a part in one line: containers without what they hold."""
+    text = repr(part)
+    return f"{type(part).__name__}(…)" if "\n" in text else text
+
+
+def count(part: Component) -> int:
+    """Count the numbers that a part learns; shared ones once."""
+    return sum(parameter.size for parameter in part.parameters())
+
+
+def summary_lines(container: Component) -> Iterator[str]:
+    """Yield the lines of a container's `repr`: its parts, indented, with what they learn."""
+    yield f"{type(container).__name__}("
+    for name, part in container.children():
+        if isinstance(part, Component):
+            first, *rest = f"{name}: {part!r}".split("\n")
+            yield f"  {first}" if rest or not count(part) else f"  {first:<34} {count(part):>9,}"
+            for line in rest:
+                yield f"  {line}"
+        elif isinstance(part, Parameter):
+            yield f"  {name}: {part!r:<{32 - len(name)}} {part.size:>9,}"
+    yield f")  {count(container):,} parameters"

@@ -1,0 +1,360 @@
+"""Losses: the error of each row and its gradient; the mean over the batch and the checks are the base's."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from .arrays import Array, finite, floating, real
+from .errors import CallOrderError, DataError, ShapeError
+from .functions import log_softmax, sigmoid
+
+
+class Loss(ABC):
+    """Measure the error of a prediction, e = (1/N) Σᵢ wᵢ eᵢ over the N rows of a batch (wᵢ = 1 by default).
+
+    A subclass writes the error of each row and its gradient::
+
+        class LogCosh(Loss):
+            def forward_rows(self, prediction: Array, target: Array) -> Array:
+                self._difference = prediction - target
+                return np.log(np.cosh(self._difference)).sum(axis=1)
+
+            def backward_rows(self) -> Array:
+                return np.tanh(self._difference)
+    """
+
+    from_logits: ClassVar[bool] = False
+    """Whether the loss contains the sigmoid or softmax, so that the model must not end in one."""
+
+    @abstractmethod
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        """Compute eᵢ of each row, and keep on ``self`` what `backward_rows` needs.
+
+        Args:
+            prediction: ``(batch, features)``.
+            target: The same shape and dtype.
+
+        Returns:
+            ``(batch,)``.
+        """
+
+    @abstractmethod
+    def backward_rows(self) -> Array:
+        """Compute ∂eᵢ/∂prediction of each row, ``(batch, features)``, without the 1/N and the weights."""
+
+    def forward(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+        """Compute e, and keep what `backward` needs.
+
+        Args:
+            prediction: Output of the model, ``(batch, features)``.
+            target: What it should have been, the same shape.
+            weights: wᵢ ≥ 0 of each row, ``(batch,)``; None for ones.
+
+        Raises:
+            ShapeError: target or weights do not fit the prediction.
+            DataError: an empty batch, negative weights.
+        """
+        target = self.check(prediction, target)
+        rows = self.forward_rows(prediction, target)
+        if weights is None:
+            self._scale: float | Array = 1.0 / len(rows)
+            return float(np.add.reduce(rows)) / len(rows)
+        wanted = check_weights(weights, len(rows), prediction.dtype)
+        self._scale = wanted[:, None] / len(rows)
+        return float(np.dot(wanted, rows)) / len(rows)
+
+    def backward(self) -> Array:
+        """Compute ∂e/∂prediction of the last `forward`, ``(batch, features)``.
+
+        Raises:
+            CallOrderError: before `forward`.
+        """
+        try:
+            scale = self._scale
+        except AttributeError:
+            raise CallOrderError(f"{self!r}.backward: expected forward before backward") from None
+        gradient: Array = self.backward_rows() * scale
+        return gradient
+
+    def __call__(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+        """Compute e and keep nothing."""
+        return copy.copy(self).forward(prediction, target, weights)
+
+    def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
+        """Return the target in the dtype of the prediction; refuse one of another shape."""
+        if type(target) is not np.ndarray or target.dtype != prediction.dtype:
+            target = floating(target, f"{self!r}: target", prediction.real.dtype)
+        if target.shape != prediction.shape or target.ndim != 2:
+            raise target_error(self, prediction.shape, target)
+        if not len(target):
+            raise DataError(f"{self!r}: expected at least one row, got an empty batch")
+        return target
+
+    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Check all targets once, before training: real, finite, ``width`` wide.
+
+        Args:
+            target: ``(rows, features)``.
+            width: Number of outputs of the model; None where it is not known.
+            dtype: What to cast to.
+
+        Returns:
+            The targets, ready for `forward`.
+        """
+        values = floating(target, f"{self!r}: target y", dtype)
+        finite(values, f"{self!r}: target y")
+        if values.ndim != 2 or (width is not None and values.shape[1] != width):
+            raise target_error(self, (*values.shape[:1], width or 1), values)
+        return values
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) -> ShapeError:
+    """Make the error for a target that is not of the shape of the prediction."""
+    message = f"{loss!r}: expected a target of shape {wanted} like the prediction, got {target.shape}"
+    if target.ndim == 1 and wanted == (len(target), 1):
+        message += "; use y[:, None]"
+    elif target.ndim == 2 and target.shape[1] == 1 and len(wanted) == 1:
+        message += "; predictions are (batch, features): use prediction[:, None]"
+    elif target.ndim == 1 and isinstance(loss, SoftmaxCrossEntropy):
+        message += "; labels must be integers: y.astype(int)"
+    elif target.ndim == 1:
+        message += "; for integer labels use SoftmaxCrossEntropy, or one-hot rows: np.eye(classes)[y]"
+    return ShapeError(message)
+
+
+def check_weights(weights: npt.ArrayLike, rows: int, dtype: npt.DTypeLike) -> Array:
+    """Return per-sample weights as a ``(rows,)`` array; refuse another shape, and negative or infinite ones."""
+    values = floating(weights, "sample weights", np.dtype(dtype))
+    if values.shape != (rows,):
+        raise ShapeError(f"sample weights: expected shape ({rows},), one for each row, got {values.shape}")
+    if not (values.min() >= 0 and np.isfinite(values).all()):
+        raise DataError(f"sample weights: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
+    return values
+
+
+class HalfSquaredError(Loss):
+    """eᵢ = ½ ‖pᵢ − tᵢ‖², ∂eᵢ/∂pᵢ = pᵢ − tᵢ: the article's error, whose gradient starts equation (3)."""
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._difference = difference = prediction - target
+        rows: Array = 0.5 * np.add.reduce(difference * difference, axis=1)
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        return self._difference
+
+
+class MeanSquaredError(Loss):
+    """eᵢ = (1/m) Σⱼ (pᵢⱼ − tᵢⱼ)² over the m outputs, ∂eᵢ/∂p = (2/m) (p − t): e is the mean over all elements."""
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._difference = difference = prediction - target
+        rows: Array = np.add.reduce(difference * difference, axis=1) / difference.shape[1]
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        gradient: Array = self._difference * (2.0 / self._difference.shape[1])
+        return gradient
+
+
+class MeanAbsoluteError(Loss):
+    """eᵢ = (1/m) Σⱼ |pᵢⱼ − tᵢⱼ|, ∂eᵢ/∂p = sign(p − t) / m, and 0 at the kink."""
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._difference = difference = prediction - target
+        rows: Array = np.add.reduce(difference * np.sign(difference.real), axis=1) / difference.shape[1]
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        gradient: Array = np.sign(self._difference.real) / self._difference.shape[1]
+        return gradient
+
+
+class Huber(Loss):
+    """eᵢ = (1/m) Σⱼ h(dᵢⱼ), d = p − t, h(d) = ½ d² for |d| ≤ δ, else δ (|d| − ½ δ) (Huber 1964).
+
+    Args:
+        delta: δ > 0, where the square turns into a line.
+    """
+
+    def __init__(self, delta: float = 1.0) -> None:
+        self.delta = real(delta, "Huber(delta)", above=0)
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._difference = d = prediction - target
+        inner = np.clip(d, -self.delta, self.delta)
+        rows: Array = np.add.reduce(inner * (d - 0.5 * inner), axis=1) / d.shape[1]
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        gradient: Array = np.clip(self._difference, -self.delta, self.delta) / self._difference.shape[1]
+        return gradient
+
+    @override
+    def __repr__(self) -> str:
+        return f"Huber({self.delta})"
+
+
+class BinaryCrossEntropy(Loss):
+    """eᵢ = −Σⱼ [t log p + (1 − t) log(1 − p)] from probabilities p, ∂e/∂p = (p − t) / (p (1 − p)).
+
+    p is kept between the least and the greatest number inside (0, 1). From logits `SigmoidCrossEntropy`
+    is exact where this one has to stop.
+    """
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        kind = np.finfo(prediction.dtype)
+        self._p = p = np.clip(prediction, kind.tiny, 1.0 - kind.epsneg)
+        self._target = target
+        rows: Array = -np.add.reduce(target * np.log(p) + (1.0 - target) * np.log1p(-p), axis=1)
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        p = self._p
+        gradient: Array = (p - self._target) / (p * (1.0 - p))
+        return gradient
+
+    @override
+    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        return _probabilities(self, super().check_data(target, width, dtype))
+
+
+class CrossEntropy(Loss):
+    """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
+
+    p is kept at or above the least positive number. From logits `SoftmaxCrossEntropy` is exact.
+    """
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._p = p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)
+        self._target = target
+        rows: Array = -np.add.reduce(target * np.log(p), axis=1)
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        return -self._target / self._p
+
+    @override
+    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        return _distributions(self, super().check_data(target, width, dtype))
+
+
+class SigmoidCrossEntropy(Loss):
+    """eᵢ = Σⱼ [max(z, 0) − t z + log(1 + e^−|z|)] from logits z, ∂e/∂z = σ(z) − t.
+
+    It is `BinaryCrossEntropy` of σ(z), without its rounding; the model ends in a Dense layer.
+    """
+
+    from_logits = True
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        z = prediction
+        self._z, self._target = z, target
+        positive = z.real > 0
+        linear = np.where(positive, (1.0 - target) * z, -target * z)
+        rows: Array = np.add.reduce(linear + np.log1p(np.exp(np.where(positive, -z, z))), axis=1)
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        return sigmoid(self._z) - self._target
+
+    @override
+    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        return _probabilities(self, super().check_data(target, width, dtype))
+
+
+class SoftmaxCrossEntropy(Loss):
+    """eᵢ = −Σⱼ t log softmax(z)ⱼ from logits z, ∂e/∂z = softmax(z) Σⱼ t − t.
+
+    The target is one row of probabilities for each row, ``(batch, classes)``, or an integer label for each row,
+    ``(batch,)``. The model ends in a Dense layer.
+    """
+
+    from_logits = True
+
+    @override
+    def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
+        labels = np.asarray(target)
+        if labels.ndim == 1 and labels.dtype.kind in "iu" and prediction.ndim == 2:
+            if len(labels) != len(prediction):
+                raise ShapeError(f"{self!r}: expected {len(prediction)} labels, one for each row, got {len(labels)}")
+            return _one_hot(self, labels, prediction.shape[1], prediction.real.dtype)
+        return super().check(prediction, labels)
+
+    @override
+    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        labels = np.asarray(target)
+        if labels.ndim == 1 and labels.dtype.kind in "iu":
+            check_labels(self, labels, width)
+            return labels
+        return _distributions(self, super().check_data(labels, width, dtype))
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._log_p = log_p = log_softmax(prediction)
+        self._target = target
+        rows: Array = -np.add.reduce(target * log_p, axis=1)
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        total = np.add.reduce(self._target, axis=1, keepdims=True)
+        gradient: Array = np.exp(self._log_p) * total - self._target
+        return gradient
+
+
+def check_labels(loss: Loss, labels: npt.NDArray[Any], classes: int | None) -> None:
+    """Refuse integer labels outside of 0 … classes − 1, naming the first."""
+    if not len(labels):
+        raise DataError(f"{loss!r}: expected at least one row, got an empty batch")
+    bad = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
+    if bad.any():
+        row = int(np.argmax(bad))
+        last = "…" if classes is None else classes - 1
+        raise DataError(f"{loss!r}: expected labels in 0 … {last}, got {labels[row]} at row {row}")
+
+
+def _one_hot(loss: Loss, labels: npt.NDArray[Any], classes: int, dtype: np.dtype[Any]) -> Array:
+    check_labels(loss, labels, classes)
+    target: Array = np.zeros((len(labels), classes), dtype)
+    target[np.arange(len(labels)), labels] = 1.0
+    return target
+
+
+def _probabilities(loss: Loss, target: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if target.size and not (target.min() >= 0 and target.max() <= 1):
+        row = int(np.argmax(((target < 0) | (target > 1)).any(axis=1)))
+        raise DataError(f"{loss!r}: expected targets in 0 … 1, got {target[row]} at row {row}")
+    return target
+
+
+def _distributions(loss: Loss, target: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    _probabilities(loss, target)
+    off = np.abs(target.sum(axis=1) - 1.0) > 1e-3
+    if off.any():
+        row = int(np.argmax(off))
+        raise DataError(f"{loss!r}: expected one-hot or probability rows that sum to 1, got {target[row]} at row {row}")
+    return target

@@ -1,0 +1,1 @@
+"""Training: batches, the history of a run, and the Trainer that owns a run."""

@@ -1,0 +1,48 @@
+"""The state of a run in memory, to which a run returns when it has diverged."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ..layers.layer import Layer
+from ..optimizers import Optimizer
+
+
+class Snapshot:
+    """Copy all that a step changes: parameters, buffers, generators, and what the optimizer remembers.
+
+    Args:
+        model: The model, before a batch.
+        optimizer: Its optimizer.
+    """
+
+    def __init__(self, model: Layer, optimizer: Optimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        self._generators = list(model.named_generators().values())
+        self._buffers = list(model.named_buffers().values())
+        self._slots = list(optimizer.slots().values())
+        self._scalars = [name for name, value in vars(optimizer).items() if isinstance(value, (int, float))]
+        self.take()
+
+    def take(self) -> None:
+        """Copy the state as it is now."""
+        self._values = self._optimizer.vector.values.copy()
+        self._slot_copies = [slot.copy() for slot in self._slots]
+        self._scalar_copies = {name: getattr(self._optimizer, name) for name in self._scalars}
+        self._buffer_copies = [buffer.value.copy() for buffer in self._buffers]
+        self._states: list[Any] = [copy.deepcopy(own.bit_generator.state) for own in self._generators]
+
+    def restore(self) -> None:
+        """Put the state back as it was when it was taken, and throw gradients away."""
+        self._optimizer.vector.values[...] = self._values
+        for slot, kept in zip(self._slots, self._slot_copies, strict=True):
+            slot[...] = kept
+        for name, value in self._scalar_copies.items():
+            setattr(self._optimizer, name, value)
+        for buffer, kept_buffer in zip(self._buffers, self._buffer_copies, strict=True):
+            buffer.value = kept_buffer.copy()
+        for own, state in zip(self._generators, self._states, strict=True):
+            own.bit_generator.state = state
+        for parameter in self._model.parameters():
+            parameter.zero_grad()
