@@ -330,9 +330,8 @@ def check_labels(loss: Loss, labels: npt.NDArray[Any], classes: int | None) -> N
     """Refuse integer labels outside of 0 … classes − 1, naming the first."""
     if not len(labels):
         raise DataError(f"{loss!r}: expected at least one row, got an empty batch")
-    bad = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
-    if bad.any():
-        row = int(np.argmax(bad))
+    if np.minimum.reduce(labels) < 0 or (classes is not None and np.maximum.reduce(labels) >= classes):
+        row = int(np.argmax((labels < 0) | (labels >= (np.inf if classes is None else classes))))
         last = "…" if classes is None else classes - 1
         raise DataError(f"{loss!r}: expected labels in 0 … {last}, got {labels[row]} at row {row}")
 

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from typing_extensions import Self
+
 
 class Progress:
     """Show how far a long run has come: a tqdm bar on a terminal, where tqdm is installed, else nothing.
@@ -39,8 +41,10 @@ class Progress:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update()
 
-    def close(self) -> None:
-        """Take the bar away."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 

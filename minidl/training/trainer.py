@@ -115,7 +115,8 @@ class Trainer:
         snapshot = Snapshot(self.model, self.optimizer)
         for parameter in self.model.parameters():
             parameter.zero_grad()
-        try:
+        # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
+        with bar, np.errstate(all="ignore"):
             for _ in range(epochs):
                 began = time.perf_counter()
                 order = self._rng.permutation(len(arrays[0])) if shuffle else None
@@ -126,8 +127,6 @@ class Trainer:
                     self.history.validation_loss.append(self._mean_loss(held_out))
                 self.history.seconds.append(time.perf_counter() - began)
                 bar.advance(f"loss {mean:.4g}")
-        finally:
-            bar.close()
         return self.history
 
     def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
@@ -161,7 +160,7 @@ class Trainer:
         snapshot.restore()
         rate, number, found = self.optimizer.current_rate(), start, NotFiniteError("", self.model, "forward")
         try:
-            with watched(self.model), np.errstate(all="ignore"):
+            with watched(self.model):
                 for number, batch in enumerate(slices(arrays, order, size, start), start):  # noqa: B007
                     snapshot.take()
                     rate = self.optimizer.current_rate()
