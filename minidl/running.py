@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
-
-from typing_extensions import Self
+from typing import Any, Self
 
 
 class Progress:
