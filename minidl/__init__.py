@@ -36,8 +36,16 @@ from .layers.activation import (
     Tanh,
 )
 from .layers.dense import Dense
+from .layers.dropout import Dropout
+from .layers.graph import Graph
 from .layers.layer import Layer
+from .layers.merge import Add, Concat, Mean, Merge, Multiply
+from .layers.normalization import BatchNorm, LayerNorm, RMSNorm
+from .layers.parallel import Parallel
+from .layers.prelu import PReLU
+from .layers.residual import Residual
 from .layers.sequential import Sequential, mlp
+from .layers.table import Columns, Embedding, Flatten
 from .losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -62,19 +70,27 @@ __all__ = [
     "GELU",
     "SGD",
     "Activation",
+    "Add",
     "ArgumentError",
     "Array",
+    "BatchNorm",
     "BinaryCrossEntropy",
     "Buffer",
     "CallOrderError",
+    "Columns",
+    "Concat",
     "Constant",
     "CrossEntropy",
     "DTypeError",
     "DataError",
     "Dense",
     "DivergenceError",
+    "Dropout",
+    "Embedding",
+    "Flatten",
     "GlorotNormal",
     "GlorotUniform",
+    "Graph",
     "HalfSquaredError",
     "HeNormal",
     "HeUniform",
@@ -83,16 +99,24 @@ __all__ = [
     "Identity",
     "Initializer",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Loss",
+    "Mean",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "Merge",
     "MinidlError",
+    "Multiply",
     "Normal",
     "Optimizer",
+    "PReLU",
+    "Parallel",
     "Parameter",
     "ParameterVector",
+    "RMSNorm",
     "ReLU",
+    "Residual",
     "Sequential",
     "ShapeError",
     "SiLU",

@@ -19,11 +19,14 @@ Array: TypeAlias = npt.NDArray[np.floating[Any]]
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
-def features(x: npt.ArrayLike, where: object, width: int | None, dtype: np.dtype[Any] | None) -> Array:
+def features(
+    x: npt.ArrayLike, where: object, width: int | None, dtype: np.dtype[Any] | None, any_rank: bool = False
+) -> Array:
     """Let ``x`` in as a floating array of shape ``(batch, width)``, or say why not.
 
     An array that already fits is returned as it is; integers, booleans and other floats are cast to
-    ``dtype``. ``width`` or ``dtype`` None means any (float64 for what is not yet float32 or float64).
+    ``dtype``. ``width`` or ``dtype`` None means any (float64 for what is not yet float32 or float64). Where
+    ``any_rank`` is allowed, ``width`` counts the numbers of a row over all its dimensions.
     """
     if (
         type(x) is np.ndarray
@@ -33,7 +36,8 @@ def features(x: npt.ArrayLike, where: object, width: int | None, dtype: np.dtype
     ):
         return x
     values = floating(x, f"{where}: x", dtype)
-    if values.ndim != 2 or (width is not None and values.shape[1] != width):
+    rank_fits = values.ndim >= 2 if any_rank else values.ndim == 2
+    if not rank_fits or (width is not None and int(np.prod(values.shape[1:])) != width):
         raise width_error(where, width, values)
     return values
 
@@ -113,16 +117,27 @@ def positive_int(value: object, where: str) -> int:
     return int(value)
 
 
-def real(value: object, where: str, *, above: float | None = None, least: float | None = None,
-         below: float | None = None) -> float:
-    """Return ``value`` as a finite float above, at least and below the given bounds."""
+def real(
+    value: object,
+    where: str,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> float:
+    """Return ``value`` as a finite float inside the given bounds (above and below exclude the bound)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise DTypeError(f"{where}: expected a number, got {value!r}")
-    bounds = [f"above {above}"] * (above is not None) + [f"at least {least}"] * (least is not None)
-    bounds += [f"below {below}"] * (below is not None)
-    inside = (above is None or value > above) and (least is None or value >= least)
-    if not (isfinite(value) and inside and (below is None or value < below)):
-        raise ArgumentError(f"{where}: expected a finite number {' and '.join(bounds)}".rstrip() + f", got {value}")
+    bounds = {
+        f"above {above}": above is None or value > above,
+        f"at least {least}": least is None or value >= least,
+        f"below {below}": below is None or value < below,
+        f"at most {most}": most is None or value <= most,
+    }
+    if not (isfinite(value) and all(bounds.values())):
+        wanted = " and ".join(["a finite number", *(text for text in bounds if "None" not in text)])
+        raise ArgumentError(f"{where}: expected {wanted}, got {value}")
     return float(value)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import child_generator, generator
+from ..configuration import config_of
 from ..errors import CallOrderError
 from ..parameter import Buffer, Parameter
 
@@ -90,6 +91,21 @@ class Component:
             buffer.cast(dtype)
         return clone
 
+    def config(self) -> dict[str, Any]:
+        """Map the constructor's arguments to the values that this part was made with, without the learned ones.
+
+        Raises:
+            ArgumentError: an argument that is not kept as an attribute of its name.
+        """
+        return config_of(self)
+
+    def inference(self) -> Component:
+        """Return the part as prediction sees it: the same parameters, a memory of its own."""
+        clone = copy.copy(self)
+        for name, value in vars(clone).items():
+            vars(clone)[name] = replaced(value, lambda part: part.inference())
+        return clone
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -115,6 +131,19 @@ def _parts(name: str, value: object) -> Iterator[tuple[str, Child]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _parts(f"{name}.{key}", item)
+
+
+def replaced(value: object, replace: Callable[[Component], Component]) -> object:
+    """Return an attribute with each part in it replaced, through lists, tuples and dicts."""
+    if isinstance(value, Component):
+        return replace(value)
+    if type(value) is list:
+        return [replaced(item, replace) for item in value]
+    if type(value) is tuple:
+        return tuple(replaced(item, replace) for item in value)
+    if type(value) is dict:
+        return {key: replaced(item, replace) for key, item in value.items()}
+    return value
 
 
 def _first_paths(walk: Iterable[tuple[str, Child]], kind: type[Any]) -> dict[str, Any]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Self
 
 import numpy as np
 
@@ -30,8 +27,21 @@ class Layer(Component, ABC):
                 self.scale.grad += np.sum(grad * self._tanh)
                 return grad * self.scale.value * (1.0 - self._tanh**2)
 
-    A layer that takes one width only says so with an attribute ``in_features``.
+    A layer that takes one width only says so with an attribute ``in_features``. What else is special about it, it
+    declares by the attributes below.
     """
+
+    smallest_batch: int = 1
+    """Rows that a training pass needs at least."""
+
+    couples_rows: bool = False
+    """Whether the output of a row depends on the other rows in training."""
+
+    has_input_gradient: bool = True
+    """Whether the output is a differentiable function of the input; False for codes that select a row of a table."""
+
+    takes_any_rank: bool = False
+    """Whether the input may have more than two dimensions, as images have."""
 
     @abstractmethod
     def forward(self, x: Array) -> Array:
@@ -67,7 +77,9 @@ class Layer(Component, ABC):
 
         Its `forward` computes what `predict` computes, and its `backward` differentiates that.
         """
-        return self._with_layers(lambda layer: layer.inference())
+        clone = super().inference()
+        assert isinstance(clone, Layer)
+        return clone
 
     def predict(self, x: Array) -> Array:
         """Compute the output for use, changing nothing on the layer, so that any thread may call it.
@@ -93,23 +105,3 @@ class Layer(Component, ABC):
         """Return the width that comes out when ``input_features`` go in; found by predicting no rows."""
         y = self.predict(np.zeros((0, input_features), self.dtype))
         return int(y.shape[1])
-
-    def _with_layers(self, replace: Callable[[Layer], Layer]) -> Self:
-        """Return a shallow copy in which each directly held layer is replaced."""
-        clone = copy.copy(self)
-        for name, value in vars(clone).items():
-            vars(clone)[name] = _replaced(value, replace)
-        return clone
-
-
-def _replaced(value: object, replace: Callable[[Layer], Layer]) -> object:
-    """Replace the layers in an attribute, through lists, tuples and dicts."""
-    if isinstance(value, Layer):
-        return replace(value)
-    if type(value) is list:
-        return [_replaced(item, replace) for item in value]
-    if type(value) is tuple:
-        return tuple(_replaced(item, replace) for item in value)
-    if type(value) is dict:
-        return {key: _replaced(item, replace) for key, item in value.items()}
-    return value

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array, features
+from ..arrays import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..initializers import Initializer
 from .activation import ReLU
 from .component import Child
+from .container import Container
 from .dense import Dense
 from .layer import Layer
-from .structure import chain_widths, locate, refuse_repeated_layers, summary_lines
+from .structure import chain_widths, check_part, locate, summary_lines
 
 if TYPE_CHECKING:
     from ..arrays import Seed
 
 
-class Sequential(Layer):
+class Sequential(Container):
     """Chain layers: the output of each is the input of the next.
 
     It is a sequence of its layers as well: ``model[0]``, ``model[:-1]``, ``len(model)``, ``for layer in model``.
 
     Args:
         layers: At least one layer; they may be chains themselves.
+
+    Attributes:
+        layers: The layers, as a tuple.
 
     Raises:
         StructureError: widths that do not chain, or the same layer at two places.
@@ -40,33 +44,25 @@ class Sequential(Layer):
         if not layers:
             raise ArgumentError("Sequential: expected at least one layer, got none")
         for place, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                hint = f"; did you forget the parentheses of {layer.__name__}()?" if isinstance(layer, type) else ""
-                raise DTypeError(f'Sequential: expected a Layer at "{place}", got {layer!r}{hint}')
-        self._layers = layers
-        refuse_repeated_layers(self)
-        self._in_features, self._out_features = chain_widths(layers)
+            check_part(layer, Layer, f'Sequential: "{place}"')
+        self.layers = layers
+        self.takes_any_rank = layers[0].takes_any_rank
+        self._settle()
+        self._in_features, _ = chain_widths(layers)
         learning = [place for place, layer in enumerate(layers) if layer.parameters()]
         self._first_to_learn = learning[0] if learning else 0
-        self._sample = layers[learning[0]].parameters()[0] if learning else None
-
-    @property
-    @override
-    def dtype(self) -> np.dtype[Any] | None:
-        """The dtype of the first parameter; None where nothing is learned."""
-        return None if self._sample is None else self._sample.dtype
 
     @override
     def children(self) -> Iterator[tuple[str, Child]]:
-        for place, layer in enumerate(self._layers):
+        for place, layer in enumerate(self.layers):
             yield str(place), layer
 
     @override
     def forward(self, x: Array) -> Array:
-        x = features(x, "Sequential", self._in_features, self.dtype)
+        x = self._enter(x)
         layer: Layer = self
         try:
-            for layer in self._layers:
+            for layer in self.layers:
                 x = layer.forward(x)
         except Exception as error:
             locate(error, self, layer)
@@ -79,7 +75,7 @@ class Sequential(Layer):
         self._check_gradient(grad)
         layer: Layer = self
         try:
-            for layer in reversed(self._layers):
+            for layer in reversed(self.layers):
                 grad = layer.backward(grad)
         except Exception as error:
             locate(error, self, layer)
@@ -91,9 +87,9 @@ class Sequential(Layer):
         self._check_gradient(grad)
         layer: Layer = self
         try:
-            for layer in self._layers[:self._first_to_learn:-1]:
+            for layer in self.layers[:self._first_to_learn:-1]:
                 grad = layer.backward(grad)
-            layer = self._layers[self._first_to_learn]
+            layer = self.layers[self._first_to_learn]
             layer.backward_parameters(grad)
         except Exception as error:
             locate(error, self, layer)
@@ -101,10 +97,10 @@ class Sequential(Layer):
 
     @override
     def predict(self, x: npt.ArrayLike) -> Array:
-        y = features(x, "Sequential", self._in_features, self.dtype)
+        y = self._enter(x)
         layer: Layer = self
         try:
-            for layer in self._layers:
+            for layer in self.layers:
                 y = layer.predict(y)
         except Exception as error:
             locate(error, self, layer)
@@ -112,16 +108,8 @@ class Sequential(Layer):
         return y
 
     @override
-    def __call__(self, x: npt.ArrayLike) -> Array:
-        return self.predict(x)
-
-    @override
-    def input_features(self) -> int | None:
-        return self._in_features
-
-    @override
     def output_features(self, input_features: int) -> int:
-        return chain_widths(self._layers, input_features)[1] or input_features
+        return chain_widths(self.layers, input_features)[1] or input_features
 
     def _check_gradient(self, grad: Array) -> None:
         if grad.shape != self._output_shape:
@@ -134,13 +122,13 @@ class Sequential(Layer):
     def __getitem__(self, index: slice) -> Sequential: ...
 
     def __getitem__(self, index: int | slice) -> Layer | Sequential:
-        return Sequential(*self._layers[index]) if isinstance(index, slice) else self._layers[index]
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
     def __len__(self) -> int:
-        return len(self._layers)
+        return len(self.layers)
 
     def __iter__(self) -> Iterator[Layer]:
-        return iter(self._layers)
+        return iter(self.layers)
 
     @override
     def __repr__(self) -> str:

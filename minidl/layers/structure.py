@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..errors import StructureError
+from ..errors import DTypeError, StructureError
 from ..parameter import Parameter
 from .component import Component
 from .layer import Layer
@@ -32,6 +32,40 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
                 error.add_note(f'found with rows of {width} features at layer "{place}": {brief(layer)}')
                 raise
     return first, width
+
+
+def check_kept_width(container: Layer, layer: Layer, width: int | None) -> None:
+    """Refuse a layer that gives another width than it takes.
+
+    Raises:
+        StructureError: naming the layer and both widths.
+    """
+    if width is not None and layer.output_features(width) != width:
+        raise StructureError(
+            f"{type(container).__name__}: expected {brief(layer)} to keep the width {width}, "
+            f"got {layer.output_features(width)}"
+        )
+
+
+def common_width(container: Layer, widths: Sequence[int | None]) -> int | None:
+    """Return the one width that branches take; None where any fits.
+
+    Raises:
+        StructureError: two branches take different widths.
+    """
+    known = {width: place for place, width in enumerate(widths) if width is not None}
+    if len(known) > 1:
+        found = ", ".join(f'"{place}" takes {width}' for width, place in known.items())
+        raise StructureError(f"{type(container).__name__}: expected branches that take the same width, got {found}")
+    return next(iter(known), None)
+
+
+def check_part(part: object, kind: type[Component] | tuple[type[Component], ...], where: str) -> None:
+    """Refuse what is not a layer (or a merge), with the usual slip named: a class without its parentheses."""
+    if not isinstance(part, kind):
+        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        hint = f"; did you forget the parentheses of {part.__name__}()?" if isinstance(part, type) else ""
+        raise DTypeError(f"{where}: expected a {wanted}, got {part!r}{hint}")
 
 
 def refuse_repeated_layers(container: Component) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import numpy.typing as npt
 
 from ..arrays import features, finite
@@ -20,9 +21,10 @@ def checked(
         DTypeError: data that is not made of real numbers.
         DataError: no rows, NaN or infinity, labels outside of the classes.
     """
-    inputs = features(x, "x", model.input_features(), model.dtype)
+    inputs = features(x, "x", model.input_features(), model.dtype, model.takes_any_rank)
     finite(inputs, "x")
-    targets = loss.check_data(y, None if not len(inputs) else model.output_features(inputs.shape[1]), inputs.dtype)
+    outputs = model.output_features(int(np.prod(inputs.shape[1:])))
+    targets = loss.check_data(y, outputs, inputs.dtype)
     rows = check_lengths(x=inputs, y=targets)
     if weights is None:
         return inputs, targets

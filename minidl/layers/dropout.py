@@ -1,0 +1,52 @@
+"""Dropout, the layer that draws."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from typing_extensions import override
+
+from ..arrays import Array, generator, real
+from .activation import Elementwise, Identity
+from .layer import Layer
+
+if TYPE_CHECKING:
+    from ..arrays import Seed
+
+
+class Dropout(Elementwise):
+    """Compute y = x ∘ m / (1 − p) in training, mᵢⱼ = 0 with probability p, else 1; y = x in prediction.
+
+    Source: Srivastava et al. 2014, scaled in training ("inverted").
+
+    Args:
+        rate: p in [0, 1).
+        rng: Generator or seed of the masks; `initialize` seeds it again.
+    """
+
+    def __init__(self, rate: float = 0.5, *, rng: Seed = None) -> None:
+        self.rate = real(rate, "Dropout(rate)", least=0, below=1)
+        self.rng = generator(rng, "dropout")
+
+    @override
+    def forward(self, x: Array) -> Array:
+        kept = self.rng.random(x.shape, dtype=x.real.dtype.type) >= self.rate
+        self._mask: Array = np.multiply(kept, 1.0 / (1.0 - self.rate), dtype=x.real.dtype)
+        return x * self._mask
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return grad * self._mask
+
+    @override
+    def inference(self) -> Layer:
+        return Identity()
+
+    @override
+    def predict(self, x: Array) -> Array:
+        return x.copy()
+
+    @override
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate:g})"

@@ -1,0 +1,121 @@
+"""Merges: several arrays with the same rows become one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import reduce
+
+import numpy as np
+from typing_extensions import override
+
+from ..arrays import Array
+from ..errors import ShapeError
+from .component import Component
+
+
+class Merge(Component, ABC):
+    """Turn several inputs into one output, and the gradient of the output into one for each input.
+
+    A subclass writes `forward` and `backward`; parameters and children work as in a `Layer`.
+    """
+
+    @abstractmethod
+    def forward(self, *xs: Array) -> Array:
+        """Compute the output in training, and keep on ``self`` what `backward` needs.
+
+        Args:
+            xs: Inputs, ``(batch, features)`` each; they are not written to.
+
+        Returns:
+            A fresh array, ``(batch, out_features)``.
+        """
+
+    @abstractmethod
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        """Turn ∂e/∂y of the last `forward` into ∂e/∂x of each input, in order, and add to the parameters' gradients."""
+
+    @override
+    def inference(self) -> Merge:
+        clone = super().inference()
+        assert isinstance(clone, Merge)
+        return clone
+
+    def predict(self, *xs: Array) -> Array:
+        """Compute the output for use, changing nothing on the merge."""
+        return self.inference().forward(*xs)
+
+    def output_features(self, *input_features: int) -> int:
+        """Return the width that comes out when these widths go in; found by predicting no rows."""
+        y = self.predict(*(np.zeros((0, width), self.dtype) for width in input_features))
+        return int(y.shape[1])
+
+
+class Add(Merge):
+    """Compute y = Σᵢ xᵢ; ∂e/∂xᵢ = ∂e/∂y."""
+
+    @override
+    def forward(self, *xs: Array) -> Array:
+        check_equal_widths(self, xs)
+        self._count = len(xs)
+        return reduce(np.add, xs[1:], xs[0].copy())
+
+    @override
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        return (grad,) * self._count
+
+
+class Mean(Merge):
+    """Compute y = (1/n) Σᵢ xᵢ over the n inputs; ∂e/∂xᵢ = (1/n) ∂e/∂y."""
+
+    @override
+    def forward(self, *xs: Array) -> Array:
+        check_equal_widths(self, xs)
+        self._count = len(xs)
+        y: Array = reduce(np.add, xs) / len(xs)
+        return y
+
+    @override
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        return (grad / self._count,) * self._count
+
+
+class Multiply(Merge):
+    """Compute y = Πᵢ xᵢ, element by element; ∂e/∂xᵢ = ∂e/∂y ∘ Πⱼ≠ᵢ xⱼ."""
+
+    @override
+    def forward(self, *xs: Array) -> Array:
+        check_equal_widths(self, xs)
+        self._xs = xs
+        return reduce(np.multiply, xs[1:], xs[0].copy())
+
+    @override
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        # No division by an input, which may be zero: multiply by what stands before and what stands after.
+        before = [grad]
+        for x in self._xs[:-1]:
+            before.append(before[-1] * x)
+        after = self._xs[-1]
+        gradients = [before[-1]]
+        for x, product in zip(self._xs[-2::-1], before[-2::-1], strict=True):
+            gradients.append(product * after)
+            after = after * x
+        return tuple(reversed(gradients))
+
+
+class Concat(Merge):
+    """Put the inputs side by side, y = [x₁ x₂ …]; ∂e/∂xᵢ is its columns of ∂e/∂y."""
+
+    @override
+    def forward(self, *xs: Array) -> Array:
+        self._widths = [x.shape[1] for x in xs]
+        return np.concatenate(xs, axis=1)
+
+    @override
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        return tuple(np.split(grad, np.cumsum(self._widths[:-1]), axis=1))
+
+
+def check_equal_widths(merge: Merge, xs: tuple[Array, ...]) -> None:
+    """Refuse inputs of different shapes, which NumPy might broadcast."""
+    if any(x.shape != xs[0].shape for x in xs):
+        raise ShapeError(f"{merge}: expected inputs of one shape, got {', '.join(str(x.shape) for x in xs)}")

@@ -1,0 +1,194 @@
+"""Normalisation: of each feature over the batch, or of each row over its features."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from ..arrays import Array, positive_int, real, width_error
+from ..errors import ShapeError
+from ..initializers import Constant, Zeros
+from ..parameter import Buffer, Parameter, float_dtype
+from .activation import Elementwise
+from .layer import Layer
+
+
+class LayerNorm(Elementwise):
+    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each row over its features.
+
+    ∂e/∂x = (h − mean(h) − x̂ mean(h ∘ x̂)) / √(σ² + ε) with h = w ∘ ∂e/∂y (Ba et al. 2016).
+
+    Args:
+        features: Width of the input.
+        epsilon: ε > 0.
+        dtype: float64 or float32.
+    """
+
+    def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
+        self.features = self.in_features = positive_int(features, "LayerNorm(features)")
+        self.epsilon = real(epsilon, "LayerNorm(epsilon)", above=0)
+        self.weight = Parameter(Constant(1.0), (features,), dtype=dtype)
+        self.bias = Parameter(Zeros(), (features,), dtype=dtype)
+
+    @override
+    def forward(self, x: Array) -> Array:
+        if x.shape[1:] != (self.features,):
+            raise width_error(self, self.features, x)
+        centred = x - np.add.reduce(x, axis=1, keepdims=True) / self.features
+        variance = np.add.reduce(centred * centred, axis=1, keepdims=True) / self.features
+        self._inverse_deviation: Array = 1.0 / np.sqrt(variance + self.epsilon)
+        self._normal: Array = centred * self._inverse_deviation
+        return self._normal * self.weight.value + self.bias.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.weight.accumulate(np.add.reduce, grad * self._normal)
+        self.bias.accumulate(np.add.reduce, grad)
+        h = grad * self.weight.value
+        h -= np.add.reduce(h, axis=1, keepdims=True) / self.features
+        h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
+        h *= self._inverse_deviation
+        return h
+
+    @override
+    def __repr__(self) -> str:
+        return f"LayerNorm({self.features})"
+
+
+class RMSNorm(Elementwise):
+    """Compute y = w ∘ x̂, x̂ = x / √(mean(x²) + ε) of each row (Zhang and Sennrich 2019, equation 4).
+
+    ∂e/∂x = (h − x̂ mean(h ∘ x̂)) / √(mean(x²) + ε) with h = w ∘ ∂e/∂y.
+
+    Args:
+        features: Width of the input.
+        epsilon: ε > 0.
+        dtype: float64 or float32.
+    """
+
+    def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
+        self.features = self.in_features = positive_int(features, "RMSNorm(features)")
+        self.epsilon = real(epsilon, "RMSNorm(epsilon)", above=0)
+        self.weight = Parameter(Constant(1.0), (features,), dtype=dtype)
+
+    @override
+    def forward(self, x: Array) -> Array:
+        if x.shape[1:] != (self.features,):
+            raise width_error(self, self.features, x)
+        square = np.add.reduce(x * x, axis=1, keepdims=True) / self.features
+        self._inverse_root: Array = 1.0 / np.sqrt(square + self.epsilon)
+        self._normal: Array = x * self._inverse_root
+        return self._normal * self.weight.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.weight.accumulate(np.add.reduce, grad * self._normal)
+        h = grad * self.weight.value
+        h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
+        h *= self._inverse_root
+        return h
+
+    @override
+    def __repr__(self) -> str:
+        return f"RMSNorm({self.features})"
+
+
+class BatchNorm(Elementwise):
+    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each feature over the batch.
+
+    ∂e/∂x = w (g − mean(g) − x̂ mean(g ∘ x̂)) / √(σ² + ε) with g = ∂e/∂y, means over the batch
+    (Ioffe and Szegedy 2015). Prediction uses running statistics, which each `forward` moves by ``momentum``
+    towards those of the batch; the running variance is the unbiased one, as in PyTorch.
+
+    Args:
+        features: Width of the input.
+        momentum: Share of the newest batch in the running statistics, in (0, 1].
+        epsilon: ε > 0.
+        dtype: float64 or float32.
+
+    Raises:
+        ShapeError: in training, a batch of a single row, whose variance is not defined.
+    """
+
+    smallest_batch = 2
+    couples_rows = True
+
+    def __init__(
+        self, features: int, *, momentum: float = 0.1, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64
+    ) -> None:
+        self.features = self.in_features = positive_int(features, "BatchNorm(features)")
+        self.momentum = real(momentum, "BatchNorm(momentum)", above=0, most=1)
+        self.epsilon = real(epsilon, "BatchNorm(epsilon)", above=0)
+        kind = float_dtype(dtype, "BatchNorm(dtype)")
+        self.weight = Parameter(Constant(1.0), (features,), dtype=dtype)
+        self.bias = Parameter(Zeros(), (features,), dtype=dtype)
+        self.running_mean = Buffer(np.zeros(features, kind))
+        self.running_var = Buffer(np.ones(features, kind))
+        self.num_batches_tracked = Buffer(0)
+
+    @override
+    def forward(self, x: Array) -> Array:
+        if x.shape[1:] != (self.features,):
+            raise width_error(self, self.features, x)
+        rows = len(x)
+        if rows == 1:
+            raise ShapeError(f"{self}: expected at least 2 rows in training, got 1; use a larger batch")
+        if rows == 0:
+            self._normal, self._inverse_deviation = x, self.weight.value
+            return x.copy()
+        mean = np.add.reduce(x, axis=0) / rows
+        centred = x - mean
+        variance = np.add.reduce(centred * centred, axis=0) / rows
+        self._inverse_deviation = 1.0 / np.sqrt(variance + self.epsilon)
+        self._normal = centred * self._inverse_deviation
+        self._follow(self.running_mean, mean)
+        self._follow(self.running_var, variance * (rows / (rows - 1)))
+        self.num_batches_tracked.value = self.num_batches_tracked.value + 1
+        return self._normal * self.weight.value + self.bias.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        rows = max(len(grad), 1)
+        self.weight.accumulate(np.add.reduce, grad * self._normal)
+        self.bias.accumulate(np.add.reduce, grad)
+        h = grad * self.weight.value
+        h -= np.add.reduce(h, axis=0) / rows
+        h -= self._normal * (np.add.reduce(h * self._normal, axis=0) / rows)
+        h *= self._inverse_deviation
+        return h
+
+    @override
+    def inference(self) -> Layer:
+        return _FixedNorm(self)
+
+    def _follow(self, running: Buffer, newest: Array) -> None:
+        running.value = running.value + self.momentum * (newest.real - running.value)
+
+    @override
+    def __repr__(self) -> str:
+        return f"BatchNorm({self.features})"
+
+
+class _FixedNorm(Elementwise):
+    """BatchNorm as prediction sees it: y = w ∘ x̂ + b with x̂ from the running statistics."""
+
+    def __init__(self, norm: BatchNorm) -> None:
+        self.in_features = norm.features
+        self.weight, self.bias = norm.weight, norm.bias
+        self._mean: Array = norm.running_mean.value
+        self._inverse_deviation: Array = 1.0 / np.sqrt(norm.running_var.value + norm.epsilon)
+
+    @override
+    def forward(self, x: Array) -> Array:
+        if x.shape[1:] != (self.in_features,):
+            raise width_error(self, self.in_features, x)
+        self._normal: Array = (x - self._mean) * self._inverse_deviation
+        return self._normal * self.weight.value + self.bias.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.weight.accumulate(np.add.reduce, grad * self._normal)
+        self.bias.accumulate(np.add.reduce, grad)
+        dx: Array = grad * (self.weight.value * self._inverse_deviation)
+        return dx
