@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from .arrays import Array, finite, floating, real
 from .errors import CallOrderError, DataError, ShapeError
-from .functions import log_softmax, sigmoid
+from .functions import log_softmax, sigmoid, softmax
 
 
 class Loss(ABC):
@@ -85,6 +85,10 @@ class Loss(ABC):
     def __call__(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
         """Compute e and keep nothing."""
         return copy.copy(self).forward(prediction, target, weights)
+
+    def read(self, prediction: Array) -> Array:
+        """Turn the output of a model trained by this loss into what it means: probabilities, where it gives logits."""
+        return prediction
 
     def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
         """Return the target in the dtype of the prediction; refuse one of another shape."""
@@ -269,6 +273,10 @@ class SigmoidCrossEntropy(Loss):
     from_logits = True
 
     @override
+    def read(self, prediction: Array) -> Array:
+        return sigmoid(prediction)
+
+    @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         z = prediction
         self._z, self._target = z, target
@@ -311,6 +319,10 @@ class SoftmaxCrossEntropy(Loss):
             check_labels(self, labels, width)
             return labels
         return _distributions(self, super().check_data(labels, width, dtype))
+
+    @override
+    def read(self, prediction: Array) -> Array:
+        return softmax(prediction)
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:

@@ -1,9 +1,12 @@
-"""What a long run needs from its surroundings: a progress bar."""
+"""What a long run needs from its surroundings: a progress bar, and a way to be interrupted between two steps."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
+from types import FrameType
 from typing import Any, Self
 
 
@@ -20,8 +23,8 @@ class Progress:
 
     patience = 1.0
 
-    def __init__(self, total: int, title: str, wanted: bool | None) -> None:
-        self._total, self._title = total, title
+    def __init__(self, total: int, title: str, wanted: bool | None, unit: str = "epoch") -> None:
+        self._total, self._title, self._unit = total, title, unit
         self._due = time.monotonic() + self.patience
         self._enabled = sys.stderr.isatty() if wanted is None else wanted
         self._bar: Any = None
@@ -31,7 +34,7 @@ class Progress:
         """Count one more round, with the latest figure beside it."""
         self._done += 1
         if self._enabled and self._bar is None and time.monotonic() >= self._due:
-            self._bar = _tqdm(self._total, self._title)
+            self._bar = _tqdm(self._total, self._title, self._unit)
             self._enabled = self._bar is not None
             if self._bar is not None:
                 self._bar.update(self._done - 1)
@@ -47,9 +50,37 @@ class Progress:
             self._bar.close()
 
 
-def _tqdm(total: int, title: str) -> Any:
+def _tqdm(total: int, title: str, unit: str) -> Any:
     try:
         from tqdm import tqdm
     except ImportError:
         return None
-    return tqdm(total=total, desc=title, unit="epoch")
+    return tqdm(total=total, desc=title, unit=unit)
+
+
+class Interrupts:
+    """Within this context Ctrl-C and SIGTERM are noted in `received` instead of stopping the program at once.
+
+    A second Ctrl-C raises ``KeyboardInterrupt`` where it comes. The previous handlers return at the end. Outside of
+    the main thread, where Python lets nobody handle signals, nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            # None stands for a handler that was not installed from Python and cannot be put back from there.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name

@@ -4,45 +4,96 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from ..errors import DivergenceError
 from ..layers.component import Component
 from ..layers.layer import Layer
+from ..layers.structure import brief
+from ..losses import Loss
+from ..optimizers import Optimizer
 from ..parameter import Parameter
+from .engine import NumpyEngine
+from .snapshot import Snapshot
+from .sources import Source
 
 
 class NotFiniteError(Exception):
-    """A number that is not finite came up in the layer at ``path``, in ``phase``."""
+    """A number that is not finite came up in the part at ``path``, in ``phase``."""
 
     def __init__(self, path: str, part: object, phase: str) -> None:
         super().__init__(path)
         self.path, self.part, self.phase = path, part, phase
 
 
+def explain(
+    model: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    snapshot: Snapshot,
+    engine: NumpyEngine,
+    source: Source,
+    epoch: int,
+    first: int,
+) -> NoReturn:
+    """Replay from the snapshot, taken before batch ``first``, with every array looked at.
+
+    Raises:
+        DivergenceError: always; the weights from before the update that failed stand.
+    """
+    snapshot.restore()
+    rate, number, found = optimizer.current_rate(), first, NotFiniteError("", model, "forward")
+    try:
+        with watched(model, loss):
+            for batch in source.replay(first):
+                snapshot.take()
+                rate = optimizer.current_rate()
+                error = engine.update(batch)
+                if not np.isfinite(error):
+                    raise NotFiniteError("", loss, "loss")
+                for path, parameter in model.named_parameters().items():
+                    if not np.isfinite(parameter.value).all():
+                        raise NotFiniteError(path, parameter, "update")
+                number += 1
+    except NotFiniteError as problem:
+        found = problem
+    snapshot.restore()
+    part = found.part if isinstance(found.part, (Layer, Loss, Parameter)) else model
+    name = brief(part) if isinstance(part, Component) else repr(part)
+    place = f'{name} at "{found.path}"' if found.path else name
+    raise DivergenceError(
+        f"training diverged in epoch {epoch}, batch {number}, at learning rate {rate:g}: the first number that is not "
+        f"finite came up in the {found.phase} of {place}. The weights from before that update stand. "
+        "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
+        epoch=epoch, batch=number, learning_rate=rate, layer=found.path, phase=found.phase,
+    )
+
+
 @contextmanager
-def watched(model: Layer) -> Iterator[None]:
-    """Within this context every layer of the model raises `NotFiniteError` where its result is not finite."""
+def watched(model: Layer, loss: Loss) -> Iterator[None]:
+    """Within this context model and loss raise `NotFiniteError` where a result is not finite."""
     parts: list[tuple[str, Any]] = [("", model)]
     parts += [(path, part) for path, part in model.walk() if isinstance(part, Component)]
+    methods = [(path, part, name) for path, part in parts for name in ("forward", "backward", "backward_parameters")]
+    methods += [("", loss, "forward"), ("", loss, "backward")]
     try:
-        for path, part in parts:
-            for name, phase in (("forward", "forward"), ("backward", "backward"), ("backward_parameters", "backward")):
-                if hasattr(part, name):
-                    vars(part)[name] = _watching(getattr(part, name), path, part, phase)
+        for path, part, name in methods:
+            if hasattr(part, name):
+                phase = "loss" if part is loss else name.removesuffix("_parameters")
+                vars(part)[name] = _watching(getattr(part, name), path, part, phase)
         yield
     finally:
-        for _, part in parts:
-            for name in ("forward", "backward", "backward_parameters"):
-                vars(part).pop(name, None)
+        for _, part, name in methods:
+            vars(part).pop(name, None)
 
 
-def _watching(method: Callable[..., Any], path: str, part: Component, phase: str) -> Callable[..., Any]:
+def _watching(method: Callable[..., Any], path: str, part: object, phase: str) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         result = method(*arguments)
         arrays = list(result) if isinstance(result, tuple) else [result]
-        if phase == "backward":
+        if phase == "backward" and isinstance(part, Component):
             arrays += [child.grad for _, child in part.children() if isinstance(child, Parameter)]
         if not all(array is None or np.isfinite(array).all() for array in arrays):
             raise NotFiniteError(path, part, phase)

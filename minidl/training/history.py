@@ -3,27 +3,84 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
 
 
 @dataclass
 class History:
-    """One number for each epoch of a run.
+    """One number for each finished epoch of a run.
 
     Attributes:
-        loss: Mean of the loss over the training rows, as met during the epoch.
+        loss: Mean of the loss over the training rows, as met during the epoch, penalties included.
         validation_loss: Loss on the validation data after the epoch; empty without validation data.
+        metrics: For each metric its value after the epoch, on the validation data where there is some, else on the
+            training data.
         learning_rate: Rate of the last step of the epoch.
         seconds: Time that the epoch took, validation included.
+        stopped_by: Why the last `fit` ended: ``"epochs"`` when all were done, ``"SIGINT"`` or ``"SIGTERM"`` after an
+            interrupt, or what the callback that stopped it says; empty before.
     """
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    stopped_by: str = ""
+
+    def series(self) -> dict[str, list[float]]:
+        """Map each name to its numbers, metrics among them, without the empty ones."""
+        named = {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics,
+                 "learning_rate": self.learning_rate, "seconds": self.seconds}
+        return {name: numbers for name, numbers in named.items() if numbers}
+
+    def last(self) -> dict[str, float]:
+        """Map each name to its number of the last epoch."""
+        return {name: numbers[-1] for name, numbers in self.series().items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain lists and strings, for JSON or a data frame."""
+        return {
+            "loss": list(self.loss),
+            "validation_loss": list(self.validation_loss),
+            "metrics": {name: list(numbers) for name, numbers in self.metrics.items()},
+            "learning_rate": list(self.learning_rate),
+            "seconds": list(self.seconds),
+            "stopped_by": self.stopped_by,
+        }
+
+    def plot(self, path: str | PathLike[str] | None = None) -> Any:
+        """Draw loss and validation loss by epoch on a logarithmic scale, and metrics below; needs matplotlib.
+
+        Args:
+            path: Where to save the picture; None to only return the figure.
+
+        Returns:
+            The Matplotlib figure.
+        """
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 3.2 + 2.2 * bool(self.metrics)), layout="constrained")
+        axes = figure.subplots(1 + bool(self.metrics), 1, sharex=True, squeeze=False)[:, 0]
+        epochs = range(1, len(self) + 1)
+        axes[0].semilogy(epochs, self.loss, label="training")
+        if self.validation_loss:
+            axes[0].semilogy(epochs, self.validation_loss, label="validation")
+        axes[0].set_ylabel("loss")
+        for name, numbers in self.metrics.items():
+            axes[1].plot(epochs, numbers, label=name)
+        for axis in axes:
+            axis.legend()
+        axes[-1].set_xlabel("epoch")
+        if path is not None:
+            figure.savefig(path, dpi=120)
+        return figure
 
     def __len__(self) -> int:
         return len(self.loss)
 
     def __repr__(self) -> str:
         last = f", loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}" if self.loss else ""
-        return f"History({len(self)} epochs{last})"
+        why = f", stopped by {self.stopped_by}" if self.stopped_by else ""
+        return f"History({len(self)} epochs{last}{why})"

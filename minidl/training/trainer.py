@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import generator, positive_int
-from ..errors import ArgumentError, DivergenceError, DTypeError, StructureError
+from ..errors import ArgumentError, DTypeError, StructureError
 from ..layers.activation import Sigmoid, Softmax
 from ..layers.layer import Layer
 from ..layers.sequential import Sequential
 from ..losses import Loss
+from ..metrics import Metric
 from ..optimizers import Optimizer
-from ..running import Progress
-from .batches import Rows, slices
-from .data import checked
-from .diagnosis import NotFiniteError, watched
+from ..running import Interrupts, Progress
+from .callbacks import Callback, check_callbacks
+from .diagnosis import explain
+from .engine import NumpyEngine
+from .evaluation import Validation, named_metrics
 from .history import History
 from .snapshot import Snapshot
+from .sources import ArraySource, Batch, Source, StreamSource
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from ..arrays import Seed
 
-EVALUATED = 4096
-"""Rows that `evaluate` predicts at a time."""
+AT_ONCE = 64
+"""Batches between two snapshots, and between two looks at the weights: both together cost about a step of the
+smallest networks."""
 
-SNAPSHOT_EVERY = 64
-"""Batches between two snapshots: taking one costs about a step of the smallest networks."""
+
+@dataclass
+class Plan:
+    """What a fit was asked to do, so that a resume can finish it."""
+
+    epochs: int
+    batch_size: int | None
+    shuffle: bool
+    micro_batch_size: int | None
+
+
+@dataclass
+class Position:
+    """Where in the current epoch a run stands: batches done, their rows, and the sum of their losses by rows."""
+
+    batch: int = 0
+    rows: int = 0
+    loss: float = 0.0
 
 
 class Trainer:
@@ -47,8 +71,12 @@ class Trainer:
 
     Attributes:
         history: What happened so far, over all calls of `fit`.
+        position: Where in the current epoch the run stands.
+        interrupted: Whether the last fit ended before its time.
 
     Example:
+        >>> import numpy as np
+        >>> from minidl import SGD, Dense, HalfSquaredError, Sequential
         >>> x = np.linspace(0, 1, 50)[:, None]
         >>> model = Sequential(Dense(1, 1)).initialize(rng=0)
         >>> trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), learning_rate=0.5), rng=0)
@@ -64,16 +92,20 @@ class Trainer:
                 raise DTypeError(f"Trainer({name}): expected a {kind.__name__}, got {value!r}{hint}")
         _refuse_double_activation(model, loss)
         owned = {id(parameter) for parameter in optimizer.vector.parameters}
-        learned = model.parameters()
-        if not any(id(parameter) in owned for parameter in learned):
+        if not any(id(parameter) in owned for parameter in model.parameters()):
             raise ArgumentError(
                 "Trainer(optimizer): expected parameters of this model, got none of them; "
                 "make the optimizer after the model: SGD(model.parameters(), …)"
             )
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.history = History()
-        self._frozen = [parameter for parameter in learned if id(parameter) not in owned]
+        self.position = Position()
+        self.interrupted = False
         self._rng = generator(rng, "trainer")
+        self._epoch_began_with = self._rng.bit_generator.state
+        self._plan: Plan | None = None
+        self._callbacks: list[Callback] = []
+        self._why_stop = ""
 
     def fit(
         self,
@@ -84,112 +116,189 @@ class Trainer:
         batch_size: int = 32,
         shuffle: bool = True,
         sample_weight: npt.ArrayLike | None = None,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None = None,
+        metrics: Iterable[Metric] | Mapping[str, Metric] = (),
+        callbacks: Iterable[Callback] = (),
+        micro_batch_size: int | None = None,
         progress: bool | None = None,
     ) -> History:
         """Go through the data ``epochs`` times.
 
+        Ctrl-C and SIGTERM end the run after the current batch; `resume` goes on from there. A second Ctrl-C stops at
+        once.
+
         Args:
-            x: Input, ``(rows, features)``.
+            x: Input, ``(rows, features)``; it may be memory-mapped.
             y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
             epochs: Passes over the data.
             batch_size: Rows of one update.
             shuffle: Whether each epoch goes through the rows in an order of its own.
             sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``.
-            validation: (x, y) on which the loss is computed after each epoch.
+            validation: (x, y) on which loss and metrics are computed after each epoch, or the fraction of the rows,
+                in (0, 1), that is held out for that: the last ones, or random ones with ``shuffle``.
+            metrics: Functions of (prediction, target), as in `minidl.metrics`; a mapping gives them names of your own.
+            callbacks: What else to do, as in `minidl.callbacks`.
+            micro_batch_size: Rows that go through the model at a time, where a whole batch does not fit into memory;
+                the gradients add up to those of the batch.
             progress: A bar: True, False, or None for one on a terminal.
 
         Returns:
-            The history of this and of the earlier calls.
+            The history of this and of the earlier calls; ``history.stopped_by`` says why it ended.
 
         Raises:
             ShapeError, DTypeError, DataError: the data does not fit; found before anything is changed.
             DivergenceError: a loss, a gradient or a weight is not finite; the last finite weights stand.
         """
-        arrays = checked(self.model, self.loss, x, y, sample_weight)
-        held_out = None if validation is None else checked(self.model, self.loss, *validation)
-        epochs = positive_int(epochs, "fit(epochs)")
-        size = positive_int(batch_size, "fit(batch_size)")
-        bar = Progress(epochs, "fit", progress)
+        plan = Plan(
+            positive_int(epochs, "fit(epochs)") + len(self.history),
+            positive_int(batch_size, "fit(batch_size)"),
+            bool(shuffle),
+            None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
+        )
+        data = Validation(self.model, self.loss, named_metrics(metrics))
+        split_rng = self._rng if shuffle else None
+        arrays = data.split(x, y, sample_weight, validation, split_rng)
+        self._start(plan, check_callbacks(callbacks))
+        return self._run(ArraySource(arrays, batch_size, shuffle), data, progress)
+
+    def fit_batches(
+        self,
+        stream: Callable[[], Iterable[Batch]] | Iterable[Batch],
+        *,
+        epochs: int,
+        validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        metrics: Iterable[Metric] | Mapping[str, Metric] = (),
+        callbacks: Iterable[Callback] = (),
+        micro_batch_size: int | None = None,
+        progress: bool | None = None,
+    ) -> History:
+        """Go ``epochs`` times through batches that come from elsewhere: a file too large for memory, a simulation.
+
+        Args:
+            stream: A function without arguments that gives the batches of one epoch, or a container of them; each
+                batch is (x, y) or (x, y, weights). For a resume it must give the same batches again.
+            epochs: Passes over the stream.
+            validation: (x, y) on which loss and metrics are computed after each epoch.
+            metrics: As in `fit`; they need validation data here.
+            callbacks: As in `fit`.
+            micro_batch_size: As in `fit`.
+            progress: As in `fit`.
+
+        Returns:
+            The history, as from `fit`.
+        """
+        micro = None if micro_batch_size is None else positive_int(micro_batch_size, "fit_batches(micro_batch_size)")
+        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data.hold_out(validation)
+        plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
+        self._start(plan, check_callbacks(callbacks))
+        return self._run(StreamSource(stream, self.model, self.loss), data, progress)
+
+    def stop(self, why: str) -> None:
+        """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
+        self._why_stop = self._why_stop or why
+
+    def evaluate(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        metrics: Iterable[Metric] | Mapping[str, Metric] = (),
+    ) -> dict[str, float]:
+        """Return the loss, and the metrics, of the model's predictions for ``x``, changing nothing.
+
+        Returns:
+            The loss under ``"loss"``, each metric under its name.
+        """
+        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data.hold_out((x, y), sample_weight)
+        return data.figures()
+
+    def _start(self, plan: Plan, callbacks: list[Callback]) -> None:
+        """Begin a new fit: what an interrupted one left of its epoch is given up."""
+        self._plan, self._callbacks = plan, callbacks
+        self.position = Position()
+
+    def _run(self, source: Source, data: Validation, progress: bool | None) -> History:
+        """Go from the current position to the end of the plan."""
+        assert self._plan is not None
+        engine = NumpyEngine(self.model, self.loss, self.optimizer, self._plan.micro_batch_size)
         self.optimizer.vector.gather()
-        snapshot = Snapshot(self.model, self.optimizer)
         for parameter in self.model.parameters():
             parameter.zero_grad()
-        # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
-        with bar, np.errstate(all="ignore"):
-            for _ in range(epochs):
-                began = time.perf_counter()
-                order = self._rng.permutation(len(arrays[0])) if shuffle else None
-                mean = self._epoch(arrays, order, size, snapshot)
-                self.history.loss.append(mean)
-                self.history.learning_rate.append(self.optimizer.last_rate)
-                if held_out is not None:
-                    self.history.validation_loss.append(self._mean_loss(held_out))
-                self.history.seconds.append(time.perf_counter() - began)
-                bar.advance(f"loss {mean:.4g}")
+        snapshot = Snapshot(self.model, self.optimizer)
+        self._why_stop, self.interrupted, self.history.stopped_by = "", True, ""
+        bar = Progress(self._plan.epochs - len(self.history), "fit", progress)
+        for callback in self._callbacks:
+            callback.begin(self)
+        try:
+            # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
+            with bar, Interrupts() as interrupts, np.errstate(all="ignore"):
+                while len(self.history) < self._plan.epochs and not self._why_stop:
+                    if self._epoch(engine, source, data, snapshot, interrupts):
+                        bar.advance(f"loss {self.history.loss[-1]:.4g}")
+            self.interrupted = interrupts.received is not None
+            self.history.stopped_by = interrupts.received or self._why_stop or "epochs"
+        finally:
+            for callback in self._callbacks:
+                callback.finish(self)
         return self.history
 
-    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
-        """Return the loss of the model's predictions for ``x``, changing nothing."""
-        return self._mean_loss(checked(self.model, self.loss, x, y, sample_weight))
+    def _epoch(self, engine: NumpyEngine, source: Source, data: Validation, snapshot: Snapshot,
+               interrupts: Interrupts) -> bool:
+        """Train to the end of the epoch, or until something stops the run; return whether the epoch ended."""
+        began = time.perf_counter()
+        here = self.position
+        self._enter_epoch(source)
+        engine.enter(source, here.batch)
+        ended = False
+        while not ended:
+            snapshot.take()
+            source.mark()
+            first = here.batch
+            outcome = engine.run(AT_ONCE, interrupts)
+            here.batch += outcome.batches
+            here.rows += outcome.rows
+            here.loss += outcome.loss
+            ended = outcome.ended
+            if not (outcome.finite and np.isfinite(self.optimizer.vector.values).all()):
+                explain(self.model, self.loss, self.optimizer, snapshot, engine, source, len(self.history), first)
+            if not ended:
+                for callback in self._callbacks:
+                    callback.after_batches(self)
+            if interrupts.received:
+                self.stop(interrupts.received)
+            if self._why_stop and not ended:
+                return False
+        self._close_epoch(data, source, time.perf_counter() - began)
+        return True
 
-    def _epoch(self, arrays: tuple[Rows, ...], order: npt.NDArray[np.intp] | None, size: int,
-               snapshot: Snapshot) -> float:
-        model, loss, optimizer, frozen = self.model, self.loss, self.optimizer, self._frozen
-        total = 0.0
-        taken = 0
-        for number, batch in enumerate(slices(arrays, order, size)):
-            if number % SNAPSHOT_EVERY == 0:
-                snapshot.take()
-                taken = number
-            error = loss.forward(model.forward(batch[0]), *batch[1:])
-            if error - error != 0.0:
-                self._explain(arrays, order, size, snapshot, taken)
-            total += error * len(batch[0])
-            model.backward_parameters(loss.backward())
-            optimizer.step()
-            for parameter in frozen:
-                parameter.zero_grad()
-        if not np.isfinite(optimizer.vector.values).all():
-            self._explain(arrays, order, size, snapshot, taken)
-        return total / len(arrays[0])
+    def _enter_epoch(self, source: Source) -> None:
+        """Begin an epoch, or enter one again: its order is drawn from the state that its beginning drew from."""
+        now = self._rng.bit_generator.state
+        if self.position.batch:
+            self._rng.bit_generator.state = self._epoch_began_with
+            source.begin_epoch(self._rng)
+            self._rng.bit_generator.state = now
+        else:
+            self._epoch_began_with = now
+            source.begin_epoch(self._rng)
 
-    def _explain(self, arrays: tuple[Rows, ...], order: npt.NDArray[np.intp] | None, size: int,
-                 snapshot: Snapshot, start: int) -> None:
-        """Replay from the snapshot with every array looked at, and raise `DivergenceError`."""
-        snapshot.restore()
-        rate, number, found = self.optimizer.current_rate(), start, NotFiniteError("", self.model, "forward")
-        try:
-            with watched(self.model):
-                for number, batch in enumerate(slices(arrays, order, size, start), start):  # noqa: B007
-                    snapshot.take()
-                    rate = self.optimizer.current_rate()
-                    error = self.loss.forward(self.model.forward(batch[0]), *batch[1:])
-                    gradient = self.loss.backward()
-                    if not (np.isfinite(error) and np.isfinite(gradient).all()):
-                        raise NotFiniteError("", self.loss, "loss")
-                    self.model.backward_parameters(gradient)
-                    self.optimizer.step()
-                    for path, parameter in self.model.named_parameters().items():
-                        if not np.isfinite(parameter.value).all():
-                            raise NotFiniteError(path, parameter, "update")
-        except NotFiniteError as problem:
-            found = problem
-        snapshot.restore()
-        epoch = len(self.history)
-        place = f'"{found.path}" {type(found.part).__name__}' if found.path else repr(found.part).split("\n")[0]
-        raise DivergenceError(
-            f"training diverged in epoch {epoch}, batch {number}, at learning rate {rate:g}: the first number that "
-            f"is not finite came up in the {found.phase} of {place}. The weights from before that update stand. "
-            "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
-            epoch=epoch, batch=number, learning_rate=rate, layer=found.path, phase=found.phase,
-        )
-
-    def _mean_loss(self, arrays: tuple[Rows, ...]) -> float:
-        total = 0.0
-        for batch in slices(arrays, None, EVALUATED):
-            total += self.loss(self.model.predict(batch[0]), *batch[1:]) * len(batch[0])
-        return total / len(arrays[0])
+    def _close_epoch(self, data: Validation, source: Source, seconds: float) -> None:
+        """Write the epoch into the history, and let the callbacks act on it."""
+        history, here = self.history, self.position
+        began = time.perf_counter()
+        history.loss.append(here.loss / here.rows)
+        history.learning_rate.append(self.optimizer.last_rate)
+        figures = data.after_epoch(source)
+        if "loss" in figures:
+            history.validation_loss.append(figures.pop("loss"))
+        for name, value in figures.items():
+            history.metrics.setdefault(name, []).append(value)
+        history.seconds.append(seconds + time.perf_counter() - began)
+        self.position = Position()
+        for callback in self._callbacks:
+            callback.after_epoch(self)
 
 
 def _refuse_double_activation(model: Layer, loss: Loss) -> None:

@@ -1,0 +1,360 @@
+"""What a run does besides training: stop early, keep checkpoints, lower the learning rate, write a log."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from ..arrays import positive_int, real
+from ..errors import ArgumentError, DTypeError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from .trainer import Trainer
+
+
+class Callback:
+    """Take part in a run. A subclass overrides what it needs; `trainer.stop(why)` ends the run after the batch.
+
+    What a callback must remember over a save and a restore it gives in `state` and takes back in `restore`.
+    """
+
+    def begin(self, trainer: Trainer) -> None:
+        """Act before the first batch of a fit or a resume."""
+
+    def after_batches(self, trainer: Trainer) -> None:
+        """Act between two batches, every few dozen batches."""
+
+    def after_epoch(self, trainer: Trainer) -> None:
+        """Act when an epoch is in the history."""
+
+    def finish(self, trainer: Trainer) -> None:
+        """Act when the run ends, for whatever reason."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what must be remembered: plain values, arrays, lists and dicts of them."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+
+class Monitor(Callback):
+    """Watch one figure of the history for its best value; the base of callbacks that wait for improvement.
+
+    Args:
+        monitor: ``"loss"``, ``"validation_loss"``, or the name of a metric.
+        largest: Whether larger is better, as for an accuracy.
+        least_improvement: What counts as better must be better by more than this.
+    """
+
+    def __init__(self, monitor: str, *, largest: bool = False, least_improvement: float = 0.0) -> None:
+        self.monitor = monitor
+        self.largest = largest
+        self.least_improvement = real(least_improvement, f"{type(self).__name__}(least_improvement)", least=0)
+        self.best = -math.inf if largest else math.inf
+        self.waited = 0
+
+    def improved(self, trainer: Trainer) -> bool:
+        """Return whether the last epoch is the best so far, and count the epochs since then in `waited`."""
+        series = trainer.history.series()
+        if self.monitor not in series:
+            raise ArgumentError(
+                f"{type(self).__name__}(monitor): expected one of {list(series)}, got {self.monitor!r}"
+                + ("; give fit(…, validation=…)" if self.monitor == "validation_loss" else "")
+            )
+        value = series[self.monitor][-1]
+        gain = value - self.best if self.largest else self.best - value
+        if gain > self.least_improvement or math.isinf(self.best):
+            self.best, self.waited = value, 0
+            return True
+        self.waited += 1
+        return False
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.waited = state["best"], state["waited"]
+
+
+class EarlyStopping(Monitor):
+    """Stop when a figure has not improved for ``patience`` epochs, and go back to the best weights.
+
+    Args:
+        patience: How many epochs without improvement are borne.
+        monitor: What to watch: ``"validation_loss"``, ``"loss"``, or the name of a metric.
+        largest: Whether larger is better.
+        least_improvement: What counts as better must be better by more than this.
+        restore_best: Whether the model returns to its best state at the end of the run, however it ends.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        monitor: str = "validation_loss",
+        *,
+        largest: bool = False,
+        least_improvement: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, largest=largest, least_improvement=least_improvement)
+        self.patience = positive_int(patience, "EarlyStopping(patience)")
+        self.restore_best = restore_best
+        self._best_state: dict[str, Any] | None = None
+
+    @override
+    def after_epoch(self, trainer: Trainer) -> None:
+        if self.improved(trainer):
+            if self.restore_best:
+                self._best_state = model_state(trainer)
+        elif self.waited >= self.patience:
+            trainer.stop(f"EarlyStopping: no better {self.monitor} for {self.patience} epochs")
+
+    @override
+    def finish(self, trainer: Trainer) -> None:
+        # An interrupted run is going to be resumed from where it is, so it keeps its last weights.
+        if self._best_state is not None and not trainer.interrupted:
+            restore_model_state(trainer, self._best_state)
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "best_state": self._best_state}
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._best_state = state["best_state"]
+
+
+class ReduceOnPlateau(Monitor):
+    """Multiply the learning rate by ``factor`` when a figure has not improved for ``patience`` epochs.
+
+    Args:
+        factor: In (0, 1).
+        patience: How many epochs without improvement are borne.
+        monitor: What to watch.
+        largest: Whether larger is better.
+        least_improvement: What counts as better must be better by more than this.
+        lowest: The rate below which it is not lowered.
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.1,
+        patience: int = 10,
+        monitor: str = "validation_loss",
+        *,
+        largest: bool = False,
+        least_improvement: float = 0.0,
+        lowest: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, largest=largest, least_improvement=least_improvement)
+        self.factor = real(factor, "ReduceOnPlateau(factor)", above=0, below=1)
+        self.patience = positive_int(patience, "ReduceOnPlateau(patience)")
+        self.lowest = real(lowest, "ReduceOnPlateau(lowest)", least=0)
+
+    @override
+    def begin(self, trainer: Trainer) -> None:
+        if callable(trainer.optimizer.learning_rate):
+            raise ArgumentError(
+                "ReduceOnPlateau: expected an optimizer with a number as its learning rate, got the schedule "
+                f"{trainer.optimizer.learning_rate!r}; the two would work against each other"
+            )
+
+    @override
+    def after_epoch(self, trainer: Trainer) -> None:
+        rate = trainer.optimizer.learning_rate
+        if not self.improved(trainer) and self.waited >= self.patience and not callable(rate):
+            trainer.optimizer.learning_rate = max(rate * self.factor, self.lowest)
+            self.waited = 0
+
+
+class StopAfter(Callback):
+    """Stop a run when it has taken some time, saves and resumes included.
+
+    Args:
+        seconds: How long it may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = real(seconds, "StopAfter(seconds)", above=0)
+        self._spent = 0.0
+        self._since = time.monotonic()
+
+    @override
+    def begin(self, trainer: Trainer) -> None:
+        self._since = time.monotonic()
+
+    @override
+    def after_batches(self, trainer: Trainer) -> None:
+        if self._elapsed() >= self.seconds:
+            trainer.stop(f"StopAfter: {self.seconds:g} seconds are over")
+
+    @override
+    def after_epoch(self, trainer: Trainer) -> None:
+        self.after_batches(trainer)
+
+    @override
+    def finish(self, trainer: Trainer) -> None:
+        self._spent = self._elapsed()
+
+    def _elapsed(self) -> float:
+        return self._spent + time.monotonic() - self._since
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {"spent": self._elapsed()}
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        self._spent = state["spent"]
+
+
+class Checkpoint(Monitor):
+    """Save the whole run every few epochs or minutes; keep the last ones, and the best.
+
+    Files are ``<folder>/epoch-000012-batch-0000000.safetensors``, after 12 epochs and no batch of the next, and
+    ``<folder>/best.safetensors``; `Trainer.restore` takes each of them.
+
+    Args:
+        folder: Where to save; it is made if it does not exist.
+        every_epochs: Save after every so many epochs; None not to.
+        every_minutes: Save when so many minutes have passed since the last save; None not to.
+        keep_last: How many are kept.
+        monitor: What decides about the best; None to keep no best one.
+        largest: Whether larger is better.
+    """
+
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        *,
+        every_epochs: int | None = 1,
+        every_minutes: float | None = None,
+        keep_last: int = 3,
+        monitor: str | None = None,
+        largest: bool = False,
+    ) -> None:
+        super().__init__(monitor or "loss", largest=largest)
+        self.folder = Path(folder)
+        self.every_epochs = None if every_epochs is None else positive_int(every_epochs, "Checkpoint(every_epochs)")
+        if every_minutes is not None:
+            every_minutes = real(every_minutes, "Checkpoint(every_minutes)", above=0)
+        self.every_minutes = every_minutes
+        self.keep_last = positive_int(keep_last, "Checkpoint(keep_last)")
+        self.keeps_best = monitor is not None
+        self._saved_at = time.monotonic()
+
+    @override
+    def begin(self, trainer: Trainer) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._saved_at = time.monotonic()
+
+    @override
+    def after_batches(self, trainer: Trainer) -> None:
+        if self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes:
+            self._save(trainer)
+
+    @override
+    def after_epoch(self, trainer: Trainer) -> None:
+        if self.keeps_best and self.improved(trainer):
+            trainer.save(self.folder / "best.safetensors")
+        if self.every_epochs is not None and len(trainer.history) % self.every_epochs == 0:
+            self._save(trainer)
+        else:
+            self.after_batches(trainer)
+
+    def files(self) -> list[Path]:
+        """List the kept checkpoints, the newest last, without the best one."""
+        return sorted(self.folder.glob("epoch-*.safetensors"))
+
+    def _save(self, trainer: Trainer) -> None:
+        name = f"epoch-{len(trainer.history):06d}-batch-{trainer.position.batch:07d}.safetensors"
+        trainer.save(self.folder / name)
+        self._saved_at = time.monotonic()
+        for old in self.files()[: -self.keep_last]:
+            old.unlink()
+
+
+class LogFile(Callback):
+    """Write the figures of each epoch to a file as it ends; a resumed run continues its file.
+
+    Args:
+        path: A ``.csv`` file, or a ``.jsonl`` file with one JSON object a line.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        if self.path.suffix not in (".csv", ".jsonl"):
+            raise ArgumentError(f"LogFile(path): expected a name that ends in .csv or .jsonl, got {str(path)!r}")
+
+    @override
+    def begin(self, trainer: Trainer) -> None:
+        # What an earlier process wrote after the state from which this run goes on would come twice.
+        self._write(self._rows(trainer, range(len(trainer.history))), "w")
+
+    @override
+    def after_epoch(self, trainer: Trainer) -> None:
+        self._write(self._rows(trainer, [len(trainer.history) - 1]), "a")
+
+    def _rows(self, trainer: Trainer, epochs: Iterable[int]) -> list[dict[str, float]]:
+        series = trainer.history.series()
+        length = len(trainer.history)
+        return [
+            {"epoch": epoch, **{name: numbers[epoch - length] for name, numbers in series.items()
+                                if len(numbers) >= length - epoch}}
+            for epoch in epochs
+        ]
+
+    def _write(self, rows: list[dict[str, float]], mode: str) -> None:
+        with self.path.open(mode, newline="", encoding="utf-8") as file:
+            if self.path.suffix == ".jsonl":
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+                return
+            for row in rows:
+                writer = csv.DictWriter(file, list(row))
+                if file.tell() == 0:
+                    writer.writeheader()
+                writer.writerow(row)
+
+
+def model_state(trainer: Trainer) -> dict[str, Any]:
+    """Copy the values of all parameters and buffers of the model of a run."""
+    model = trainer.model
+    return {
+        "parameters": {path: parameter.value.copy() for path, parameter in model.named_parameters().items()},
+        "buffers": {path: buffer.value.copy() for path, buffer in model.named_buffers().items()},
+    }
+
+
+def restore_model_state(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put back what `model_state` copied."""
+    for path, parameter in trainer.model.named_parameters().items():
+        parameter.value = state["parameters"][path]
+    for path, buffer in trainer.model.named_buffers().items():
+        buffer.value = state["buffers"][path].copy()
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Return callbacks, those that save last, so that they save what the others have just done.
+
+    Raises:
+        DTypeError: something that is not a callback.
+    """
+    found = list(callbacks)
+    for callback in found:
+        if not isinstance(callback, Callback):
+            hint = f"; did you forget the parentheses of {callback.__name__}(…)?" if isinstance(callback, type) else ""
+            raise DTypeError(f"fit(callbacks): expected Callback objects, got {callback!r}{hint}")
+    return sorted(found, key=lambda callback: isinstance(callback, Checkpoint))

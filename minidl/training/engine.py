@@ -1,0 +1,96 @@
+"""The loop over batches: the definition of training, in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..layers.layer import Layer
+from ..losses import Loss
+from ..optimizers import Optimizer
+from ..parameter import Parameter
+from ..running import Interrupts
+from .batches import slices
+from .sources import Batch, Source
+
+
+class Outcome(NamedTuple):
+    """What came of some batches.
+
+    Attributes:
+        loss: Sum over the rows of the mean loss of their batch.
+        rows: How many rows.
+        batches: How many batches were finished.
+        finite: False where the loss of the batch after these is not finite.
+        ended: Whether the epoch is over.
+    """
+
+    loss: float
+    rows: int
+    batches: int
+    finite: bool
+    ended: bool
+
+
+class NumpyEngine:
+    """Run forward, loss, backward and step for one batch after the other.
+
+    Args:
+        model: What to train.
+        loss: What to make small.
+        optimizer: How.
+        micro_batch_size: Rows that go through the model at a time; gradients add up to those of the whole batch.
+    """
+
+    name = "numpy"
+
+    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, micro_batch_size: int | None) -> None:
+        self.model, self.loss, self.optimizer, self.micro_batch_size = model, loss, optimizer, micro_batch_size
+        owned = {id(parameter) for parameter in optimizer.vector.parameters}
+        self._frozen: list[Parameter] = [p for p in model.parameters() if id(p) not in owned]
+        self._batches: Iterator[Batch] = iter(())
+
+    def enter(self, source: Source, start: int) -> None:
+        """Go to batch ``start`` of the epoch that the source has begun."""
+        self._batches = source.batches(start)
+
+    def run(self, most: int, interrupts: Interrupts) -> Outcome:
+        """Train on up to ``most`` batches, fewer where the epoch ends, an interrupt comes, or a loss is not finite."""
+        update = self.update if self.micro_batch_size is None else self.update_in_pieces
+        total, rows, done = 0.0, 0, 0
+        for batch in self._batches:
+            error = update(batch)
+            if error - error != 0.0:
+                return Outcome(total, rows, done, finite=False, ended=False)
+            total += error * len(batch[0])
+            rows += len(batch[0])
+            done += 1
+            if done == most or interrupts.received:
+                return Outcome(total, rows, done, finite=True, ended=False)
+        return Outcome(total, rows, done, finite=True, ended=True)
+
+    def update(self, batch: Batch) -> float:
+        """Make one update from a batch, and return its loss; none where the loss is not finite."""
+        model, loss = self.model, self.loss
+        error = loss.forward(model.forward(batch[0]), *batch[1:])
+        if error - error == 0.0:
+            model.backward_parameters(loss.backward())
+            self.optimizer.step()
+            for parameter in self._frozen:
+                parameter.zero_grad()
+        return error
+
+    def update_in_pieces(self, batch: Batch) -> float:
+        """Make one update from a batch that goes through the model in pieces: e = Σ (rows of piece / rows) e_piece."""
+        assert self.micro_batch_size is not None
+        model, loss, error = self.model, self.loss, 0.0
+        for piece in slices(batch, None, self.micro_batch_size):
+            share = len(piece[0]) / len(batch[0])
+            error += share * loss.forward(model.forward(piece[0]), *piece[1:])
+            if error - error != 0.0:
+                return error
+            model.backward_parameters(share * loss.backward())
+        self.optimizer.step()
+        for parameter in self._frozen:
+            parameter.zero_grad()
+        return error

@@ -1,0 +1,120 @@
+"""Loss and metrics of a model on data that it is not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import real
+from ..errors import ArgumentError, DTypeError
+from ..layers.layer import Layer
+from ..losses import Loss
+from ..metrics import Metric
+from .batches import Rows, slices
+from .data import checked
+from .sources import ArraySource, Batch, Source
+
+AT_ONCE = 4096
+"""Rows that are predicted at a time."""
+
+
+class Validation:
+    """Compute loss and metrics after each epoch, on the held-out data, or metrics alone on the training data.
+
+    Args:
+        model: What predicts.
+        loss: Its loss; it also says how to read the predictions.
+        metrics: Maps the name of each metric to it.
+    """
+
+    def __init__(self, model: Layer, loss: Loss, metrics: Mapping[str, Metric]) -> None:
+        self._model, self._loss, self._metrics = model, loss, metrics
+        self._arrays: Batch | None = None
+
+    def hold_out(
+        self, validation: tuple[npt.ArrayLike, npt.ArrayLike] | None, weights: npt.ArrayLike | None = None
+    ) -> None:
+        """Check data and keep it."""
+        if validation is None:
+            return
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise DTypeError(f"validation: expected (x, y), got {validation!r}")
+        self._arrays = checked(self._model, self._loss, *validation, weights)
+
+    def split(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        weights: npt.ArrayLike | None,
+        validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None,
+        rng: np.random.Generator | None,
+    ) -> Batch:
+        """Check training data, hold out what ``validation`` says, and return what is left to train on.
+
+        Args:
+            x: Input.
+            y: Target.
+            weights: Sample weights or None.
+            validation: (x, y), a fraction of the rows, or None.
+            rng: What chooses the rows of a fraction; None for the last rows.
+        """
+        arrays = checked(self._model, self._loss, x, y, weights)
+        if not isinstance(validation, (int, float)):
+            self.hold_out(validation)
+            return arrays
+        fraction = real(validation, "fit(validation)", above=0, below=1)
+        rows = len(arrays[0])
+        held_out = round(fraction * rows)
+        if not 0 < held_out < rows:
+            raise ArgumentError(f"fit(validation): {fraction:g} of {rows} rows leaves nothing on one side")
+        order = np.arange(rows) if rng is None else rng.permutation(rows)
+        self._arrays = tuple(array[order[rows - held_out:]] for array in arrays)
+        return tuple(array[order[: rows - held_out]] for array in arrays)
+
+    def after_epoch(self, source: Source) -> dict[str, float]:
+        """Return the figures of an epoch: with the loss on held-out data, else the metrics on the training data."""
+        if self._arrays is not None:
+            return self.figures()
+        if self._metrics and isinstance(source, ArraySource):
+            return self._scores(source.arrays)
+        return {}
+
+    def figures(self) -> dict[str, float]:
+        """Return the loss under ``"loss"`` and each metric under its name."""
+        assert self._arrays is not None
+        total = 0.0
+        for batch in slices(self._arrays, None, AT_ONCE):
+            total += self._loss(self._model.predict(batch[0]), *batch[1:]) * len(batch[0])
+        return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays)}
+
+    def _scores(self, arrays: Batch) -> dict[str, float]:
+        if not self._metrics:
+            return {}
+        predictions: list[Rows] = [self._model.predict(batch[0]) for batch in slices(arrays, None, AT_ONCE)]
+        prediction = self._loss.read(np.concatenate(predictions))
+        return {name: float(metric(prediction, arrays[1])) for name, metric in self._metrics.items()}
+
+
+def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+    """Name metrics by their functions, unless a mapping names them.
+
+    Raises:
+        DTypeError: something that cannot be called.
+        ArgumentError: two metrics of one name, or one called as the figures that are always there.
+    """
+    pairs = list(metrics.items()) if isinstance(metrics, Mapping) else [(_name(m), m) for m in metrics]
+    for name, metric in pairs:
+        if not callable(metric):
+            raise DTypeError(f"metrics: expected functions of (prediction, target), got {metric!r} as {name!r}")
+    named = dict(pairs)
+    reserved = {"loss", "validation_loss", "learning_rate", "seconds"} & set(named)
+    if len(named) < len(pairs) or reserved:
+        raise ArgumentError(f"metrics: expected different names, none of {sorted(reserved) or 'them twice'}, "
+                            f"got {[name for name, _ in pairs]}; give a mapping {{name: function}}")
+    return named
+
+
+def _name(metric: object) -> str:
+    return str(getattr(metric, "__name__", repr(metric)))

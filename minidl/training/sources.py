@@ -1,0 +1,142 @@
+"""Where the batches of a run come from: arrays, or anything that can be iterated again for each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from ..errors import DataError, DTypeError
+from ..layers.layer import Layer
+from ..losses import Loss
+from .batches import Rows, batch_count, slices
+from .data import checked
+
+Batch: TypeAlias = tuple[Rows, ...]
+"""(x, y) or (x, y, weights)."""
+
+HASHED = 1 << 26
+"""Up to this many bytes a fingerprint covers all of the data; beyond, it covers rows spread evenly over them."""
+
+
+class Source(ABC):
+    """Batches by epoch and number, so that any epoch can be entered at any batch again."""
+
+    @abstractmethod
+    def begin_epoch(self, rng: np.random.Generator) -> None:
+        """Draw what is random about the next epoch."""
+
+    @abstractmethod
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Yield the batches of the epoch that was begun, from number ``start`` on."""
+
+    @abstractmethod
+    def replay(self, start: int) -> Iterator[Batch]:
+        """Yield again what `batches` has yielded since the last `mark`, which was at ``start``."""
+
+    @abstractmethod
+    def mark(self) -> None:
+        """Forget what came before; a replay will begin here."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells this data from other data."""
+
+
+class ArraySource(Source):
+    """Batches of arrays in memory or memory-mapped, shuffled or in order.
+
+    Args:
+        arrays: (x, y) or (x, y, weights), checked.
+        batch_size: Rows in a batch.
+        shuffle: Whether each epoch has an order of its own.
+    """
+
+    def __init__(self, arrays: Batch, batch_size: int, shuffle: bool) -> None:
+        self.arrays, self.batch_size, self.shuffle = arrays, batch_size, shuffle
+        self.order: npt.NDArray[np.intp] | None = None
+        self.count = batch_count(len(arrays[0]), batch_size)
+
+    @override
+    def begin_epoch(self, rng: np.random.Generator) -> None:
+        self.order = rng.permutation(len(self.arrays[0])) if self.shuffle else None
+
+    @override
+    def batches(self, start: int) -> Iterator[Batch]:
+        return slices(self.arrays, self.order, self.batch_size, start)
+
+    @override
+    def mark(self) -> None:
+        pass
+
+    @override
+    def replay(self, start: int) -> Iterator[Batch]:
+        return self.batches(start)
+
+    @override
+    def fingerprint(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for array in self.arrays:
+            row_bytes = max(array.nbytes // max(len(array), 1), 1)
+            step = max(1, array.nbytes // HASHED, len(array) * row_bytes // HASHED)
+            digest.update(np.ascontiguousarray(array[::step]).tobytes())
+        return {"shapes": [list(array.shape) for array in self.arrays], "sha256": digest.hexdigest()}
+
+
+class StreamSource(Source):
+    """Batches from a function or a container that gives them anew for each epoch, checked as they come.
+
+    Args:
+        stream: A function without arguments that returns an iterable of (x, y) or (x, y, weights), or such an iterable
+            that can be iterated again.
+        model: What the batches must fit.
+        loss: What the targets must fit.
+    """
+
+    def __init__(self, stream: Callable[[], Iterable[Batch]] | Iterable[Batch], model: Layer, loss: Loss) -> None:
+        if isinstance(stream, Iterator):
+            raise DTypeError(
+                f"fit_batches: expected a function that returns batches, or a container of them, got {stream!r}, which "
+                "can be read only once; pass the generator function itself, without calling it"
+            )
+        self._open = stream if callable(stream) else lambda: stream
+        self._model, self._loss = model, loss
+        self._recent: list[Batch] = []
+
+    @override
+    def begin_epoch(self, rng: np.random.Generator) -> None:
+        self._recent = []
+
+    @override
+    def batches(self, start: int) -> Iterator[Batch]:
+        number = start - 1
+        for number, batch in enumerate(islice(self._open(), start, None), start):
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise DTypeError(f"fit_batches: expected batch {number} as (x, y) or (x, y, weights), got {batch!r:.80}")
+            try:
+                ready = checked(self._model, self._loss, *batch)
+            except Exception as error:
+                error.add_note(f"in batch {number}")
+                raise
+            self._recent.append(ready)
+            yield ready
+        if number < 0:
+            raise DataError("fit_batches: expected at least one batch in an epoch, got none")
+
+    @override
+    def mark(self) -> None:
+        self._recent = []
+
+    @override
+    def replay(self, start: int) -> Iterator[Batch]:
+        return iter(list(self._recent))
+
+    @override
+    def fingerprint(self) -> dict[str, Any]:
+        return {"stream": True}
