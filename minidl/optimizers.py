@@ -48,6 +48,7 @@ class Optimizer(ABC):
         self.weight_decay = real(weight_decay, f"{name}(weight_decay)", least=0)
         self.vector = ParameterVector(parameters)
         self.steps = 0
+        self.last_rate = 0.0
         self._decay = self._decay_vector(decayed) if weight_decay else None
 
     @abstractmethod
@@ -83,6 +84,14 @@ class Optimizer(ABC):
         shape = self.vector.values.shape
         return {name: v for name, v in vars(self).items()
                 if isinstance(v, np.ndarray) and v.shape == shape and name not in ("_decay", "_scratch")}
+
+    def numbers(self) -> dict[str, float]:
+        """Return the plain numbers that change from step to step or that a callback may change."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, (int, float))}
+
+    def restore_numbers(self, numbers: dict[str, float]) -> None:
+        """Take back what `numbers` gave."""
+        vars(self).update(numbers)
 
     def _decay_vector(self, decayed: Iterable[Parameter] | None) -> Array:
         owned = {id(p): place for p, place in zip(self.vector.parameters, self.vector.slices(), strict=True)}

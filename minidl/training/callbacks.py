@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import time
 from collections.abc import Iterable
@@ -309,15 +307,13 @@ class LogFile(Callback):
         self._write(self._rows(trainer, [len(trainer.history) - 1]), "a")
 
     def _rows(self, trainer: Trainer, epochs: Iterable[int]) -> list[dict[str, float]]:
-        series = trainer.history.series()
-        length = len(trainer.history)
-        return [
-            {"epoch": epoch, **{name: numbers[epoch - length] for name, numbers in series.items()
-                                if len(numbers) >= length - epoch}}
-            for epoch in epochs
-        ]
+        series = trainer.history.series().items()
+        return [{"epoch": epoch, **{name: numbers[epoch] for name, numbers in series}} for epoch in epochs]
 
     def _write(self, rows: list[dict[str, float]], mode: str) -> None:
+        import csv
+        import json
+
         with self.path.open(mode, newline="", encoding="utf-8") as file:
             if self.path.suffix == ".jsonl":
                 file.writelines(json.dumps(row) + "\n" for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import nan
 from os import PathLike
 from typing import Any
 
@@ -13,7 +14,7 @@ class History:
 
     Attributes:
         loss: Mean of the loss over the training rows, as met during the epoch, penalties included.
-        validation_loss: Loss on the validation data after the epoch; empty without validation data.
+        validation_loss: Loss on the validation data after the epoch; empty if there never was any.
         metrics: For each metric its value after the epoch, on the validation data where there is some, else on the
             training data.
         learning_rate: Rate of the last step of the epoch.
@@ -28,6 +29,27 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     stopped_by: str = ""
+
+    def add(self, loss: float, learning_rate: float, seconds: float, figures: dict[str, float]) -> None:
+        """Write down one more epoch; what it has no number for is NaN where other epochs have one.
+
+        Args:
+            loss: Training loss.
+            learning_rate: Rate of the last step.
+            seconds: Time taken.
+            figures: The validation loss under ``"loss"``, if any, and the metrics.
+        """
+        before = len(self.loss)
+        self.loss.append(loss)
+        self.learning_rate.append(learning_rate)
+        self.seconds.append(seconds)
+        for name in figures:
+            if name != "loss":
+                self.metrics.setdefault(name, [])
+        for name, numbers in [("loss", self.validation_loss), *self.metrics.items()]:
+            if name in figures or numbers:
+                numbers += [nan] * (before - len(numbers))
+                numbers.append(figures.get(name, nan))
 
     def series(self) -> dict[str, list[float]]:
         """Map each name to its numbers, metrics among them, without the empty ones."""

@@ -22,14 +22,13 @@ class Snapshot:
         self._generators = list(model.named_generators().values())
         self._buffers = list(model.named_buffers().values())
         self._slots = list(optimizer.slots().values())
-        self._scalars = [name for name, value in vars(optimizer).items() if isinstance(value, (int, float))]
         self.take()
 
     def take(self) -> None:
         """Copy the state as it is now."""
         self._values = self._optimizer.vector.values.copy()
         self._slot_copies = [slot.copy() for slot in self._slots]
-        self._scalar_copies = {name: getattr(self._optimizer, name) for name in self._scalars}
+        self._numbers = self._optimizer.numbers()
         self._buffer_copies = [buffer.value.copy() for buffer in self._buffers]
         self._states: list[Any] = [copy.deepcopy(own.bit_generator.state) for own in self._generators]
 
@@ -38,8 +37,7 @@ class Snapshot:
         self._optimizer.vector.values[...] = self._values
         for slot, kept in zip(self._slots, self._slot_copies, strict=True):
             slot[...] = kept
-        for name, value in self._scalar_copies.items():
-            setattr(self._optimizer, name, value)
+        self._optimizer.restore_numbers(self._numbers)
         for buffer, kept_buffer in zip(self._buffers, self._buffer_copies, strict=True):
             buffer.value = kept_buffer.copy()
         for own, state in zip(self._generators, self._states, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -81,6 +80,8 @@ class ArraySource(Source):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
+        import hashlib
+
         digest = hashlib.sha256()
         for array in self.arrays:
             row_bytes = max(array.nbytes // max(len(array), 1), 1)
@@ -117,9 +118,9 @@ class StreamSource(Source):
     def batches(self, start: int) -> Iterator[Batch]:
         number = start - 1
         for number, batch in enumerate(islice(self._open(), start, None), start):
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise DTypeError(f"fit_batches: expected batch {number} as (x, y) or (x, y, weights), got {batch!r:.80}")
             try:
+                if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                    raise DTypeError(f"fit_batches: expected (x, y) or (x, y, weights), got {batch!r:.80}")
                 ready = checked(self._model, self._loss, *batch)
             except Exception as error:
                 error.add_note(f"in batch {number}")

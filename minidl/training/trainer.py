@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import generator, positive_int
-from ..errors import ArgumentError, DTypeError, StructureError
+from ..errors import ArgumentError, CallOrderError, DataError, DTypeError, StructureError
 from ..layers.activation import Sigmoid, Softmax
 from ..layers.layer import Layer
 from ..layers.sequential import Sequential
@@ -20,6 +20,7 @@ from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..running import Interrupts, Progress
 from .callbacks import Callback, check_callbacks
+from .checkpoint import restore_run_state, run_state
 from .diagnosis import explain
 from .engine import NumpyEngine
 from .evaluation import Validation, named_metrics
@@ -102,7 +103,9 @@ class Trainer:
         self.position = Position()
         self.interrupted = False
         self._rng = generator(rng, "trainer")
-        self._epoch_began_with = self._rng.bit_generator.state
+        self._fit_began_with = self._epoch_began_with = self._rng.bit_generator.state
+        self._fingerprint: dict[str, Any] = {}
+        self._saved_callbacks: list[dict[str, Any]] = []
         self._plan: Plan | None = None
         self._callbacks: list[Callback] = []
         self._why_stop = ""
@@ -156,9 +159,10 @@ class Trainer:
             None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
         )
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        split_rng = self._rng if shuffle else None
-        arrays = data.split(x, y, sample_weight, validation, split_rng)
+        began_with = self._rng.bit_generator.state
+        arrays = data.split(x, y, sample_weight, validation, self._rng if shuffle else None)
         self._start(plan, check_callbacks(callbacks))
+        self._fit_began_with = began_with
         return self._run(ArraySource(arrays, batch_size, shuffle), data, progress)
 
     def fit_batches(
@@ -194,6 +198,92 @@ class Trainer:
         self._start(plan, check_callbacks(callbacks))
         return self._run(StreamSource(stream, self.model, self.loss), data, progress)
 
+    def resume(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None = None,
+        metrics: Iterable[Metric] | Mapping[str, Metric] = (),
+        callbacks: Iterable[Callback] | None = None,
+        progress: bool | None = None,
+    ) -> History:
+        """Finish a `fit` that was interrupted or restored, from the batch at which it stands.
+
+        Given what the fit was given, the result equals that of an uninterrupted run bit for bit.
+
+        Args:
+            x: The same input.
+            y: The same target.
+            sample_weight: The same weights.
+            validation: The same validation data or fraction.
+            metrics: The same metrics.
+            callbacks: Callbacks made as before, in the same order; None goes on with those of the interrupted fit.
+            progress: A bar: True, False, or None for one on a terminal.
+
+        Raises:
+            CallOrderError: there is nothing to resume.
+            DataError: the data is not that of the fit.
+            ArgumentError: other callbacks than those of the fit.
+        """
+        plan = self._plan_to_resume(streamed=False)
+        data = Validation(self.model, self.loss, named_metrics(metrics))
+        now = self._rng.bit_generator.state
+        self._rng.bit_generator.state = self._fit_began_with
+        arrays = data.split(x, y, sample_weight, validation, self._rng if plan.shuffle else None)
+        self._rng.bit_generator.state = now
+        assert plan.batch_size is not None
+        self._take_callbacks(callbacks)
+        return self._run(ArraySource(arrays, plan.batch_size, plan.shuffle), data, progress)
+
+    def resume_batches(
+        self,
+        stream: Callable[[], Iterable[Batch]] | Iterable[Batch],
+        *,
+        validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        metrics: Iterable[Metric] | Mapping[str, Metric] = (),
+        callbacks: Iterable[Callback] | None = None,
+        progress: bool | None = None,
+    ) -> History:
+        """Finish a `fit_batches` as `resume` finishes a `fit`; the stream must give the same batches again."""
+        self._plan_to_resume(streamed=True)
+        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data.hold_out(validation)
+        self._take_callbacks(callbacks)
+        return self._run(StreamSource(stream, self.model, self.loss), data, progress)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the whole run to a file: the model, and all that `restore` needs to go on bit for bit.
+
+        The file is a model file as well: `minidl.load` reads the model in it.
+
+        Args:
+            path: A ``.safetensors`` file; an existing one is replaced whole or not at all.
+        """
+        from ..storage import save_run
+
+        save_run(self.model, run_state(self), path)
+
+    def restore(self, path: str | PathLike[str]) -> None:
+        """Put this Trainer, built by the same code, where the saved run stood.
+
+        Args:
+            path: A file that `save` or a `Checkpoint` wrote.
+
+        Raises:
+            FileFormatError: the file is damaged, or no file of a run.
+            ArgumentError: the run had another optimizer, loss, or other parameters; nothing is changed.
+        """
+        from ..storage import load_run
+
+        restore_run_state(self, load_run(self.model, path))
+
+    @property
+    def callbacks(self) -> tuple[Callback, ...]:
+        """The callbacks of the current or last fit, those that save last."""
+        return tuple(self._callbacks)
+
     def stop(self, why: str) -> None:
         """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
         self._why_stop = self._why_stop or why
@@ -216,12 +306,64 @@ class Trainer:
 
     def _start(self, plan: Plan, callbacks: list[Callback]) -> None:
         """Begin a new fit: what an interrupted one left of its epoch is given up."""
-        self._plan, self._callbacks = plan, callbacks
+        self._plan, self._callbacks, self._saved_callbacks = plan, callbacks, []
+        self._fingerprint = {}
         self.position = Position()
+
+    def _plan_to_resume(self, streamed: bool) -> Plan:
+        if self._plan is None:
+            raise CallOrderError("resume: expected a fit that was interrupted, or restore(path) before it, got neither")
+        if streamed != (self._plan.batch_size is None):
+            right = "resume_batches" if self._plan.batch_size is None else "resume"
+            raise CallOrderError(f"resume: the run was started on {'arrays' if streamed else 'a stream'}; use {right}")
+        return self._plan
+
+    def _take_callbacks(self, callbacks: Iterable[Callback] | None) -> None:
+        """Go on with the callbacks at hand, or with new ones in the state of those that were saved."""
+        given = self._callbacks if callbacks is None else check_callbacks(callbacks)
+        saved = self._saved_callbacks
+        if saved and [type(callback).__name__ for callback in given] != [entry["kind"] for entry in saved]:
+            raise ArgumentError(
+                f"resume(callbacks): expected {[entry['kind'] for entry in saved]} as in the saved run, "
+                f"got {[type(callback).__name__ for callback in given]}"
+            )
+        for callback, entry in zip(given, saved, strict=bool(saved)):
+            callback.restore(entry["state"])
+        self._callbacks, self._saved_callbacks = given, []
+
+    def run_numbers(self) -> dict[str, Any]:
+        """Return where the run stands, as plain values: for the file of a run."""
+        return {
+            "plan": None if self._plan is None else asdict(self._plan),
+            "position": asdict(self.position),
+            "rng": self._rng.bit_generator.state,
+            "fit_began_with": self._fit_began_with,
+            "epoch_began_with": self._epoch_began_with,
+            "fingerprint": self._fingerprint,
+        }
+
+    def restore_run_numbers(self, numbers: dict[str, Any], callbacks: list[dict[str, Any]]) -> None:
+        """Take back what `run_numbers` gave, and keep the states of callbacks for `resume`."""
+        self._saved_callbacks, self._callbacks = callbacks, []
+        self._plan = None if numbers["plan"] is None else Plan(**numbers["plan"])
+        self.position = Position(**numbers["position"])
+        self._rng.bit_generator.state = numbers["rng"]
+        self._fit_began_with, self._epoch_began_with = numbers["fit_began_with"], numbers["epoch_began_with"]
+        self._fingerprint = numbers["fingerprint"]
+
+    def _check_fingerprint(self, source: Source) -> None:
+        found = source.fingerprint()
+        if self._fingerprint and found != self._fingerprint:
+            raise DataError(
+                f"resume: expected the data of the fit, {self._fingerprint}, got {found}; rows, order, dtype and "
+                "held-out share must be the same"
+            )
+        self._fingerprint = found
 
     def _run(self, source: Source, data: Validation, progress: bool | None) -> History:
         """Go from the current position to the end of the plan."""
         assert self._plan is not None
+        self._check_fingerprint(source)
         engine = NumpyEngine(self.model, self.loss, self.optimizer, self._plan.micro_batch_size)
         self.optimizer.vector.gather()
         for parameter in self.model.parameters():
@@ -288,14 +430,9 @@ class Trainer:
         """Write the epoch into the history, and let the callbacks act on it."""
         history, here = self.history, self.position
         began = time.perf_counter()
-        history.loss.append(here.loss / here.rows)
-        history.learning_rate.append(self.optimizer.last_rate)
         figures = data.after_epoch(source)
-        if "loss" in figures:
-            history.validation_loss.append(figures.pop("loss"))
-        for name, value in figures.items():
-            history.metrics.setdefault(name, []).append(value)
-        history.seconds.append(seconds + time.perf_counter() - began)
+        seconds += time.perf_counter() - began
+        history.add(here.loss / here.rows, self.optimizer.last_rate, seconds, figures)
         self.position = Position()
         for callback in self._callbacks:
             callback.after_epoch(self)

@@ -1,0 +1,135 @@
+"""The state of a run as plain values and arrays, from which a Trainer that the same code has built goes on."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError
+from .history import History
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+def run_state(trainer: Trainer) -> dict[str, Any]:
+    """Return all that a run is, beside the model's parameters and buffers: plain values, arrays, dicts and lists."""
+    optimizer = trainer.optimizer
+    return {
+        "optimizer": {
+            "kind": type(optimizer).__name__,
+            "parameters": {path: list(p.shape) for path, p in trainer.model.named_parameters().items()},
+            "slots": dict(optimizer.slots()),
+            "numbers": optimizer.numbers(),
+        },
+        "loss": type(trainer.loss).__name__,
+        "generators": {path: own.bit_generator.state for path, own in trainer.model.named_generators().items()},
+        "run": trainer.run_numbers(),
+        "history": trainer.history.to_dict(),
+        "callbacks": [{"kind": type(c).__name__, "state": c.state()} for c in trainer.callbacks],
+        "environment": environment(),
+    }
+
+
+def restore_run_state(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put a run back to where `run_state` found it; what it cannot fit is refused before anything is changed.
+
+    Raises:
+        ArgumentError: another optimizer, loss, or other parameters than those of the run that was saved.
+    """
+    optimizer = trainer.optimizer
+    saved = state["optimizer"]
+    names = {path: list(p.shape) for path, p in trainer.model.named_parameters().items()}
+    generators = trainer.model.named_generators()
+    for what, expected, found in (
+        ("an optimizer of the class", saved["kind"], type(optimizer).__name__),
+        ("a loss of the class", state["loss"], type(trainer.loss).__name__),
+        ("the parameters", saved["parameters"], names),
+        ("the random layers", sorted(state["generators"]), sorted(generators)),
+        ("the optimizer's memory", sorted(saved["slots"]), sorted(optimizer.slots())),
+    ):
+        if expected != found:
+            raise ArgumentError(f"restore: expected {what} {_difference(expected, found)}; build the Trainer as before")
+    for name, slot in optimizer.slots().items():
+        if slot.shape != saved["slots"][name].shape:
+            raise ShapeError(f"restore: expected {name} of {slot.shape}, got {saved['slots'][name].shape}")
+        slot[...] = saved["slots"][name]
+    optimizer.restore_numbers(saved["numbers"])
+    for path, own in generators.items():
+        own.bit_generator.state = state["generators"][path]
+    trainer.restore_run_numbers(state["run"], state["callbacks"])
+    trainer.history = History(**state["history"])
+    _warn_of_another_environment(state["environment"])
+
+
+def environment() -> dict[str, Any]:
+    """Return what the last bits of a result depend on beside the program: builds and threads."""
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+               if name in os.environ}
+    return {
+        "numpy": np.__version__,
+        "blas": " ".join(str(blas.get(key, "")) for key in ("name", "version", "openblas configuration")).strip(),
+        "machine": sys.platform,
+        "processors": os.cpu_count(),
+        "threads": threads,
+    }
+
+
+def _warn_of_another_environment(saved: dict[str, Any]) -> None:
+    here = environment()
+    changed = [f"{name} {saved.get(name)!r} → {here[name]!r}" for name in here if saved.get(name) != here[name]]
+    if changed:
+        warnings.warn(
+            f"restore: the run was saved in another environment ({'; '.join(changed)}); it goes on, but the last bits "
+            "of its results may differ from those of an uninterrupted run",
+            stacklevel=4,
+        )
+
+
+def _difference(expected: Any, found: Any) -> str:
+    if isinstance(expected, dict):
+        missing = {name: shape for name, shape in expected.items() if found.get(name) != shape}
+        extra = {name: shape for name, shape in found.items() if expected.get(name) != shape}
+        return f"{missing}, got {extra}"
+    return f"{expected}, got {found}"
+
+
+def pack(value: Any, tensors: dict[str, np.ndarray[Any, Any]], path: str) -> Any:
+    """Return plain JSON for nested values; arrays go to ``tensors`` under their path.
+
+    Numbers that JSON has no sign for are written as ``{"number": "nan"}``, arrays as ``{"tensor": path}``.
+    """
+    if isinstance(value, np.ndarray):
+        tensors[path] = value
+        return {"tensor": path}
+    if isinstance(value, dict):
+        return {"items": {str(key): pack(item, tensors, f"{path}.{key}") for key, item in value.items()}}
+    if isinstance(value, (list, tuple)):
+        return [pack(item, tensors, f"{path}.{index}") for index, item in enumerate(value)]
+    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        return {"number": repr(float(value))}
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ArgumentError(f"save: expected plain values and arrays in the state of a run, got {value!r} at {path!r}")
+
+
+def unpack(value: Any, tensors: dict[str, np.ndarray[Any, Any]]) -> Any:
+    """Return the nested values that `pack` was given."""
+    if isinstance(value, list):
+        return [unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    if "number" in value:
+        return float(value["number"])
+    return {key: unpack(item, tensors) for key, item in value["items"].items()}
