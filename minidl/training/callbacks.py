@@ -278,7 +278,7 @@ class Checkpoint(Monitor):
         return sorted(self.folder.glob("epoch-*.safetensors"))
 
     def _save(self, trainer: Trainer) -> None:
-        name = f"epoch-{len(trainer.history):06d}-batch-{trainer.position.batch:07d}.safetensors"
+        name = f"epoch-{len(trainer.history):06d}-batch-{trainer.run.position.batch:07d}.safetensors"
         trainer.save(self.folder / name)
         self._saved_at = time.monotonic()
         for old in self.files()[: -self.keep_last]:

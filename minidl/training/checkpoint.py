@@ -29,9 +29,8 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         },
         "loss": type(trainer.loss).__name__,
         "generators": {path: own.bit_generator.state for path, own in trainer.model.named_generators().items()},
-        "run": trainer.run_numbers(),
+        "run": trainer.run.state(),
         "history": trainer.history.to_dict(),
-        "callbacks": [{"kind": type(c).__name__, "state": c.state()} for c in trainer.callbacks],
         "environment": environment(),
     }
 
@@ -62,7 +61,7 @@ def restore_run_state(trainer: Trainer, state: dict[str, Any]) -> None:
     optimizer.restore_numbers(saved["numbers"])
     for path, own in generators.items():
         own.bit_generator.state = state["generators"][path]
-    trainer.restore_run_numbers(state["run"], state["callbacks"])
+    trainer.run.restore(state["run"])
     trainer.history = History(**state["history"])
     _warn_of_another_environment(state["environment"])
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import generator, positive_int
-from ..errors import ArgumentError, CallOrderError, DataError, DTypeError, StructureError
+from ..errors import ArgumentError, DTypeError, StructureError
 from ..layers.activation import Sigmoid, Softmax
 from ..layers.layer import Layer
 from ..layers.sequential import Sequential
@@ -25,6 +24,7 @@ from .diagnosis import explain
 from .engine import NumpyEngine
 from .evaluation import Validation, named_metrics
 from .history import History
+from .run import Plan, Position, Run
 from .snapshot import Snapshot
 from .sources import ArraySource, Batch, Source, StreamSource
 
@@ -36,25 +36,6 @@ if TYPE_CHECKING:
 AT_ONCE = 64
 """Batches between two snapshots, and between two looks at the weights: both together cost about a step of the
 smallest networks."""
-
-
-@dataclass
-class Plan:
-    """What a fit was asked to do, so that a resume can finish it."""
-
-    epochs: int
-    batch_size: int | None
-    shuffle: bool
-    micro_batch_size: int | None
-
-
-@dataclass
-class Position:
-    """Where in the current epoch a run stands: batches done, their rows, and the sum of their losses by rows."""
-
-    batch: int = 0
-    rows: int = 0
-    loss: float = 0.0
 
 
 class Trainer:
@@ -72,7 +53,7 @@ class Trainer:
 
     Attributes:
         history: What happened so far, over all calls of `fit`.
-        position: Where in the current epoch the run stands.
+        run: Where the run stands: plan, position in the epoch, generator, callbacks.
         interrupted: Whether the last fit ended before its time.
 
     Example:
@@ -100,15 +81,8 @@ class Trainer:
             )
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.history = History()
-        self.position = Position()
         self.interrupted = False
-        self._rng = generator(rng, "trainer")
-        self._fit_began_with = self._epoch_began_with = self._rng.bit_generator.state
-        self._fingerprint: dict[str, Any] = {}
-        self._saved_callbacks: list[dict[str, Any]] = []
-        self._plan: Plan | None = None
-        self._callbacks: list[Callback] = []
-        self._why_stop = ""
+        self.run = Run(generator(rng, "trainer"))
 
     def fit(
         self,
@@ -159,11 +133,11 @@ class Trainer:
             None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
         )
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        began_with = self._rng.bit_generator.state
-        arrays = data.split(x, y, sample_weight, validation, self._rng if shuffle else None)
-        self._start(plan, check_callbacks(callbacks))
-        self._fit_began_with = began_with
-        return self._run(ArraySource(arrays, batch_size, shuffle), data, progress)
+        began_with = self.run.rng.bit_generator.state
+        arrays = data.split(x, y, sample_weight, validation, self.run.rng if shuffle else None)
+        self.run.start(plan, check_callbacks(callbacks))
+        self.run.fit_began_with = began_with
+        return self._go(ArraySource(arrays, batch_size, shuffle), data, progress)
 
     def fit_batches(
         self,
@@ -195,8 +169,8 @@ class Trainer:
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
         plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
-        self._start(plan, check_callbacks(callbacks))
-        return self._run(StreamSource(stream, self.model, self.loss), data, progress)
+        self.run.start(plan, check_callbacks(callbacks))
+        return self._go(StreamSource(stream, self.model, self.loss), data, progress)
 
     def resume(
         self,
@@ -227,15 +201,16 @@ class Trainer:
             DataError: the data is not that of the fit.
             ArgumentError: other callbacks than those of the fit.
         """
-        plan = self._plan_to_resume(streamed=False)
+        plan = self.run.plan_to_resume(streamed=False)
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        now = self._rng.bit_generator.state
-        self._rng.bit_generator.state = self._fit_began_with
-        arrays = data.split(x, y, sample_weight, validation, self._rng if plan.shuffle else None)
-        self._rng.bit_generator.state = now
+        rng = self.run.rng
+        now = rng.bit_generator.state
+        rng.bit_generator.state = self.run.fit_began_with
+        arrays = data.split(x, y, sample_weight, validation, rng if plan.shuffle else None)
+        rng.bit_generator.state = now
         assert plan.batch_size is not None
-        self._take_callbacks(callbacks)
-        return self._run(ArraySource(arrays, plan.batch_size, plan.shuffle), data, progress)
+        self.run.take_callbacks(callbacks)
+        return self._go(ArraySource(arrays, plan.batch_size, plan.shuffle), data, progress)
 
     def resume_batches(
         self,
@@ -247,11 +222,11 @@ class Trainer:
         progress: bool | None = None,
     ) -> History:
         """Finish a `fit_batches` as `resume` finishes a `fit`; the stream must give the same batches again."""
-        self._plan_to_resume(streamed=True)
+        self.run.plan_to_resume(streamed=True)
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
-        self._take_callbacks(callbacks)
-        return self._run(StreamSource(stream, self.model, self.loss), data, progress)
+        self.run.take_callbacks(callbacks)
+        return self._go(StreamSource(stream, self.model, self.loss), data, progress)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole run to a file: the model, and all that `restore` needs to go on bit for bit.
@@ -279,14 +254,9 @@ class Trainer:
 
         restore_run_state(self, load_run(self.model, path))
 
-    @property
-    def callbacks(self) -> tuple[Callback, ...]:
-        """The callbacks of the current or last fit, those that save last."""
-        return tuple(self._callbacks)
-
     def stop(self, why: str) -> None:
         """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
-        self._why_stop = self._why_stop or why
+        self.run.why_stop = self.run.why_stop or why
 
     def evaluate(
         self,
@@ -304,85 +274,30 @@ class Trainer:
         data.hold_out((x, y), sample_weight)
         return data.figures()
 
-    def _start(self, plan: Plan, callbacks: list[Callback]) -> None:
-        """Begin a new fit: what an interrupted one left of its epoch is given up."""
-        self._plan, self._callbacks, self._saved_callbacks = plan, callbacks, []
-        self._fingerprint = {}
-        self.position = Position()
-
-    def _plan_to_resume(self, streamed: bool) -> Plan:
-        if self._plan is None:
-            raise CallOrderError("resume: expected a fit that was interrupted, or restore(path) before it, got neither")
-        if streamed != (self._plan.batch_size is None):
-            right = "resume_batches" if self._plan.batch_size is None else "resume"
-            raise CallOrderError(f"resume: the run was started on {'arrays' if streamed else 'a stream'}; use {right}")
-        return self._plan
-
-    def _take_callbacks(self, callbacks: Iterable[Callback] | None) -> None:
-        """Go on with the callbacks at hand, or with new ones in the state of those that were saved."""
-        given = self._callbacks if callbacks is None else check_callbacks(callbacks)
-        saved = self._saved_callbacks
-        if saved and [type(callback).__name__ for callback in given] != [entry["kind"] for entry in saved]:
-            raise ArgumentError(
-                f"resume(callbacks): expected {[entry['kind'] for entry in saved]} as in the saved run, "
-                f"got {[type(callback).__name__ for callback in given]}"
-            )
-        for callback, entry in zip(given, saved, strict=bool(saved)):
-            callback.restore(entry["state"])
-        self._callbacks, self._saved_callbacks = given, []
-
-    def run_numbers(self) -> dict[str, Any]:
-        """Return where the run stands, as plain values: for the file of a run."""
-        return {
-            "plan": None if self._plan is None else asdict(self._plan),
-            "position": asdict(self.position),
-            "rng": self._rng.bit_generator.state,
-            "fit_began_with": self._fit_began_with,
-            "epoch_began_with": self._epoch_began_with,
-            "fingerprint": self._fingerprint,
-        }
-
-    def restore_run_numbers(self, numbers: dict[str, Any], callbacks: list[dict[str, Any]]) -> None:
-        """Take back what `run_numbers` gave, and keep the states of callbacks for `resume`."""
-        self._saved_callbacks, self._callbacks = callbacks, []
-        self._plan = None if numbers["plan"] is None else Plan(**numbers["plan"])
-        self.position = Position(**numbers["position"])
-        self._rng.bit_generator.state = numbers["rng"]
-        self._fit_began_with, self._epoch_began_with = numbers["fit_began_with"], numbers["epoch_began_with"]
-        self._fingerprint = numbers["fingerprint"]
-
-    def _check_fingerprint(self, source: Source) -> None:
-        found = source.fingerprint()
-        if self._fingerprint and found != self._fingerprint:
-            raise DataError(
-                f"resume: expected the data of the fit, {self._fingerprint}, got {found}; rows, order, dtype and "
-                "held-out share must be the same"
-            )
-        self._fingerprint = found
-
-    def _run(self, source: Source, data: Validation, progress: bool | None) -> History:
+    def _go(self, source: Source, data: Validation, progress: bool | None) -> History:
         """Go from the current position to the end of the plan."""
-        assert self._plan is not None
-        self._check_fingerprint(source)
-        engine = NumpyEngine(self.model, self.loss, self.optimizer, self._plan.micro_batch_size)
+        run = self.run
+        assert run.plan is not None
+        run.check_data(source)
+        engine = NumpyEngine(self.model, self.loss, self.optimizer, run.plan.micro_batch_size)
         self.optimizer.vector.gather()
         for parameter in self.model.parameters():
             parameter.zero_grad()
         snapshot = Snapshot(self.model, self.optimizer)
-        self._why_stop, self.interrupted, self.history.stopped_by = "", True, ""
-        bar = Progress(self._plan.epochs - len(self.history), "fit", progress)
-        for callback in self._callbacks:
+        run.why_stop, self.interrupted, self.history.stopped_by = "", True, ""
+        bar = Progress(run.plan.epochs - len(self.history), "fit", progress)
+        for callback in self.run.callbacks:
             callback.begin(self)
         try:
             # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
             with bar, Interrupts() as interrupts, np.errstate(all="ignore"):
-                while len(self.history) < self._plan.epochs and not self._why_stop:
+                while len(self.history) < run.plan.epochs and not run.why_stop:
                     if self._epoch(engine, source, data, snapshot, interrupts):
                         bar.advance(f"loss {self.history.loss[-1]:.4g}")
             self.interrupted = interrupts.received is not None
-            self.history.stopped_by = interrupts.received or self._why_stop or "epochs"
+            self.history.stopped_by = interrupts.received or run.why_stop or "epochs"
         finally:
-            for callback in self._callbacks:
+            for callback in self.run.callbacks:
                 callback.finish(self)
         return self.history
 
@@ -390,8 +305,8 @@ class Trainer:
                interrupts: Interrupts) -> bool:
         """Train to the end of the epoch, or until something stops the run; return whether the epoch ended."""
         began = time.perf_counter()
-        here = self.position
-        self._enter_epoch(source)
+        here = self.run.position
+        self.run.enter_epoch(source)
         engine.enter(source, here.batch)
         ended = False
         while not ended:
@@ -406,35 +321,24 @@ class Trainer:
             if not (outcome.finite and np.isfinite(self.optimizer.vector.values).all()):
                 explain(self.model, self.loss, self.optimizer, snapshot, engine, source, len(self.history), first)
             if not ended:
-                for callback in self._callbacks:
+                for callback in self.run.callbacks:
                     callback.after_batches(self)
             if interrupts.received:
                 self.stop(interrupts.received)
-            if self._why_stop and not ended:
+            if self.run.why_stop and not ended:
                 return False
         self._close_epoch(data, source, time.perf_counter() - began)
         return True
 
-    def _enter_epoch(self, source: Source) -> None:
-        """Begin an epoch, or enter one again: its order is drawn from the state that its beginning drew from."""
-        now = self._rng.bit_generator.state
-        if self.position.batch:
-            self._rng.bit_generator.state = self._epoch_began_with
-            source.begin_epoch(self._rng)
-            self._rng.bit_generator.state = now
-        else:
-            self._epoch_began_with = now
-            source.begin_epoch(self._rng)
-
     def _close_epoch(self, data: Validation, source: Source, seconds: float) -> None:
         """Write the epoch into the history, and let the callbacks act on it."""
-        history, here = self.history, self.position
+        history, here = self.history, self.run.position
         began = time.perf_counter()
         figures = data.after_epoch(source)
         seconds += time.perf_counter() - began
         history.add(here.loss / here.rows, self.optimizer.last_rate, seconds, figures)
-        self.position = Position()
-        for callback in self._callbacks:
+        self.run.position = Position()
+        for callback in self.run.callbacks:
             callback.after_epoch(self)
 
 

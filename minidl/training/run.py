@@ -1,0 +1,133 @@
+"""Where a run stands, and what it takes to go on from there with the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, CallOrderError, DataError
+from .callbacks import Callback, check_callbacks
+from .sources import Source
+
+
+@dataclass
+class Plan:
+    """What a fit was asked to do, so that a resume can finish it; without a batch size it was fed by a stream."""
+
+    epochs: int
+    batch_size: int | None
+    shuffle: bool
+    micro_batch_size: int | None
+
+
+@dataclass
+class Position:
+    """Where in the current epoch a run stands: batches done, their rows, and the sum of their losses by rows."""
+
+    batch: int = 0
+    rows: int = 0
+    loss: float = 0.0
+
+
+class Run:
+    """The plan of a fit, its position, its generator, its callbacks.
+
+    The order of an epoch is drawn when the epoch begins. To enter it again in the middle, the state of the generator
+    at that beginning is kept beside the state of now.
+
+    Args:
+        rng: What shuffles, and splits off validation data.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.plan: Plan | None = None
+        self.position = Position()
+        self.callbacks: list[Callback] = []
+        self.why_stop = ""
+        self.fit_began_with = self.epoch_began_with = rng.bit_generator.state
+        self._fingerprint: dict[str, Any] = {}
+        self._saved_callbacks: list[dict[str, Any]] = []
+
+    def start(self, plan: Plan, callbacks: list[Callback]) -> None:
+        """Begin a new fit: what an interrupted one left of its epoch is given up."""
+        self.plan, self.callbacks, self._saved_callbacks = plan, callbacks, []
+        self._fingerprint = {}
+        self.position = Position()
+
+    def plan_to_resume(self, *, streamed: bool) -> Plan:
+        """Return the plan of the fit that is to be resumed.
+
+        Raises:
+            CallOrderError: there is none, or it was fed in the other way.
+        """
+        if self.plan is None:
+            raise CallOrderError("resume: expected a fit that was interrupted, or restore(path) before it, got neither")
+        if streamed != (self.plan.batch_size is None):
+            kind, right = ("arrays", "resume") if streamed else ("a stream", "resume_batches")
+            raise CallOrderError(f"resume: the fit was fed from {kind}; use {right}")
+        return self.plan
+
+    def take_callbacks(self, callbacks: Iterable[Callback] | None) -> None:
+        """Go on with the callbacks at hand, or with new ones in the state of those that were saved.
+
+        Raises:
+            ArgumentError: other callbacks than those that were saved.
+        """
+        given = self.callbacks if callbacks is None else check_callbacks(callbacks)
+        saved = self._saved_callbacks
+        kinds, wanted = [type(callback).__name__ for callback in given], [entry["kind"] for entry in saved]
+        if saved and kinds != wanted:
+            raise ArgumentError(f"resume(callbacks): expected {wanted} as in the saved run, got {kinds}")
+        for callback, entry in zip(given, saved, strict=bool(saved)):
+            callback.restore(entry["state"])
+        self.callbacks, self._saved_callbacks = given, []
+
+    def check_data(self, source: Source) -> None:
+        """Remember what tells the data of the fit from other data; refuse a resume on other data.
+
+        Raises:
+            DataError: the data is not that of the fit.
+        """
+        found = source.fingerprint()
+        if self._fingerprint and found != self._fingerprint:
+            raise DataError(
+                f"resume: expected the data of the fit, {self._fingerprint}, got {found}; rows, order, dtype and "
+                "held-out share must be the same"
+            )
+        self._fingerprint = found
+
+    def enter_epoch(self, source: Source) -> None:
+        """Begin an epoch, or enter the current one again."""
+        now = self.rng.bit_generator.state
+        if self.position.batch:
+            self.rng.bit_generator.state = self.epoch_began_with
+            source.begin_epoch(self.rng)
+            self.rng.bit_generator.state = now
+        else:
+            self.epoch_began_with = now
+            source.begin_epoch(self.rng)
+
+    def state(self) -> dict[str, Any]:
+        """Return where the run stands as plain values."""
+        return {
+            "plan": None if self.plan is None else asdict(self.plan),
+            "position": asdict(self.position),
+            "rng": self.rng.bit_generator.state,
+            "fit_began_with": self.fit_began_with,
+            "epoch_began_with": self.epoch_began_with,
+            "fingerprint": self._fingerprint,
+            "callbacks": [{"kind": type(c).__name__, "state": c.state()} for c in self.callbacks],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; the callbacks' part waits for `take_callbacks`."""
+        self.plan = None if state["plan"] is None else Plan(**state["plan"])
+        self.position = Position(**state["position"])
+        self.rng.bit_generator.state = state["rng"]
+        self.fit_began_with, self.epoch_began_with = state["fit_began_with"], state["epoch_began_with"]
+        self._fingerprint = state["fingerprint"]
+        self.callbacks, self._saved_callbacks = [], state["callbacks"]
