@@ -25,6 +25,9 @@ class Callback:
     What a callback must remember over a save and a restore it gives in `state` and takes back in `restore`.
     """
 
+    every_batches: int | None = None
+    """How many batches may pass between two calls of `after_batches`; None leaves it to the Trainer."""
+
     def begin(self, trainer: Trainer) -> None:
         """Act before the first batch of a fit or a resume."""
 
@@ -228,6 +231,7 @@ class Checkpoint(Monitor):
     Args:
         folder: Where to save; it is made if it does not exist.
         every_epochs: Save after every so many epochs; None not to.
+        every_batches: Save after every so many batches as well; None not to.
         every_minutes: Save when so many minutes have passed since the last save; None not to.
         keep_last: How many are kept.
         monitor: What decides about the best; None to keep no best one.
@@ -239,6 +243,7 @@ class Checkpoint(Monitor):
         folder: str | PathLike[str],
         *,
         every_epochs: int | None = 1,
+        every_batches: int | None = None,
         every_minutes: float | None = None,
         keep_last: int = 3,
         monitor: str | None = None,
@@ -247,6 +252,7 @@ class Checkpoint(Monitor):
         super().__init__(monitor or "loss", largest=largest)
         self.folder = Path(folder)
         self.every_epochs = None if every_epochs is None else positive_int(every_epochs, "Checkpoint(every_epochs)")
+        self.every_batches = None if every_batches is None else positive_int(every_batches, "Checkpoint(every_batches)")
         if every_minutes is not None:
             every_minutes = real(every_minutes, "Checkpoint(every_minutes)", above=0)
         self.every_minutes = every_minutes
@@ -261,7 +267,9 @@ class Checkpoint(Monitor):
 
     @override
     def after_batches(self, trainer: Trainer) -> None:
-        if self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes:
+        minutes = (time.monotonic() - self._saved_at) / 60
+        in_time = self.every_minutes is not None and minutes >= self.every_minutes
+        if in_time or (self.every_batches is not None and trainer.run.position.batch % self.every_batches == 0):
             self._save(trainer)
 
     @override
@@ -270,8 +278,6 @@ class Checkpoint(Monitor):
             trainer.save(self.folder / "best.safetensors")
         if self.every_epochs is not None and len(trainer.history) % self.every_epochs == 0:
             self._save(trainer)
-        else:
-            self.after_batches(trainer)
 
     def files(self) -> list[Path]:
         """List the kept checkpoints, the newest last, without the best one."""

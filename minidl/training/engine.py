@@ -18,7 +18,7 @@ class Outcome(NamedTuple):
     """What came of some batches.
 
     Attributes:
-        loss: Sum over the rows of the mean loss of their batch.
+        loss: Sum over the rows of the mean loss of their batch, continued from the sum before these batches.
         rows: How many rows.
         batches: How many batches were finished.
         finite: False where the loss of the batch after these is not finite.
@@ -54,10 +54,16 @@ class NumpyEngine:
         """Go to batch ``start`` of the epoch that the source has begun."""
         self._batches = source.batches(start)
 
-    def run(self, most: int, interrupts: Interrupts) -> Outcome:
-        """Train on up to ``most`` batches, fewer where the epoch ends, an interrupt comes, or a loss is not finite."""
+    def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
+        """Train on up to ``most`` batches, fewer where the epoch ends, an interrupt comes, or a loss is not finite.
+
+        Args:
+            most: How many batches at most.
+            so_far: The sum of losses to continue; one sum in one order has the same bits wherever it is cut.
+            interrupts: Where an interrupt is noted.
+        """
         update = self.update if self.micro_batch_size is None else self.update_in_pieces
-        total, rows, done = 0.0, 0, 0
+        total, rows, done = so_far, 0, 0
         for batch in self._batches:
             error = update(batch)
             if error - error != 0.0:

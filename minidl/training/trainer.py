@@ -308,15 +308,16 @@ class Trainer:
         here = self.run.position
         self.run.enter_epoch(source)
         engine.enter(source, here.batch)
+        at_once = min([AT_ONCE, *(c.every_batches for c in self.run.callbacks if c.every_batches)])
         ended = False
         while not ended:
             snapshot.take()
             source.mark()
             first = here.batch
-            outcome = engine.run(AT_ONCE, interrupts)
+            outcome = engine.run(at_once, here.loss, interrupts)
             here.batch += outcome.batches
             here.rows += outcome.rows
-            here.loss += outcome.loss
+            here.loss = outcome.loss
             ended = outcome.ended
             if not (outcome.finite and np.isfinite(self.optimizer.vector.values).all()):
                 explain(self.model, self.loss, self.optimizer, snapshot, engine, source, len(self.history), first)

@@ -1,0 +1,344 @@
+"""Callbacks stop, save and log where they should, and runs can be interrupted and fed from a stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typing_extensions import override
+
+from minidl import (
+    SGD,
+    ArgumentError,
+    Array,
+    BatchNorm,
+    CallOrderError,
+    DataError,
+    Dense,
+    DivergenceError,
+    DTypeError,
+    HalfSquaredError,
+    Layer,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Tanh,
+    Trainer,
+    metrics,
+    mlp,
+)
+from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, ReduceOnPlateau, StopAfter
+from minidl.training.trainer import AT_ONCE
+
+X = np.linspace(-1, 1, 40)[:, None]
+Y = X**2
+
+
+def trainer(rate: float = 0.1, seed: int = 0) -> Trainer:
+    model = mlp([1, 8, 1], activation=Tanh, rng=seed)
+    return Trainer(model, HalfSquaredError(), SGD(model.parameters(), rate), rng=seed)
+
+
+class Scripted(Callback):
+    """Put given numbers in the place of the validation loss."""
+
+    def __init__(self, losses: list[float]) -> None:
+        self.losses = losses
+
+    @override
+    def after_epoch(self, trainer: Trainer) -> None:
+        trainer.history.validation_loss[-1] = self.losses[len(trainer.history) - 1]
+
+
+class Weights(Callback):
+    """Note the first weight after each epoch."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    @override
+    def after_epoch(self, trainer: Trainer) -> None:
+        self.seen.append(float(trainer.model.parameters()[0].value[0, 0]))
+
+
+def test_early_stopping_waits_for_its_patience_and_goes_back_to_the_best_weights() -> None:
+    run, weights = trainer(), Weights()
+    losses = [5.0, 4.0, 3.0, 3.5, 3.4, 3.3, 1.0]
+    history = run.fit(X, Y, epochs=7, validation=(X, Y), callbacks=[Scripted(losses), weights, EarlyStopping(3)])
+    assert len(history) == 6
+    assert history.stopped_by == "EarlyStopping: no better validation_loss for 3 epochs"
+    assert run.model.parameters()[0].value[0, 0] == weights.seen[2]
+
+
+def test_early_stopping_restores_running_statistics_with_the_weights() -> None:
+    model = Sequential(Dense(1, 4), BatchNorm(4), Dense(4, 1)).initialize(rng=0)
+    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.01), rng=0)
+    norm = model[1]
+    assert isinstance(norm, BatchNorm)
+    seen: list[Any] = []
+
+    class Note(Callback):
+        @override
+        def after_epoch(self, trainer: Trainer) -> None:
+            seen.append(norm.running_mean.value.copy())
+
+    run.fit(X, Y, epochs=3, validation=(X, Y), callbacks=[Scripted([1.0, 2.0, 3.0]), Note(), EarlyStopping(2)])
+    assert np.array_equal(norm.running_mean.value, seen[0])
+    assert not np.array_equal(seen[0], seen[-1])
+
+
+def test_early_stopping_on_a_metric_that_should_grow() -> None:
+    history = trainer().fit(X, Y, epochs=50, metrics={"never": lambda p, t: 1.0},
+                            callbacks=[EarlyStopping(2, "never", largest=True)])
+    assert len(history) == 3
+
+
+def test_a_figure_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(ArgumentError, match=r"expected one of \['loss', .*validation=") as caught:
+        trainer().fit(X, Y, epochs=2, callbacks=[EarlyStopping(2)])
+    assert "validation_loss" in str(caught.value)
+
+
+def test_the_learning_rate_is_lowered_on_a_plateau_but_not_below_its_limit() -> None:
+    run = trainer(rate=0.8)
+    losses = [1.0] * 7
+    history = run.fit(X, Y, epochs=7, validation=(X, Y),
+                      callbacks=[Scripted(losses), ReduceOnPlateau(0.5, patience=2, lowest=0.3)])
+    assert history.learning_rate == [0.8, 0.8, 0.8, 0.4, 0.4, 0.3, 0.3]
+
+
+def test_a_plateau_callback_refuses_a_schedule() -> None:
+    model = mlp([1, 2, 1], rng=0)
+    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), lambda step: 0.1))
+    with pytest.raises(ArgumentError, match="work against each other"):
+        run.fit(X, Y, epochs=2, callbacks=[ReduceOnPlateau()])
+
+
+def test_a_run_stops_when_its_time_is_over() -> None:
+    history = trainer().fit(X, Y, epochs=10**9, callbacks=[StopAfter(0.05)])
+    assert history.stopped_by == "StopAfter: 0.05 seconds are over"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_log_has_one_line_for_each_epoch_and_continues(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"log{suffix}"
+    run = trainer()
+    run.fit(X, Y, epochs=3, validation=(X, Y), callbacks=[LogFile(path)])
+    run.fit(X, Y, epochs=2, validation=(X, Y), callbacks=[LogFile(path)])
+    lines = path.read_text().splitlines()
+    if suffix == ".csv":
+        assert lines[0] == "epoch,loss,validation_loss,learning_rate,seconds"
+        rows = [dict(zip(lines[0].split(","), map(float, line.split(",")), strict=True)) for line in lines[1:]]
+    else:
+        rows = [json.loads(line) for line in lines]
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+    assert [row["loss"] for row in rows] == run.history.loss
+
+
+def test_a_log_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"ends in \.csv or \.jsonl"):
+        LogFile(tmp_path / "log.txt")
+
+
+def test_checkpoints_keep_the_last_and_the_best(tmp_path: Path) -> None:
+    keeper = Checkpoint(tmp_path / "kept", keep_last=2, monitor="validation_loss")
+    run = trainer()
+    run.fit(X, Y, epochs=5, validation=(X, Y), callbacks=[keeper, Scripted([3.0, 1.0, 2.0, 2.0, 2.0])])
+    assert [path.name for path in keeper.files()] == [
+        "epoch-000004-batch-0000000.safetensors", "epoch-000005-batch-0000000.safetensors"
+    ]
+    best = trainer(seed=3)
+    best.restore(tmp_path / "kept" / "best.safetensors")
+    assert len(best.history) == 2
+
+
+def test_a_class_in_place_of_a_callback_is_refused_with_a_hint() -> None:
+    with pytest.raises(DTypeError, match=r"forget the parentheses of EarlyStopping"):
+        trainer().fit(X, Y, epochs=1, callbacks=[EarlyStopping])  # type: ignore[list-item]
+
+
+class SendSignal(Callback):
+    every_batches = 1
+
+    def __init__(self, number: signal.Signals, batch: int) -> None:
+        self.number, self.batch = number, batch
+
+    @override
+    def after_batches(self, trainer: Trainer) -> None:
+        if trainer.run.position.batch == self.batch:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_batch_and_the_run_goes_on_from_there(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    run, whole = trainer(), trainer()
+    history = run.fit(X, Y, epochs=3, batch_size=4, callbacks=[SendSignal(number, 4)])
+    assert history.stopped_by == number.name
+    assert (len(history), run.run.position.batch) == (0, 4)
+    assert run.interrupted
+    assert signal.getsignal(number) is before
+    history = run.resume(X, Y, callbacks=())
+    assert history.stopped_by == "epochs"
+    assert history.loss == whole.fit(X, Y, epochs=3, batch_size=4).loss
+    assert np.array_equal(run.optimizer.vector.values, whole.optimizer.vector.values)
+
+
+def test_a_second_interrupt_stops_at_once() -> None:
+    class Twice(Layer):
+        calls = 0
+
+        @override
+        def forward(self, x: Array) -> Array:
+            self.calls += 1
+            if self.calls == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+            return x.copy()
+
+        @override
+        def backward(self, grad: Array) -> Array:
+            return grad
+
+    model = Sequential(Twice(), Dense(1, 1)).initialize(rng=0)
+    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(X, Y, epochs=3)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_of_the_main_thread_signals_are_left_alone() -> None:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(len(trainer().fit(X, Y, epochs=2))))
+    thread.start()
+    thread.join()
+    assert found == [2]
+
+
+def stream() -> Iterator[tuple[Any, ...]]:
+    for start in range(0, 40, 8):
+        yield X[start:start + 8], Y[start:start + 8]
+
+
+def test_a_stream_trains_as_the_same_batches_of_arrays_do() -> None:
+    fed, whole = trainer(), trainer()
+    fed.fit_batches(stream, epochs=3, validation=(X, Y))
+    whole.fit(X, Y, epochs=3, batch_size=8, shuffle=False, validation=(X, Y))
+    assert fed.history.loss == whole.history.loss
+    assert fed.history.validation_loss == whole.history.validation_loss
+    assert np.array_equal(fed.optimizer.vector.values, whole.optimizer.vector.values)
+
+
+def test_a_list_of_batches_is_a_stream_but_a_used_up_iterator_is_not() -> None:
+    trainer().fit_batches(list(stream()), epochs=2)
+    with pytest.raises(DTypeError, match="read only once"):
+        trainer().fit_batches(stream(), epochs=2)
+
+
+def test_bad_batches_of_a_stream_are_named() -> None:
+    with pytest.raises(DataError, match="at least one batch"):
+        trainer().fit_batches(list, epochs=1)
+    with pytest.raises(DataError) as caught:
+        trainer().fit_batches([(X, Y), (X, Y * np.nan)], epochs=1)
+    assert caught.value.__notes__ == ["in batch 1"]
+    with pytest.raises(DTypeError, match=r"\(x, y\) or \(x, y, weights\)"):
+        trainer().fit_batches([X], epochs=1)  # type: ignore[list-item]
+
+
+def test_divergence_in_a_stream_is_explained_by_replaying_its_batches() -> None:
+    run = trainer(rate=1e200)
+    with pytest.raises(DivergenceError) as caught:
+        run.fit_batches(stream, epochs=5)
+    assert (caught.value.epoch, caught.value.batch) == (0, 1)
+    assert np.isfinite(run.optimizer.vector.values).all()
+
+
+def test_pieces_of_a_batch_add_up_to_the_batch() -> None:
+    pieces, whole = trainer(), trainer()
+    weight = np.linspace(0, 2, 40)
+    pieces.fit(X, Y, epochs=2, batch_size=20, micro_batch_size=6, sample_weight=weight)
+    whole.fit(X, Y, epochs=2, batch_size=20, sample_weight=weight)
+    assert pieces.optimizer.steps == whole.optimizer.steps == 4
+    np.testing.assert_allclose(pieces.optimizer.vector.values, whole.optimizer.vector.values, rtol=1e-12)
+    np.testing.assert_allclose(pieces.history.loss, whole.history.loss, rtol=1e-12)
+
+
+def test_a_fraction_is_held_out_and_never_trained_on() -> None:
+    seen: list[Array] = []
+
+    class Look(Layer):
+        @override
+        def forward(self, x: Array) -> Array:
+            seen.append(x)
+            return x.copy()
+
+        @override
+        def predict(self, x: Array) -> Array:
+            return x.copy()
+
+        @override
+        def backward(self, grad: Array) -> Array:
+            return grad
+
+    model = Sequential(Look(), Dense(1, 1)).initialize(rng=0)
+    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
+    history = run.fit(X, Y, epochs=3, validation=0.25)
+    trained = {float(value) for batch in seen for value in batch[:, 0]}
+    assert len(trained) == 30
+    assert len(history.validation_loss) == 3
+    held_out = np.array([value for value in X[:, 0] if float(value) not in trained])[:, None]
+    assert history.validation_loss[-1] == pytest.approx(run.evaluate(held_out, held_out**2)["loss"])
+    with pytest.raises(ArgumentError, match="leaves nothing on one side"):
+        run.fit(X, Y, epochs=1, validation=0.001)
+
+
+def test_metrics_see_probabilities_where_the_model_gives_logits() -> None:
+    x, y = np.array([[-1.0], [1.0]] * 10), np.array([0, 1] * 10)
+    model = mlp([1, 2], rng=0)
+    run = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 1.0), rng=0)
+    history = run.fit(x, y, epochs=30, metrics=[metrics.accuracy], validation=(x, y))
+    assert history.metrics["accuracy"][-1] == 1.0
+    figures = run.evaluate(x, y, metrics={"total": lambda p, t: float(p.sum())})
+    assert figures["total"] == pytest.approx(20.0)
+
+
+def test_metrics_of_one_name_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="give a mapping"):
+        trainer().fit(X, Y, epochs=1, metrics=[metrics.r2, metrics.r2])
+
+
+def test_a_history_is_as_long_in_every_column_and_becomes_a_dict_and_a_picture(tmp_path: Path) -> None:
+    run = trainer()
+    run.fit(X, Y, epochs=2)
+    history = run.fit(X, Y, epochs=2, validation=(X, Y), metrics=[metrics.r2])
+    assert {len(numbers) for numbers in history.series().values()} == {4}
+    assert np.isnan(history.validation_loss[:2]).all()
+    assert json.loads(json.dumps(history.to_dict()))["loss"] == history.loss
+    pytest.importorskip("matplotlib")
+    history.plot(tmp_path / "history.png")
+    assert (tmp_path / "history.png").stat().st_size > 1000
+
+
+def test_callbacks_are_called_at_least_every_few_dozen_batches() -> None:
+    class Count(Callback):
+        calls = 0
+
+        @override
+        def after_batches(self, trainer: Trainer) -> None:
+            self.calls += 1
+
+    count = Count()
+    trainer().fit(np.ones((500, 1)), np.ones((500, 1)), epochs=1, batch_size=1, callbacks=[count])
+    assert count.calls == 500 // AT_ONCE
+
+
+def test_resume_without_a_fit_is_refused() -> None:
+    with pytest.raises(CallOrderError, match="neither"):
+        trainer().resume(X, Y)
