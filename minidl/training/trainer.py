@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..layers.layer import Layer
 from ..layers.sequential import Sequential
 from ..losses import Loss
 from ..optimizers import Optimizer
+from ..penalties import Penalty, checked_penalties
 from ..running import Progress
 from .batches import Rows, slices
 from .data import checked
@@ -40,10 +42,12 @@ class Trainer:
         loss: What to make small.
         optimizer: How; made from the parameters of the model, or from those that are to be learned.
         rng: Generator or seed of the shuffles.
+        penalties: Terms such as `L2` that are added to the loss of each batch, and so to the loss in the history.
+            What `evaluate` and the validation compute is the loss alone.
 
     Raises:
         StructureError: the model ends in Sigmoid or Softmax, and the loss expects logits.
-        ArgumentError: the optimizer holds no parameter of this model.
+        ArgumentError: the optimizer holds no parameter of this model, or a penalty holds one of another.
 
     Attributes:
         history: What happened so far, over all calls of `fit`.
@@ -57,7 +61,8 @@ class Trainer:
         True
     """
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, rng: Seed = None) -> None:
+    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, rng: Seed = None,
+                 penalties: Iterable[Penalty] = ()) -> None:
         for name, value, kind in (("model", model, Layer), ("loss", loss, Loss), ("optimizer", optimizer, Optimizer)):
             if not isinstance(value, kind):
                 hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
@@ -71,6 +76,7 @@ class Trainer:
                 "make the optimizer after the model: SGD(model.parameters(), …)"
             )
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.penalties = checked_penalties(penalties, learned)
         self.history = History()
         self._frozen = [parameter for parameter in learned if id(parameter) not in owned]
         self._rng = generator(rng, "trainer")
@@ -135,7 +141,9 @@ class Trainer:
 
     def _epoch(self, arrays: tuple[Rows, ...], order: npt.NDArray[np.intp] | None, size: int,
                snapshot: Snapshot) -> float:
-        model, loss, optimizer, frozen = self.model, self.loss, self.optimizer, self._frozen
+        model, loss, optimizer, frozen, penalties = (
+            self.model, self.loss, self.optimizer, self._frozen, self.penalties
+        )
         total = 0.0
         taken = 0
         for number, batch in enumerate(slices(arrays, order, size)):
@@ -143,10 +151,14 @@ class Trainer:
                 snapshot.take()
                 taken = number
             error = loss.forward(model.forward(batch[0]), *batch[1:])
+            for penalty in penalties:
+                error += penalty.value()
             if error - error != 0.0:
                 self._explain(arrays, order, size, snapshot, taken)
             total += error * len(batch[0])
             model.backward_parameters(loss.backward())
+            for penalty in penalties:
+                penalty.backward()
             optimizer.step()
             for parameter in frozen:
                 parameter.zero_grad()
@@ -169,6 +181,10 @@ class Trainer:
                     if not (np.isfinite(error) and np.isfinite(gradient).all()):
                         raise NotFiniteError("", self.loss, "loss")
                     self.model.backward_parameters(gradient)
+                    for penalty in self.penalties:
+                        if not np.isfinite(penalty.value()):
+                            raise NotFiniteError("", penalty, "loss")
+                        penalty.backward()
                     self.optimizer.step()
                     for path, parameter in self.model.named_parameters().items():
                         if not np.isfinite(parameter.value).all():
