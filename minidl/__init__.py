@@ -1,12 +1,15 @@
 """minidl: the smallest neural-network framework that people use for real work."""
 
+from . import schedules
 from .arrays import Array
+from .clipping import Clip, ClipGlobalNorm, ClipNorm, ClipValue
 from .errors import (
     ArgumentError,
     CallOrderError,
     DataError,
     DivergenceError,
     DTypeError,
+    GradientError,
     MinidlError,
     ShapeError,
     StructureError,
@@ -18,7 +21,11 @@ from .initializers import (
     HeNormal,
     HeUniform,
     Initializer,
+    LeCunNormal,
+    LeCunUniform,
     Normal,
+    Orthogonal,
+    TruncatedNormal,
     Uniform,
     Zeros,
 )
@@ -57,8 +64,9 @@ from .losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from .optimizers import SGD, Optimizer
+from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSProp
 from .parameter import Buffer, Parameter, ParameterVector
+from .penalties import L1, L2, Penalty
 from .training.batches import batches
 from .training.history import History
 from .training.trainer import Trainer
@@ -68,8 +76,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
+    "L1",
+    "L2",
     "SGD",
     "Activation",
+    "Adagrad",
+    "Adam",
+    "AdamW",
     "Add",
     "ArgumentError",
     "Array",
@@ -77,6 +90,10 @@ __all__ = [
     "BinaryCrossEntropy",
     "Buffer",
     "CallOrderError",
+    "Clip",
+    "ClipGlobalNorm",
+    "ClipNorm",
+    "ClipValue",
     "Columns",
     "Concat",
     "Constant",
@@ -90,6 +107,7 @@ __all__ = [
     "Flatten",
     "GlorotNormal",
     "GlorotUniform",
+    "GradientError",
     "Graph",
     "HalfSquaredError",
     "HeNormal",
@@ -100,6 +118,8 @@ __all__ = [
     "Initializer",
     "Layer",
     "LayerNorm",
+    "LeCunNormal",
+    "LeCunUniform",
     "LeakyReLU",
     "Loss",
     "Mean",
@@ -108,13 +128,17 @@ __all__ = [
     "Merge",
     "MinidlError",
     "Multiply",
+    "NAdam",
     "Normal",
     "Optimizer",
+    "Orthogonal",
     "PReLU",
     "Parallel",
     "Parameter",
     "ParameterVector",
+    "Penalty",
     "RMSNorm",
+    "RMSProp",
     "ReLU",
     "Residual",
     "Sequential",
@@ -128,8 +152,10 @@ __all__ = [
     "StructureError",
     "Tanh",
     "Trainer",
+    "TruncatedNormal",
     "Uniform",
     "Zeros",
     "batches",
     "mlp",
+    "schedules",
 ]

@@ -35,6 +35,10 @@ class CallOrderError(MinidlError, RuntimeError, AttributeError):
     """
 
 
+class GradientError(MinidlError, ArithmeticError):
+    """A gradient is not finite, so that no step can follow it."""
+
+
 class DivergenceError(MinidlError, ArithmeticError):
     """Training produced a number that is not finite; the last finite weights stand.
 

@@ -8,6 +8,8 @@ from math import sqrt
 import numpy as np
 
 from .arrays import Array, real
+from .errors import ShapeError
+from .functions import special
 
 
 class Initializer(ABC):
@@ -71,6 +73,25 @@ class Uniform(Initializer):
         return rng.uniform(self.low, self.high, shape)
 
 
+class TruncatedNormal(Initializer):
+    """Draw from N(mean, deviation²), cut off at ``cut`` deviations on either side.
+
+    x = mean + deviation Φ⁻¹(u) with u uniform on [Φ(−cut), Φ(cut)). With the cut at 2 the numbers deviate by
+    0.88 ``deviation``.
+    """
+
+    def __init__(self, mean: float = 0.0, deviation: float = 1.0, cut: float = 2.0) -> None:
+        self.mean = real(mean, "TruncatedNormal(mean)")
+        self.deviation = real(deviation, "TruncatedNormal(deviation)", least=0)
+        self.cut = real(cut, "TruncatedNormal(cut)", above=0)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        tail = float(special().ndtr(-self.cut))
+        standard = special().ndtri(rng.uniform(tail, 1.0 - tail, shape))
+        values: Array = self.mean + self.deviation * np.clip(standard, -self.cut, self.cut)
+        return values
+
+
 class GlorotUniform(Initializer):
     """Draw from U(−a, a) with a = √(6 / (fan in + fan out)) (Glorot and Bengio 2010, equation 16)."""
 
@@ -99,3 +120,36 @@ class HeNormal(Initializer):
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         return rng.normal(0.0, sqrt(2.0 / fans(shape)[0]), shape)
+
+
+class LeCunUniform(Initializer):
+    """Draw from U(−a, a) with a = √(3 / fan in), which keeps the variance (LeCun et al. 1998, section 4.6)."""
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        bound = sqrt(3.0 / fans(shape)[0])
+        return rng.uniform(-bound, bound, shape)
+
+
+class LeCunNormal(Initializer):
+    """Draw from N(0, 1 / fan in), which keeps the variance (LeCun et al. 1998, equation 16)."""
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        return rng.normal(0.0, sqrt(1.0 / fans(shape)[0]), shape)
+
+
+class Orthogonal(Initializer):
+    """Draw a matrix of orthonormal rows or columns, whichever are fewer, times ``gain`` (Saxe et al. 2014).
+
+    It is the Q of a normal matrix A = Q R, with the signs that make the diagonal of R positive, so that every
+    such matrix is equally likely (Mezzadri 2007).
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = real(gain, "Orthogonal(gain)", above=0)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        if len(shape) != 2:
+            raise ShapeError(f"{self}: expected the shape (out_features, in_features) of a weight, got {shape}")
+        q, r = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
+        q *= np.where(np.diag(r) < 0.0, -self.gain, self.gain)
+        return q if shape[0] >= shape[1] else q.T

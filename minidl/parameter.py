@@ -89,6 +89,11 @@ class Parameter:
                 "gradients add up, and an optimizer may hold this one"
             )
 
+    @property
+    def has_grad(self) -> bool:
+        """Whether a gradient was written since the last step."""
+        return not self._used
+
     def accumulate(self, function: Callable[..., Any], *arguments: Array) -> None:
         """Add ``function(*arguments)`` to the gradient.
 
@@ -151,7 +156,7 @@ class ParameterVector:
 
     Attributes:
         values: Vector of all values.
-        gradients: Vector of all gradients; complete after `collect`.
+        gradients: Vector of all gradients; complete after `collect` or `complete`.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -204,6 +209,16 @@ class ParameterVector:
                 "step(): no parameter has a gradient; call loss.forward, model.forward and "
                 "model.backward(loss.backward()) before it"
             )
+
+    def complete(self) -> None:
+        """Make `values` and `gradients` complete for a look or a change before the step, which still uses them up.
+
+        Raises:
+            CallOrderError: no parameter has a gradient.
+        """
+        self.collect()
+        for parameter in self.parameters:
+            parameter._used = False
 
     def slices(self) -> list[slice]:
         """Say where each parameter lies in the vectors."""

@@ -5,6 +5,7 @@ Each class states its equation in `predict`; `forward` keeps what the derivative
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from typing_extensions import override
 from ..arrays import Array, real
 from ..errors import DTypeError
 from ..functions import normal_distribution, sigmoid, softmax, softplus
+from ..initializers import HeUniform
 from .layer import Layer
 
 
@@ -23,6 +25,15 @@ class Elementwise(Layer):
     @override
     def output_features(self, input_features: int) -> int:
         return input_features
+
+
+class Rectifier(Elementwise, ABC):
+    """An activation that lets positive numbers through and holds negative ones back, so that half the variance is lost.
+
+    The weights before it start larger by √2 (He et al. 2015, section 2.2).
+    """
+
+    initializer_before = HeUniform()
 
 
 class Activation(Elementwise):
@@ -118,7 +129,7 @@ class Tanh(Elementwise):
         return grad * (1.0 - self._y * self._y)
 
 
-class ReLU(Elementwise):
+class ReLU(Rectifier):
     """Compute y = max(x, 0), y′ = 1 for x > 0, else 0."""
 
     @override
@@ -137,7 +148,7 @@ class ReLU(Elementwise):
         return dx
 
 
-class LeakyReLU(Elementwise):
+class LeakyReLU(Rectifier):
     """Compute y = x for x > 0, else a x.
 
     Args:
@@ -163,7 +174,7 @@ class LeakyReLU(Elementwise):
         return dx
 
 
-class ELU(Elementwise):
+class ELU(Rectifier):
     """Compute y = x for x > 0, else a (eˣ − 1); y′ = 1, else a eˣ = y + a (Clevert et al. 2016, equation 15).
 
     Args:
@@ -189,7 +200,7 @@ class ELU(Elementwise):
         return dx
 
 
-class GELU(Elementwise):
+class GELU(Rectifier):
     """Compute y = x Φ(x), y′ = Φ(x) + x φ(x), φ = Φ′ the normal density (Hendrycks and Gimpel 2016)."""
 
     @override
@@ -210,7 +221,7 @@ class GELU(Elementwise):
         return dx
 
 
-class SiLU(Elementwise):
+class SiLU(Rectifier):
     """Compute y = x σ(x), y′ = σ(x) (1 + x (1 − σ(x))), also called swish (Elfwing et al. 2018)."""
 
     @override
@@ -230,7 +241,7 @@ class SiLU(Elementwise):
         return dx
 
 
-class Softplus(Elementwise):
+class Softplus(Rectifier):
     """Compute y = log(1 + eˣ), y′ = σ(x) (Dugas et al. 2001)."""
 
     @override

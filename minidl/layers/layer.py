@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from ..arrays import Array
+from ..initializers import GlorotUniform, Initializer
 from .component import Component
 
 
@@ -42,6 +43,9 @@ class Layer(Component, ABC):
 
     takes_any_rank: bool = False
     """Whether the input may have more than two dimensions, as images have."""
+
+    initializer_before: Initializer = GlorotUniform()
+    """From which values the weights of the Dense layer before it start, where `mlp` builds both."""
 
     @abstractmethod
     def forward(self, x: Array) -> Array:

@@ -9,10 +9,10 @@ from typing_extensions import override
 from ..arrays import Array, real
 from ..initializers import Constant
 from ..parameter import Parameter
-from .activation import Elementwise
+from .activation import Rectifier
 
 
-class PReLU(Elementwise):
+class PReLU(Rectifier):
     """Compute y = x for x > 0, else a x, with one learnable slope a (He et al. 2015, equation 1).
 
     ∂e/∂a = Σ over x ≤ 0 of x ∂e/∂y.

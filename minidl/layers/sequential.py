@@ -47,6 +47,7 @@ class Sequential(Container):
             check_part(layer, Layer, f'Sequential: "{place}"')
         self.layers = layers
         self.takes_any_rank = layers[0].takes_any_rank
+        self.initializer_before = layers[0].initializer_before
         self._settle()
         self._in_features, _ = chain_widths(layers)
         learning = [place for place, layer in enumerate(layers) if layer.parameters()]
@@ -151,7 +152,8 @@ def mlp(
         sizes: Widths from the input to the output, ``[1, 20, 20, 1]``.
         activation: What makes the activation between two Dense layers: ``Sigmoid``, ``lambda: ELU(0.5)``.
         output: What makes the activation after the last one; None for none, as losses from logits need.
-        weight_initializer: First values of the weights.
+        weight_initializer: First values of the weights; by default what suits the activation after them (its
+            ``initializer_before``): He uniform for ReLU and its kin, Glorot uniform for the others and for none.
         bias_initializer: First values of the biases.
         dtype: float64 or float32.
         rng: Generator or seed of the first values.
@@ -171,15 +173,18 @@ def mlp(
         raise ArgumentError(f"mlp(sizes): expected at least an input and an output size, got {list(sizes)}")
     layers: list[Layer] = []
     for place, (wide, out) in enumerate(pairwise(sizes)):
-        layers.append(Dense(wide, out, weight_initializer=weight_initializer, bias_initializer=bias_initializer,
-                            dtype=dtype))
         maker = output if place == len(sizes) - 2 else activation
-        if maker is not None:
-            layers.append(_made(maker))
+        after = None if maker is None else _made(maker)
+        suited = weight_initializer or getattr(after, "initializer_before", Layer.initializer_before)
+        layers.append(Dense(wide, out, weight_initializer=suited, bias_initializer=bias_initializer, dtype=dtype))
+        if after is not None:
+            layers.append(after)
     return Sequential(*layers).initialize(rng)
 
 
 def _made(maker: Callable[[], Layer]) -> Layer:
     if not callable(maker) or (isinstance(maker, Layer)):
         raise DTypeError(f"mlp: expected an activation class or a function that makes one, got {maker!r}")
-    return maker()
+    layer = maker()
+    check_part(layer, Layer, "mlp(activation)")
+    return layer

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import nan
 from typing import NamedTuple
 
+from ..clipping import Clip
+from ..errors import GradientError
 from ..layers.layer import Layer
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..parameter import Parameter
+from ..penalties import Penalty
 from ..running import Interrupts
 from .batches import slices
 from .sources import Batch, Source
@@ -21,7 +25,7 @@ class Outcome(NamedTuple):
         loss: Sum over the rows of the mean loss of their batch, continued from the sum before these batches.
         rows: How many rows.
         batches: How many batches were finished.
-        finite: False where the loss of the batch after these is not finite.
+        finite: False where the loss or a gradient of the batch after these is not finite.
         ended: Whether the epoch is over.
     """
 
@@ -39,13 +43,24 @@ class NumpyEngine:
         model: What to train.
         loss: What to make small.
         optimizer: How.
+        penalties: What is added to the loss.
+        clip: What is done to the gradients before the step.
         micro_batch_size: Rows that go through the model at a time; gradients add up to those of the whole batch.
     """
 
     name = "numpy"
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, micro_batch_size: int | None) -> None:
-        self.model, self.loss, self.optimizer, self.micro_batch_size = model, loss, optimizer, micro_batch_size
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        penalties: Sequence[Penalty],
+        clip: Clip | None,
+        micro_batch_size: int | None,
+    ) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.penalties, self.clip, self.micro_batch_size = penalties, clip, micro_batch_size
         owned = {id(parameter) for parameter in optimizer.vector.parameters}
         self._frozen: list[Parameter] = [p for p in model.parameters() if id(p) not in owned]
         self._batches: Iterator[Batch] = iter(())
@@ -76,26 +91,38 @@ class NumpyEngine:
         return Outcome(total, rows, done, finite=True, ended=True)
 
     def update(self, batch: Batch) -> float:
-        """Make one update from a batch, and return its loss; none where the loss is not finite."""
+        """Make one update from a batch, and return its loss; none where the loss or a gradient is not finite."""
         model, loss = self.model, self.loss
         error = loss.forward(model.forward(batch[0]), *batch[1:])
-        if error - error == 0.0:
-            model.backward_parameters(loss.backward())
-            self.optimizer.step()
-            for parameter in self._frozen:
-                parameter.zero_grad()
-        return error
+        if self.penalties:
+            error += sum(penalty.value() for penalty in self.penalties)
+        if error - error != 0.0:
+            return error
+        model.backward_parameters(loss.backward())
+        return self._step(error)
 
     def update_in_pieces(self, batch: Batch) -> float:
         """Make one update from a batch that goes through the model in pieces: e = Σ (rows of piece / rows) e_piece."""
         assert self.micro_batch_size is not None
-        model, loss, error = self.model, self.loss, 0.0
+        model, loss = self.model, self.loss
+        error = float(sum(penalty.value() for penalty in self.penalties))
         for piece in slices(batch, None, self.micro_batch_size):
             share = len(piece[0]) / len(batch[0])
             error += share * loss.forward(model.forward(piece[0]), *piece[1:])
             if error - error != 0.0:
                 return error
             model.backward_parameters(share * loss.backward())
+        return self._step(error)
+
+    def _step(self, error: float) -> float:
+        """Step with the gradients gathered, and return the loss; NaN where a gradient cannot be clipped."""
+        for penalty in self.penalties:
+            penalty.backward()
+        if self.clip is not None:
+            try:
+                self.clip(self.optimizer.vector)
+            except GradientError:
+                return nan
         self.optimizer.step()
         for parameter in self._frozen:
             parameter.zero_grad()

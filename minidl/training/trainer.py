@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import generator, positive_int
+from ..clipping import Clip
 from ..errors import ArgumentError, DTypeError, StructureError
 from ..layers.activation import Sigmoid, Softmax
 from ..layers.layer import Layer
@@ -17,6 +18,7 @@ from ..layers.sequential import Sequential
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer
+from ..penalties import Penalty, checked_penalties
 from ..running import Interrupts, Progress
 from .callbacks import Callback, check_callbacks
 from .checkpoint import restore_run_state, run_state
@@ -46,10 +48,13 @@ class Trainer:
         loss: What to make small.
         optimizer: How; made from the parameters of the model, or from those that are to be learned.
         rng: Generator or seed of the shuffles.
+        penalties: Terms such as `L2` that are added to the loss of each batch, and so to the loss in the history. What
+            `evaluate` and the validation compute is the loss alone.
+        clip: How gradients are made smaller before each step, such as ``ClipGlobalNorm(1.0)``.
 
     Raises:
         StructureError: the model ends in Sigmoid or Softmax, and the loss expects logits.
-        ArgumentError: the optimizer holds no parameter of this model.
+        ArgumentError: the optimizer holds no parameter of this model, or a penalty holds one of another.
 
     Attributes:
         history: What happened so far, over all calls of `fit`.
@@ -67,19 +72,31 @@ class Trainer:
         True
     """
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, rng: Seed = None) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        rng: Seed = None,
+        penalties: Iterable[Penalty] = (),
+        clip: Clip | None = None,
+    ) -> None:
         for name, value, kind in (("model", model, Layer), ("loss", loss, Loss), ("optimizer", optimizer, Optimizer)):
             if not isinstance(value, kind):
                 hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
                 raise DTypeError(f"Trainer({name}): expected a {kind.__name__}, got {value!r}{hint}")
         _refuse_double_activation(model, loss)
         owned = {id(parameter) for parameter in optimizer.vector.parameters}
-        if not any(id(parameter) in owned for parameter in model.parameters()):
+        learned = model.parameters()
+        if not any(id(parameter) in owned for parameter in learned):
             raise ArgumentError(
                 "Trainer(optimizer): expected parameters of this model, got none of them; "
                 "make the optimizer after the model: SGD(model.parameters(), …)"
             )
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.penalties = checked_penalties(penalties, learned)
+        self.clip = clip
         self.history = History()
         self.interrupted = False
         self.run = Run(generator(rng, "trainer"))
@@ -279,7 +296,9 @@ class Trainer:
         run = self.run
         assert run.plan is not None
         run.check_data(source)
-        engine = NumpyEngine(self.model, self.loss, self.optimizer, run.plan.micro_batch_size)
+        engine = NumpyEngine(
+            self.model, self.loss, self.optimizer, self.penalties, self.clip, run.plan.micro_batch_size
+        )
         self.optimizer.vector.gather()
         for parameter in self.model.parameters():
             parameter.zero_grad()

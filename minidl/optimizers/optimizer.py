@@ -1,25 +1,29 @@
-"""Optimizers: one vector equation each, on the flat storage of all parameters."""
+"""The contract of an optimizer: one vector equation on the flat storage of all parameters."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Iterable
 
 import numpy as np
-from typing_extensions import override
 
-from .arrays import Array, real
-from .errors import ArgumentError
-from .parameter import Parameter, ParameterVector
-
-LearningRate: TypeAlias = "float | Callable[[int], float]"
+from ..arrays import Array, real
+from ..errors import ArgumentError, DTypeError
+from ..parameter import Parameter, ParameterVector
+from ..schedules import LearningRate
 
 
 class Optimizer(ABC):
     """Move parameters against their gradients.
 
-    A subclass writes `update`, and keeps what it remembers from step to step as arrays like ``self.vector.values``.
+    A subclass writes `update`. What it remembers from step to step it keeps as attributes: vectors like
+    ``self.vector.values``, and numbers. Room for what is not remembered is in ``self._scratch``, a vector like them::
+
+        class SignDescent(Optimizer):
+            def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
+                np.sign(gradients, out=self._scratch)
+                self._scratch *= learning_rate
+                values -= self._scratch
 
     Args:
         parameters: What to learn; what is not given stays as it is (frozen).
@@ -44,12 +48,17 @@ class Optimizer(ABC):
         name = type(self).__name__
         if not callable(learning_rate):
             learning_rate = real(learning_rate, f"{name}(learning_rate)", above=0)
+        elif isinstance(learning_rate, type):
+            made = f"{learning_rate.__name__}(…)"
+            raise DTypeError(f"{name}(learning_rate): expected a number or a function of the step number, got a class; "
+                             f"call it with its arguments: {made}")
         self.learning_rate: LearningRate = learning_rate
         self.weight_decay = real(weight_decay, f"{name}(weight_decay)", least=0)
         self.vector = ParameterVector(parameters)
         self.steps = 0
         self.last_rate = 0.0
         self._decay = self._decay_vector(decayed) if weight_decay else None
+        self._scratch = np.empty_like(self.vector.values)
 
     @abstractmethod
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
@@ -69,8 +78,23 @@ class Optimizer(ABC):
         """
         self.vector.collect()
         self.last_rate = self.current_rate()
-        self.update(self.vector.values, self.vector.gradients, self.last_rate)
+        values, gradients = self.vector.values, self.vector.gradients
+        if self._decay is not None:
+            self.decay(values, gradients, self._decay, self.last_rate)
+        self.update(values, gradients, self.last_rate)
         self.steps += 1
+
+    def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> None:
+        """Draw the decayed parameters towards zero before the update: g ← g + λ W, the gradient of ½ λ ‖W‖².
+
+        Args:
+            values: All parameters in one vector.
+            gradients: ∂e/∂values, changed in place.
+            strengths: λ of each number, zero for what does not decay.
+            learning_rate: η of this step.
+        """
+        np.multiply(strengths, values, out=self._scratch)
+        gradients += self._scratch
 
     def current_rate(self) -> float:
         """Return the learning rate of the next step."""
@@ -80,10 +104,16 @@ class Optimizer(ABC):
         return rate
 
     def slots(self) -> dict[str, Array]:
-        """Map the name of each vector that is remembered from step to step to it."""
+        """Map the name of each vector that is remembered from step to step to it.
+
+        These are the attributes that are arrays like ``vector.values``, without those named ``_scratch…``.
+        """
         shape = self.vector.values.shape
-        return {name: v for name, v in vars(self).items()
-                if isinstance(v, np.ndarray) and v.shape == shape and name not in ("_decay", "_scratch")}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, np.ndarray) and value.shape == shape and not name.startswith(("_scratch", "_decay"))
+        }
 
     def numbers(self) -> dict[str, float]:
         """Return the plain numbers that change from step to step or that a callback may change."""
@@ -105,49 +135,3 @@ class Optimizer(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.vector.values.size:,} numbers, learning_rate={self.learning_rate})"
-
-
-class SGD(Optimizer):
-    """W ← W − η g, the article's equation (7); with momentum μ: v ← μ v + g, W ← W − η v.
-
-    With Nesterov's momentum the step is W ← W − η (g + μ v) (Sutskever et al. 2013, in the form of PyTorch).
-    Weight decay adds λ W to the gradient g.
-
-    Args:
-        parameters: What to learn.
-        learning_rate: η > 0, or a function of the step number.
-        momentum: μ in [0, 1).
-        nesterov: Look ahead along the velocity; needs momentum.
-        weight_decay: λ ≥ 0.
-        decayed: Which parameters decay; default those of two or more dimensions.
-    """
-
-    def __init__(
-        self,
-        parameters: Iterable[Parameter],
-        learning_rate: LearningRate,
-        *,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-        decayed: Iterable[Parameter] | None = None,
-    ) -> None:
-        super().__init__(parameters, learning_rate, weight_decay=weight_decay, decayed=decayed)
-        self.momentum = real(momentum, "SGD(momentum)", least=0, below=1)
-        self.nesterov = nesterov
-        if nesterov and not momentum:
-            raise ArgumentError("SGD(nesterov): expected a momentum above 0 with it, got 0")
-        self._scratch = np.empty_like(self.vector.values)
-        if momentum:
-            self._velocity = np.zeros_like(self.vector.values)
-
-    @override
-    def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        if self._decay is not None:
-            gradients = gradients + self._decay * values
-        if self.momentum:
-            self._velocity *= self.momentum
-            self._velocity += gradients
-            gradients = gradients + self.momentum * self._velocity if self.nesterov else self._velocity
-        np.multiply(gradients, learning_rate, out=self._scratch)
-        values -= self._scratch
