@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .arrays import Array
 
@@ -53,24 +54,41 @@ def softplus(x: Array) -> Array:
 
 
 def softmax(x: Array) -> Array:
-    """Compute eˣⱼ / Σₖ eˣₖ of each row."""
-    y: Array = np.exp(_below_maximum(x))
-    y /= np.add.reduce(y, axis=1, keepdims=True)
-    return y
+    """Compute eˣʲ / Σₖ eˣᵏ of each row; NaN where a logit is +∞ or all are −∞, which leaves no limit."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        _, y = _below_largest(x, x.real.argmax(axis=1))
+        y /= np.add.reduce(y, axis=1, keepdims=True)
+    return y.astype(x.dtype, copy=False)
 
 
 def log_softmax(x: Array) -> Array:
-    """Compute xⱼ − log Σₖ eˣₖ of each row."""
-    y = _below_maximum(x)
-    y -= np.log(np.add.reduce(np.exp(y), axis=1, keepdims=True))
-    return y
+    """Compute xⱼ − log Σₖ eˣᵏ of each row; NaN where `softmax` is.
+
+    With m the largest, it is (xⱼ − m) − log(1 + Σ eˣᵏ⁻ᵐ), the sum without the largest: exact for a sure row.
+    """
+    top = x.real.argmax(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y, others = _below_largest(x, top)
+        others[np.arange(len(x)), top] -= 1.0
+        y -= np.log1p(np.add.reduce(others, axis=1, keepdims=True))
+    return y.astype(x.dtype, copy=False)
 
 
-def _below_maximum(x: Array) -> Array:
-    """Return ``x`` less the maximum of its row, so that no exponential overflows."""
-    highest = np.maximum.reduce(x.real, axis=1, keepdims=True)
-    y: Array = x - highest
-    return y
+def _below_largest(x: Array, top: npt.NDArray[np.intp]) -> tuple[Array, Array]:
+    """Return x − m and eˣ⁻ᵐ of each row with m = x[top], in float64.
+
+    What the subtraction rounds away is a factor of e to the power of it: hundreds of units in the last place of a
+    small exponential. A difference of float32 numbers has room in float64; of float64 numbers the rest is kept.
+    """
+    wide = x.astype(np.float64) if x.dtype == np.float32 else x
+    largest = wide.real[np.arange(len(x)), top, None]
+    difference: Array = wide - largest
+    exponential: Array = np.exp(difference)
+    if x.dtype != np.float32:
+        back = difference + largest
+        rest = (x - back) + ((back - difference) - largest)
+        np.add(exponential, exponential * rest, out=exponential, where=exponential.real > 0.0)
+    return difference, exponential
 
 
 def normal_distribution(x: Array) -> Array:

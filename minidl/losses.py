@@ -219,14 +219,14 @@ class Huber(Loss):
 class BinaryCrossEntropy(Loss):
     """eᵢ = −Σⱼ [t log p + (1 − t) log(1 − p)] from probabilities p, ∂e/∂p = (p − t) / (p (1 − p)).
 
-    p is kept between the least and the greatest number inside (0, 1). From logits `SigmoidCrossEntropy`
-    is exact where this one has to stop.
+    p is kept between the least number whose reciprocal is finite and the greatest number below 1. From logits
+    `SigmoidCrossEntropy` is exact where this one has to stop.
     """
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         kind = np.finfo(prediction.dtype)
-        self._p = p = np.clip(prediction, kind.tiny, 1.0 - kind.epsneg)
+        self._p = p = np.clip(prediction, 1.0 / kind.max, 1.0 - kind.epsneg)
         self._target = target
         rows: Array = -np.add.reduce(target * np.log(p) + (1.0 - target) * np.log1p(-p), axis=1)
         return rows
@@ -245,12 +245,12 @@ class BinaryCrossEntropy(Loss):
 class CrossEntropy(Loss):
     """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
 
-    p is kept at or above the least positive number. From logits `SoftmaxCrossEntropy` is exact.
+    p is kept at or above the least number whose reciprocal is finite. From logits `SoftmaxCrossEntropy` is exact.
     """
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
-        self._p = p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)
+        self._p = p = np.maximum(prediction, 1.0 / np.finfo(prediction.dtype).max)
         self._target = target
         rows: Array = -np.add.reduce(target * np.log(p), axis=1)
         return rows
@@ -287,7 +287,9 @@ class SigmoidCrossEntropy(Loss):
 
     @override
     def backward_rows(self) -> Array:
-        return sigmoid(self._z) - self._target
+        # σ(z) − t, in a form that loses nothing where a row is sure and right: 1 − σ(z) = σ(−z).
+        z, t = self._z, self._target
+        return (1.0 - t) * sigmoid(z) - t * sigmoid(-z)
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -309,7 +311,8 @@ class SoftmaxCrossEntropy(Loss):
         if labels.ndim == 1 and labels.dtype.kind in "iu" and prediction.ndim == 2:
             if len(labels) != len(prediction):
                 raise ShapeError(f"{self!r}: expected {len(prediction)} labels, one for each row, got {len(labels)}")
-            return _one_hot(self, labels, prediction.shape[1], prediction.real.dtype)
+            check_labels(self, labels, prediction.shape[1])
+            return labels
         return super().check(prediction, labels)
 
     @override
@@ -328,13 +331,22 @@ class SoftmaxCrossEntropy(Loss):
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         self._log_p = log_p = log_softmax(prediction)
         self._target = target
-        rows: Array = -np.add.reduce(target * log_p, axis=1)
+        if target.ndim == 1:
+            chosen: Array = -log_p[np.arange(len(target)), target]
+            return chosen
+        # A class ruled out by a logit of −∞ that is not the target adds 0, not 0 · ∞.
+        rows: Array = -np.add.reduce(np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0.0), axis=1)
         return rows
 
     @override
     def backward_rows(self) -> Array:
-        total = np.add.reduce(self._target, axis=1, keepdims=True)
-        gradient: Array = np.exp(self._log_p) * total - self._target
+        gradient: Array = np.exp(self._log_p)
+        if self._target.ndim == 1:
+            place = np.arange(len(gradient)), self._target
+            gradient[place] = np.expm1(self._log_p[place])
+            return gradient
+        gradient *= np.add.reduce(self._target, axis=1, keepdims=True)
+        gradient -= self._target
         return gradient
 
 
@@ -342,17 +354,11 @@ def check_labels(loss: Loss, labels: npt.NDArray[Any], classes: int | None) -> N
     """Refuse integer labels outside of 0 … classes − 1, naming the first."""
     if not len(labels):
         raise DataError(f"{loss!r}: expected at least one row, got an empty batch")
-    if np.minimum.reduce(labels) < 0 or (classes is not None and np.maximum.reduce(labels) >= classes):
+    # As unsigned numbers the negative ones are the largest, so that one look finds both kinds of bad label.
+    if np.maximum.reduce(labels.astype(np.uintp, copy=False)) >= (1 << 62 if classes is None else classes):
         row = int(np.argmax((labels < 0) | (labels >= (np.inf if classes is None else classes))))
         last = "…" if classes is None else classes - 1
         raise DataError(f"{loss!r}: expected labels in 0 … {last}, got {labels[row]} at row {row}")
-
-
-def _one_hot(loss: Loss, labels: npt.NDArray[Any], classes: int, dtype: np.dtype[Any]) -> Array:
-    check_labels(loss, labels, classes)
-    target: Array = np.zeros((len(labels), classes), dtype)
-    target[np.arange(len(labels)), labels] = 1.0
-    return target
 
 
 def _probabilities(loss: Loss, target: npt.NDArray[Any]) -> npt.NDArray[Any]:
