@@ -236,11 +236,20 @@ class Buffer:
         value: The initial value, to which `reset` returns.
     """
 
-    __slots__ = ("_initial", "value")
+    __slots__ = ("_initial", "_value")
 
     def __init__(self, value: npt.ArrayLike) -> None:
-        self.value: npt.NDArray[Any] = np.array(value)
-        self._initial = self.value.copy()
+        self._value = np.array(value)
+        self._initial = self._value.copy()
+
+    @property
+    def value(self) -> npt.NDArray[Any]:
+        """The array. Assigning puts another in its place; a single number becomes an array without dimensions."""
+        return self._value
+
+    @value.setter
+    def value(self, value: npt.ArrayLike) -> None:
+        self._value = np.asarray(value)
 
     def reset(self) -> None:
         """Return to the initial value."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from minidl import (
 )
 from minidl.callbacks import Callback, EarlyStopping
 
-from .resume_points import BATCH, EPOCHS, EXTRAS, OPTIMIZERS, X, Y, bits, build, fit, points, watchers
+from .resume_points import BATCH, EPOCHS, EXTRAS, KINDS, OPTIMIZERS, X, Y, bits, build, fit, points, watchers
 
 
 class SaveAt(Callback):
@@ -41,7 +40,7 @@ class SaveAt(Callback):
             trainer.stop("saved")
 
 
-@pytest.mark.parametrize(("optimizer", "extra", "shuffle"), itertools.product(OPTIMIZERS, EXTRAS, (True, False)))
+@pytest.mark.parametrize(("optimizer", "extra", "shuffle"), KINDS)
 def test_a_run_saved_at_a_batch_goes_on_with_the_same_bits(
     tmp_path: Path, optimizer: str, extra: str, shuffle: bool
 ) -> None:

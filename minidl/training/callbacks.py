@@ -262,6 +262,9 @@ class Checkpoint(Monitor):
 
     @override
     def begin(self, trainer: Trainer) -> None:
+        from ..storage.models import model_state as try_to_save
+
+        try_to_save(trainer.model)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._saved_at = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""The state of a run as plain values and arrays, from which a Trainer that the same code has built goes on."""
+"""The state of a run in a file, from which a Trainer that the same code has built goes on."""
 
 from __future__ import annotations
 
@@ -9,16 +9,55 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, FileFormatError
+from ..storage.generators import decode_generator, encode_generator
+from ..storage.models import RESERVED, load_weights, model_state
+from ..storage.statefile import read, write
 from .history import History
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 
+def save_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+    """Write a model file that holds the whole run as well; see `Trainer.save`."""
+    tensors, metadata = model_state(trainer.model)
+    run: dict[str, npt.NDArray[Any]] = {}
+    packed = pack(run_state(trainer), run, RESERVED.rstrip(":") + ":run")
+    write(path, {**tensors, **run}, {**metadata, "training": packed})
+
+
+def restore_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+    """Put a Trainer where the run in a file stood; see `Trainer.restore`. What does not fit changes nothing."""
+    tensors, metadata = read(path)
+    if metadata is None or "training" not in metadata:
+        raise FileFormatError(os.fspath(path), "a run that Trainer.save wrote", "a model without a run")
+    try:
+        state = unpack(metadata["training"], tensors)
+        generators = {name: decode_generator(own).bit_generator.state for name, own in state["generators"].items()}
+        for name in ("rng", "fit_began_with", "epoch_began_with"):
+            state["run"][name] = decode_generator(state["run"][name]).bit_generator.state
+        history = History(**{**state["history"], "stopped_by": str(state["history"]["stopped_by"])})
+        check_fit(trainer, state)
+        load_weights(trainer.model, path, allow_nonfinite=False)
+        for name, slot in trainer.optimizer.slots().items():
+            slot[...] = state["optimizer"]["slots"][name]
+        trainer.optimizer.restore_numbers(state["optimizer"]["numbers"])
+        for name, own in trainer.model.named_generators().items():
+            own.bit_generator.state = generators[name]
+        trainer.run.restore(state["run"])
+        trainer.history = history
+        _warn_of_another_environment(state["environment"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, (ArgumentError, FileFormatError)):
+            raise
+        raise FileFormatError(os.fspath(path), "the state of a run", f"{type(error).__name__}: {error}") from None
+
+
 def run_state(trainer: Trainer) -> dict[str, Any]:
-    """Return all that a run is, beside the model's parameters and buffers: plain values, arrays, dicts and lists."""
+    """Return all that a run is beside its model: plain values, arrays, dicts and lists."""
     optimizer = trainer.optimizer
     return {
         "optimizer": {
@@ -28,42 +67,31 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
             "numbers": optimizer.numbers(),
         },
         "loss": type(trainer.loss).__name__,
-        "generators": {path: own.bit_generator.state for path, own in trainer.model.named_generators().items()},
+        "generators": {path: encode_generator(own) for path, own in trainer.model.named_generators().items()},
         "run": trainer.run.state(),
         "history": trainer.history.to_dict(),
         "environment": environment(),
     }
 
 
-def restore_run_state(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Put a run back to where `run_state` found it; what it cannot fit is refused before anything is changed.
+def check_fit(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Refuse the state of a run that this Trainer cannot go on with.
 
     Raises:
         ArgumentError: another optimizer, loss, or other parameters than those of the run that was saved.
     """
-    optimizer = trainer.optimizer
-    saved = state["optimizer"]
-    names = {path: list(p.shape) for path, p in trainer.model.named_parameters().items()}
-    generators = trainer.model.named_generators()
+    optimizer, saved = trainer.optimizer, state["optimizer"]
     for what, expected, found in (
         ("an optimizer of the class", saved["kind"], type(optimizer).__name__),
         ("a loss of the class", state["loss"], type(trainer.loss).__name__),
-        ("the parameters", saved["parameters"], names),
-        ("the random layers", sorted(state["generators"]), sorted(generators)),
-        ("the optimizer's memory", sorted(saved["slots"]), sorted(optimizer.slots())),
+        ("the parameters", saved["parameters"],
+         {path: list(p.shape) for path, p in trainer.model.named_parameters().items()}),
+        ("the random layers", sorted(state["generators"]), sorted(trainer.model.named_generators())),
+        ("the optimizer's memory", {name: list(slot.shape) for name, slot in saved["slots"].items()},
+         {name: list(slot.shape) for name, slot in optimizer.slots().items()}),
     ):
         if expected != found:
             raise ArgumentError(f"restore: expected {what} {_difference(expected, found)}; build the Trainer as before")
-    for name, slot in optimizer.slots().items():
-        if slot.shape != saved["slots"][name].shape:
-            raise ShapeError(f"restore: expected {name} of {slot.shape}, got {saved['slots'][name].shape}")
-        slot[...] = saved["slots"][name]
-    optimizer.restore_numbers(saved["numbers"])
-    for path, own in generators.items():
-        own.bit_generator.state = state["generators"][path]
-    trainer.run.restore(state["run"])
-    trainer.history = History(**state["history"])
-    _warn_of_another_environment(state["environment"])
 
 
 def environment() -> dict[str, Any]:

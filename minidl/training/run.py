@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, CallOrderError, DataError
+from ..storage.generators import plain_state
 from .callbacks import Callback, check_callbacks
 from .sources import Source
 
@@ -116,9 +117,9 @@ class Run:
         return {
             "plan": None if self.plan is None else asdict(self.plan),
             "position": asdict(self.position),
-            "rng": self.rng.bit_generator.state,
-            "fit_began_with": self.fit_began_with,
-            "epoch_began_with": self.epoch_began_with,
+            "rng": plain_state(self.rng.bit_generator.state),
+            "fit_began_with": plain_state(self.fit_began_with),
+            "epoch_began_with": plain_state(self.epoch_began_with),
             "fingerprint": self._fingerprint,
             "callbacks": [{"kind": type(c).__name__, "state": c.state()} for c in self.callbacks],
         }

@@ -21,7 +21,6 @@ from ..optimizers import Optimizer
 from ..penalties import Penalty, checked_penalties
 from ..running import Interrupts, Progress
 from .callbacks import Callback, check_callbacks
-from .checkpoint import restore_run_state, run_state
 from .diagnosis import explain
 from .engine import NumpyEngine
 from .evaluation import Validation, named_metrics
@@ -253,9 +252,9 @@ class Trainer:
         Args:
             path: A ``.safetensors`` file; an existing one is replaced whole or not at all.
         """
-        from ..storage import save_run
+        from .checkpoint import save_run
 
-        save_run(self.model, run_state(self), path)
+        save_run(self, path)
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Put this Trainer, built by the same code, where the saved run stood.
@@ -267,9 +266,9 @@ class Trainer:
             FileFormatError: the file is damaged, or no file of a run.
             ArgumentError: the run had another optimizer, loss, or other parameters; nothing is changed.
         """
-        from ..storage import load_run
+        from .checkpoint import restore_run
 
-        restore_run_state(self, load_run(self.model, path))
+        restore_run(self, path)
 
     def stop(self, why: str) -> None:
         """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
