@@ -58,7 +58,7 @@ def softmax(x: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         _, y = _below_largest(x, x.real.argmax(axis=1))
         y /= np.add.reduce(y, axis=1, keepdims=True)
-    return y.astype(x.dtype, copy=False)
+        return y.astype(x.dtype, copy=False)
 
 
 def log_softmax(x: Array) -> Array:
@@ -71,7 +71,7 @@ def log_softmax(x: Array) -> Array:
         y, others = _below_largest(x, top)
         others[np.arange(len(x)), top] -= 1.0
         y -= np.log1p(np.add.reduce(others, axis=1, keepdims=True))
-    return y.astype(x.dtype, copy=False)
+        return y.astype(x.dtype, copy=False)
 
 
 def _below_largest(x: Array, top: npt.NDArray[np.intp]) -> tuple[Array, Array]:
