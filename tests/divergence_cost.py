@@ -1,0 +1,94 @@
+"""What it costs to be able to say where a run went wrong: snapshots, and looks at the loss and at the weights.
+
+``python -m tests.divergence_cost`` times training as it is against the same training with nothing looked at, in
+alternating rounds, and prints the share of a step that the looking costs, with its spread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl import SGD, HalfSquaredError, ReLU, Sigmoid, SoftmaxCrossEntropy, mlp
+from minidl.layers.sequential import Sequential
+from minidl.losses import Loss
+from minidl.optimizers import Optimizer
+from minidl.running import Interrupts
+from minidl.training.engine import NumpyEngine
+from minidl.training.snapshot import Snapshot
+from minidl.training.sources import ArraySource, Batch
+from minidl.training.trainer import AT_ONCE
+
+BATCHES = 20 * AT_ONCE
+
+
+def small() -> tuple[Sequential, Loss, Batch, int]:
+    """Make the network of the sine experiment, one row an update."""
+    x = np.linspace(0.0, 3.0 * np.pi, BATCHES)[:, None]
+    return mlp([1, 20, 20, 1], activation=Sigmoid, rng=0), HalfSquaredError(), (x, np.sin(x)), 1
+
+
+def middle() -> tuple[Sequential, Loss, Batch, int]:
+    """Make a 64-128-10 classifier in float32, 32 rows an update."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(32 * BATCHES, 64)).astype(np.float32)
+    model = mlp([64, 128, 10], activation=ReLU, dtype=np.float32, rng=0)
+    return model, SoftmaxCrossEntropy(), (x, rng.integers(0, 10, len(x))), 32
+
+
+WORKS: dict[str, Callable[[], tuple[Sequential, Loss, Batch, int]]] = {"1-20-20-1": small, "64-128-10": middle}
+
+
+def rounds(work: str, count: int) -> Iterator[float]:
+    """Yield the share of a step that the looking costs, once for each round."""
+    model, loss, data, batch_size = WORKS[work]()
+    optimizer = SGD(model.parameters(), learning_rate=0.001)
+    source = ArraySource(data, batch_size, shuffle=False)
+    engine = NumpyEngine(model, loss, optimizer, (), None, None)
+    snapshot = Snapshot(model, optimizer)
+    for number in range(count + 1):
+        plain = _unwatched(model, loss, optimizer, source)
+        began = time.perf_counter()
+        engine.enter(source, 0)
+        total = 0.0
+        for _ in range(BATCHES // AT_ONCE):
+            snapshot.take()
+            source.mark()
+            total = engine.run(AT_ONCE, total, Interrupts()).loss
+            assert np.isfinite(optimizer.vector.values).all()
+        watched = time.perf_counter() - began
+        if number:  # the first round warms up
+            yield watched / plain - 1.0
+
+
+def _unwatched(model: Sequential, loss: Loss, optimizer: Optimizer, source: ArraySource) -> float:
+    """Time the same batches with nothing looked at."""
+    began = time.perf_counter()
+    total: Any = 0.0
+    rows = 0
+    for batch in source.batches(0):
+        total += loss.forward(model.forward(batch[0]), batch[1]) * len(batch[0])
+        rows += len(batch[0])
+        model.backward_parameters(loss.backward())
+        optimizer.step()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=21)
+    count = parser.parse_args().rounds
+    for work in WORKS:
+        shares = sorted(rounds(work, count))
+        low, high = shares[len(shares) // 4], shares[-1 - len(shares) // 4]
+        middle_share = statistics.median(shares)
+        print(f"divergence check at {work}: {middle_share:+.1%} of a step (quartiles {low:+.1%} … {high:+.1%})")
+
+
+if __name__ == "__main__":
+    main()
