@@ -27,7 +27,7 @@ from minidl import (
 )
 from minidl.clipping import norm
 
-CLIPS = [ClipValue, ClipNorm, ClipGlobalNorm]
+CLIPS: list[type[Clip]] = [ClipValue, ClipNorm, ClipGlobalNorm]
 
 each = pytest.mark.parametrize("make", CLIPS)
 
@@ -188,8 +188,8 @@ def test_no_limit_is_exceeded(weight: Array, bias: Array, limit: float) -> None:
         assert measured[make] <= limit * (1 + 1e-12)
 
 
-@pytest.mark.parametrize(("name", "torch_name"), [(ClipGlobalNorm, "clip_grad_norm_"), (ClipValue, "clip_grad_value_")])
-def test_agrees_with_pytorch(name: type[Clip], torch_name: str) -> None:
+@pytest.mark.parametrize(("make", "torch_name"), [(ClipGlobalNorm, "clip_grad_norm_"), (ClipValue, "clip_grad_value_")])
+def test_agrees_with_pytorch(make: type[Clip], torch_name: str) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     gradients = [rng.normal(size=(5, 4)), rng.normal(size=5)]
@@ -197,7 +197,7 @@ def test_agrees_with_pytorch(name: type[Clip], torch_name: str) -> None:
     theirs = [torch.nn.Parameter(torch.zeros(*g.shape, dtype=torch.float64)) for g in gradients]
     for tensor, gradient in zip(theirs, gradients, strict=True):
         tensor.grad = torch.tensor(gradient)
-    name(0.5)(optimizer.vector)
+    make(0.5)(optimizer.vector)
     getattr(torch.nn.utils, torch_name)(theirs, 0.5)
     for parameter, tensor in zip(found, theirs, strict=True):
         np.testing.assert_allclose(parameter.grad, tensor.grad.numpy(), rtol=1e-5)  # PyTorch adds 1e-6 to the norm

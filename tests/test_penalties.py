@@ -193,7 +193,7 @@ def test_a_penalty_that_is_not_finite_is_named() -> None:
 
 @pytest.mark.parametrize(("make", "error", "words"), [
     (lambda m: L2(-1.0, m.parameters()), ArgumentError, r"L2\(strength\).*at least 0"),
-    (lambda m: L1("much", m.parameters()), DTypeError, r"L1\(strength\)"),
+    (lambda m: L1("much", m.parameters()), DTypeError, r"L1\(strength\)"),  # type: ignore[arg-type]
     (lambda m: L1(0.1, []), ArgumentError, "at least one parameter"),
     (lambda m: L1(0.1, [m]), DTypeError, "expected Parameter objects"),
 ])
