@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -172,6 +172,7 @@ def test_a_norm_beyond_all_numbers_is_refused() -> None:
         ClipGlobalNorm(1.0)(optimizer.vector)
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, (3, 2), elements=st.floats(-1e6, 1e6)), arrays(np.float64, 4, elements=st.floats(-1e6, 1e6)),
        st.floats(1e-3, 1e3))
 def test_no_limit_is_exceeded(weight: Array, bias: Array, limit: float) -> None:
