@@ -77,10 +77,9 @@ def test_early_stopping_waits_for_its_patience_and_goes_back_to_the_best_weights
 
 
 def test_early_stopping_restores_running_statistics_with_the_weights() -> None:
-    model = Sequential(Dense(1, 4), BatchNorm(4), Dense(4, 1)).initialize(rng=0)
+    norm = BatchNorm(4)
+    model = Sequential(Dense(1, 4), norm, Dense(4, 1)).initialize(rng=0)
     run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.01), rng=0)
-    norm = model[1]
-    assert isinstance(norm, BatchNorm)
     seen: list[Any] = []
 
     class Note(Callback):
@@ -294,7 +293,7 @@ def test_a_fraction_is_held_out_and_never_trained_on() -> None:
     assert len(trained) == 30
     assert len(history.validation_loss) == 3
     held_out = np.array([value for value in X[:, 0] if float(value) not in trained])[:, None]
-    assert history.validation_loss[-1] == pytest.approx(run.evaluate(held_out, held_out**2)["loss"])
+    assert history.validation_loss[-1] == pytest.approx(run.evaluate(held_out, held_out**2))
     with pytest.raises(ArgumentError, match="leaves nothing on one side"):
         run.fit(X, Y, epochs=1, validation=0.001)
 
@@ -305,7 +304,7 @@ def test_metrics_see_probabilities_where_the_model_gives_logits() -> None:
     run = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 1.0), rng=0)
     history = run.fit(x, y, epochs=30, metrics=[metrics.accuracy], validation=(x, y))
     assert history.metrics["accuracy"][-1] == 1.0
-    figures = run.evaluate(x, y, metrics={"total": lambda p, t: float(p.sum())})
+    figures = run.measure(x, y, metrics={"total": lambda p, t: float(p.sum())})
     assert figures["total"] == pytest.approx(20.0)
 
 

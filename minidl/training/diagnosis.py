@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from ..layers.structure import brief
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..parameter import Parameter
+from ..penalties import Penalty
 from .engine import NumpyEngine
 from .snapshot import Snapshot
 from .sources import Source
@@ -46,7 +47,7 @@ def explain(
     snapshot.restore()
     rate, number, found = optimizer.current_rate(), first, NotFiniteError("", model, "forward")
     try:
-        with watched(model, loss):
+        with watched(model, loss, engine.penalties):
             for batch in source.replay(first):
                 snapshot.take()
                 rate = optimizer.current_rate()
@@ -60,7 +61,7 @@ def explain(
     except NotFiniteError as problem:
         found = problem
     snapshot.restore()
-    part = found.part if isinstance(found.part, (Layer, Loss, Parameter)) else model
+    part = found.part if isinstance(found.part, (Component, Loss, Penalty, Parameter)) else model
     name = brief(part) if isinstance(part, Component) else repr(part)
     place = f'{name} at "{found.path}"' if found.path else name
     raise DivergenceError(
@@ -72,16 +73,16 @@ def explain(
 
 
 @contextmanager
-def watched(model: Layer, loss: Loss) -> Iterator[None]:
-    """Within this context model and loss raise `NotFiniteError` where a result is not finite."""
+def watched(model: Layer, loss: Loss, penalties: Iterable[Penalty]) -> Iterator[None]:
+    """Within this context model, loss and penalties raise `NotFiniteError` where a result is not finite."""
     parts: list[tuple[str, Any]] = [("", model)]
     parts += [(path, part) for path, part in model.walk() if isinstance(part, Component)]
     methods = [(path, part, name) for path, part in parts for name in ("forward", "backward", "backward_parameters")]
-    methods += [("", loss, "forward"), ("", loss, "backward")]
+    methods += [("", loss, "forward"), ("", loss, "backward"), *(("", penalty, "value") for penalty in penalties)]
     try:
         for path, part, name in methods:
             if hasattr(part, name):
-                phase = "loss" if part is loss else name.removesuffix("_parameters")
+                phase = name.removesuffix("_parameters") if isinstance(part, Component) else "loss"
                 vars(part)[name] = _watching(getattr(part, name), path, part, phase)
         yield
     finally:

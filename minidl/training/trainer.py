@@ -274,21 +274,22 @@ class Trainer:
         """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
         self.run.why_stop = self.run.why_stop or why
 
-    def evaluate(
-        self,
-        x: npt.ArrayLike,
-        y: npt.ArrayLike,
-        sample_weight: npt.ArrayLike | None = None,
-        metrics: Iterable[Metric] | Mapping[str, Metric] = (),
-    ) -> dict[str, float]:
-        """Return the loss, and the metrics, of the model's predictions for ``x``, changing nothing.
+    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return the loss of the model's predictions for ``x``, changing nothing."""
+        data = Validation(self.model, self.loss, {})
+        data.hold_out((x, y), sample_weight)
+        return data.figures()["loss"]
 
-        Returns:
-            The loss under ``"loss"``, each metric under its name.
+    def measure(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, metrics: Iterable[Metric] | Mapping[str, Metric]
+    ) -> dict[str, float]:
+        """Return metrics of the model's predictions for ``x`` by name, changing nothing.
+
+        Where the loss works on logits the metrics see probabilities.
         """
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        data.hold_out((x, y), sample_weight)
-        return data.figures()
+        data.hold_out((x, y))
+        return {name: value for name, value in data.figures().items() if name != "loss"}
 
     def _go(self, source: Source, data: Validation, progress: bool | None) -> History:
         """Go from the current position to the end of the plan."""
