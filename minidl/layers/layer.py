@@ -43,6 +43,9 @@ class Layer(Component, ABC):
     takes_any_rank: bool = False
     """Whether the input may have more than two dimensions, as images have."""
 
+    keeps_width: bool = False
+    """Whether a row comes out with as many numbers as it goes in with, whatever their number."""
+
     @abstractmethod
     def forward(self, x: Array) -> Array:
         """Compute the output in training, and keep on ``self`` what `backward` needs.
