@@ -188,6 +188,8 @@ class ParameterVector:
         Raises:
             CallOrderError: no parameter has a gradient.
         """
+        if not self._views:
+            self.gather()
         for parameter, value, gradient in self._views:
             if parameter._value is not value or parameter._grad is not gradient:
                 self.gather()
@@ -204,6 +206,10 @@ class ParameterVector:
                 "step(): no parameter has a gradient; call loss.forward, model.forward and "
                 "model.backward(loss.backward()) before it"
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # deepcopy and pickle give each view memory of its own; without its views the copy gathers at its first step.
+        return {**vars(self), "_views": []}
 
     def slices(self) -> list[slice]:
         """Say where each parameter lies in the vectors."""
