@@ -8,19 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
-from .report import Failure
+from .report import CheckError
 from .subject import Inputs, Pass, Subject
 
 
 def same(wanted: npt.NDArray[Any], found: npt.NDArray[Any], what: str, tolerance: float = 1e-10) -> None:
-    """Raise a `Failure` that names the worst element where two arrays are not the same to rounding."""
+    """Raise a `CheckError` that names the worst element where two arrays are not the same to rounding."""
     if wanted.shape != found.shape:
-        raise Failure(f"{what}: expected shape {wanted.shape}, got {found.shape}")
-    off = np.abs(wanted - found)
+        raise CheckError(f"{what}: expected shape {wanted.shape}, got {found.shape}")
+    off = np.asarray(np.abs(wanted - found))
     off[np.isnan(off)] = np.inf
     if (off > tolerance * max(float(np.abs(wanted).max(initial=0.0)), 1e-6)).any():
         place = tuple(int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
-        raise Failure(f"{what}: expected {wanted[place]:.6g} at {list(place)}, got {found[place]:.6g}")
+        at = f" at {list(place)}" if place else ""
+        raise CheckError(f"{what}: expected {wanted[place]:.6g}{at}, got {found[place]:.6g}")
 
 
 def same_gradients(wanted: dict[str, Array], found: dict[str, Array], what: str) -> None:
@@ -43,14 +44,14 @@ def finite(given: Pass, what: str) -> None:
     arrays |= {f"∂e/∂x{place}": dx for place, dx in enumerate(given.inputs)}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise Failure(f"{name} {what}: expected finite numbers, got NaN or infinity")
+            raise CheckError(f"{name} {what}: expected finite numbers, got NaN or infinity")
 
 
 def unmodified(subject: Subject, kept: Inputs, xs: Inputs, method: str) -> None:
     """Refuse inputs that are not what they were."""
     for name, then, now in zip(subject.input_names, kept, xs, strict=True):
         if not np.array_equal(then, now):
-            raise Failure(f"{method} wrote into {name}, which is the caller's array; work on a copy")
+            raise CheckError(f"{method} wrote into {name}, which is the caller's array; work on a copy")
 
 
 def shape_of(value: object) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from .derivatives import STEP, Derivative, Differentiated, Point, compare, differentiate
+from .comparison import compare
+from .derivatives import STEP, Derivative, Differentiated, Differentiator, Point
 from .report import SINGLE_PRECISION, Measurement
 from .subject import Inputs, Subject, as_function
 
@@ -93,14 +94,13 @@ class Gradients:
             return [*subject.inputs(number=number, dtype=dtype), *values]
 
         double = dtype is np.float64
-        return differentiate(
+        return Differentiator(
             as_function(part, self._inputs, method),
-            draw,
             [subject.has_input_gradient] * self._inputs + [True] * len(values),
             weigh=subject.weights,
             step=STEP if double else SINGLE_STEP,
             complex_too=double,
-        )
+        ).at_a_smooth_point(draw)
 
     def _xs(self, wanted: Differentiated) -> Inputs:
         return tuple(wanted.point[: self._inputs])

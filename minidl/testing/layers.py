@@ -48,8 +48,8 @@ def check_layer(
         >>> check_layer(Dense(3, 2)).failed
         ()
     """
-    subject = _subject(layer, features, sample, rows, seed)
-    return conclude(_checks(subject), subject.name, _declared(subject))
+    subject = layer_subject(layer, features, sample, rows, seed)
+    return conclude(layer_checks_of(subject), subject.name, layer_declared(subject))
 
 
 def layer_checks(
@@ -69,17 +69,18 @@ def layer_checks(
         rows: As for `check_layer`.
         seed: As for `check_layer`.
     """
-    return _checks(_subject(layer, features, sample, rows, seed))
+    return layer_checks_of(layer_subject(layer, features, sample, rows, seed))
 
 
-def _subject(
+def layer_subject(
     layer: Layer,
     features: int | tuple[int, ...] | None,
     sample: Callable[[int, np.random.Generator], Array] | None,
     rows: int,
     seed: int,
 ) -> Subject:
-    check_part(layer, Layer, "check_layer")
+    """Make the subject of the checks of a layer."""
+    check_part(layer, Layer, "the conformance kit")
     width = features if features is not None else layer.input_features() or 5
     shape = width if isinstance(width, tuple) else (width,)
 
@@ -89,7 +90,8 @@ def _subject(
     return Subject(layer, inputs, rows, seed)
 
 
-def _checks(subject: Subject) -> list[Check]:
+def layer_checks_of(subject: Subject) -> list[Check]:
+    """List the checks of a layer."""
     layer = subject.part
     assert isinstance(layer, Layer)
     checks = Checks(subject.name)
@@ -109,12 +111,13 @@ def _checks(subject: Subject) -> list[Check]:
     return checks.found
 
 
-def _declared(subject: Subject) -> list[str]:
+def layer_declared(subject: Subject) -> list[str]:
+    """List what the layer declares, as far as it changes what is asked of it."""
     layer = subject.part
     assert isinstance(layer, Layer)
+    few = f"smallest_batch = {subject.smallest_batch}: training passes of fewer rows may be refused"
     lines = {
-        f"smallest_batch = {subject.smallest_batch}: training passes of fewer rows may be refused":
-            subject.smallest_batch > 1,
+        few: subject.smallest_batch > 1,
         "couples_rows = True: in training a row may depend on the others": subject.couples_rows,
         "has_input_gradient = False: the gradient of the input is not compared": not subject.has_input_gradient,
         "takes_any_rank = True: the numbers of a row may lie along several dimensions": layer.takes_any_rank,

@@ -72,7 +72,7 @@ def _subject(
     rows: int,
     seed: int,
 ) -> Subject:
-    check_part(merge, Merge, "check_merge")
+    check_part(merge, Merge, "the conformance kit")
 
     def inputs(count: int, rng: np.random.Generator) -> Inputs:
         return tuple(rng.standard_normal((count, width)) for width in features)

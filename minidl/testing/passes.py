@@ -8,7 +8,7 @@ from ..errors import CallOrderError
 from ..layers.layer import Layer
 from .agreement import same, same_gradients, same_passes, shape_of
 from .persistence import rebuilt
-from .report import Failure, described
+from .report import CheckError, described
 from .subject import Rewound, Subject, backward, gradients
 
 
@@ -17,13 +17,13 @@ def forward_runs(subject: Subject) -> None:
     xs = subject.inputs()
     y = subject.original().astype(np.float64).forward(*xs)
     if not isinstance(y, np.ndarray):
-        raise Failure(f"expected forward to return an array, got {type(y).__name__}")
+        raise CheckError(f"expected forward to return an array, got {type(y).__name__}")
     if y.ndim != 2 or len(y) != len(xs[0]):
-        raise Failure(f"expected an output of shape ({len(xs[0])}, features) for {len(xs[0])} rows, got {y.shape}")
+        raise CheckError(f"expected an output of shape ({len(xs[0])}, features) for {len(xs[0])} rows, got {y.shape}")
     if y.dtype.kind != "f":
-        raise Failure(f"expected a floating output, got dtype {y.dtype}")
+        raise CheckError(f"expected a floating output, got dtype {y.dtype}")
     if not np.isfinite(y).all():
-        raise Failure("expected finite numbers for ordinary input, got NaN or infinity")
+        raise CheckError("expected finite numbers for ordinary input, got NaN or infinity")
 
 
 def repeatable(subject: Subject) -> None:
@@ -34,7 +34,7 @@ def repeatable(subject: Subject) -> None:
         first = getattr(part, method)(*subject.inputs()).copy()
         rewind()
         if not np.array_equal(first, getattr(part, method)(*subject.inputs()), equal_nan=True):
-            raise Failure(
+            raise CheckError(
                 f"{method} gave another output for the same input and state; what is random must come from a "
                 "numpy.random.Generator that is an attribute"
             )
@@ -47,12 +47,14 @@ def backward_runs(subject: Subject) -> None:
     y = part.forward(*xs)
     result = part.backward(subject.weights(y.shape))
     if isinstance(part, Layer) and not isinstance(result, np.ndarray):
-        raise Failure(f"expected backward to return an array like x, got {type(result).__name__}")
+        raise CheckError(f"expected backward to return an array like x, got {type(result).__name__}")
     if not isinstance(part, Layer) and not (isinstance(result, tuple) and len(result) == len(xs)):
-        raise Failure(f"expected backward to return a tuple of {len(xs)} arrays, one for each input, got {shape_of(result)}")
+        raise CheckError(
+            f"expected backward to return a tuple of {len(xs)} arrays, one for each input, got {shape_of(result)}"
+        )
     for name, x, dx in zip(subject.input_names, xs, result if isinstance(result, tuple) else (result,), strict=True):
         if shape_of(dx) != str(x.shape):
-            raise Failure(f"expected ∂e/∂{name} of shape {x.shape} like {name}, got {shape_of(dx)}")
+            raise CheckError(f"expected ∂e/∂{name} of shape {x.shape} like {name}, got {shape_of(dx)}")
 
 
 def gradients_add_up(subject: Subject) -> None:
@@ -73,8 +75,11 @@ def gradients_add_up(subject: Subject) -> None:
     rewind()
     part.forward(*subject.inputs())
     backward(part, grad)
-    same_gradients({name: g + earlier[name] for name, g in once.parameters.items()}, gradients(part),
-                    "on top of a gradient that was there")
+    same_gradients(
+        {name: g + earlier[name] for name, g in once.parameters.items()},
+        gradients(part),
+        "on top of a gradient that was there",
+    )
 
 
 def backward_again(subject: Subject) -> None:
@@ -100,18 +105,18 @@ def backward_before_forward(subject: Subject) -> None:
     """Backward before any forward is a `CallOrderError`."""
     width = subject.prepared().forward(*subject.inputs()).shape[1]
     grad = subject.weights((subject.rows, width))
-    for make in (subject.original, lambda: rebuilt(subject.original())):
+    problem = "got a result; let backward read something that forward has kept"
+    for make in (subject.original, lambda: rebuilt(subject.original())):  # the original may have been used before
         try:
             backward(make(), grad)
         except CallOrderError:
             return
         except Exception as error:
-            raise Failure(
-                f"expected CallOrderError for a backward before forward; {described(error)}\n"
-                "what forward keeps for backward belongs in attributes that start with _ and that __init__ does not make"
-            ) from error
-    raise Failure("expected CallOrderError for a backward before forward, got a result; let backward read something "
-                  "that forward has kept in an attribute that starts with _")
+            problem = described(error)
+    raise CheckError(
+        f"expected CallOrderError for a backward before forward; {problem}\n"
+        "forward keeps what backward needs in attributes that start with _, and __init__ does not make them"
+    )
 
 
 def backward_parameters(subject: Subject) -> None:
@@ -124,5 +129,6 @@ def backward_parameters(subject: Subject) -> None:
         rewind()
         y = part.forward(*subject.inputs())
         part.backward_parameters(subject.weights(y.shape))
-        same_gradients({name: times * g for name, g in wanted.items()}, gradients(part),
-                        f"of backward_parameters called {times}×")
+        same_gradients(
+            {name: times * g for name, g in wanted.items()}, gradients(part), f"of backward_parameters called {times}×"
+        )

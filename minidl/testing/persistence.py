@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-import io
-import pickle
-from typing import Any
 
 import numpy as np
-from typing_extensions import override
 
 from ..configuration import from_config
 from ..layers.component import Component
 from ..parameter import Buffer, Parameter, ParameterVector
 from .agreement import same, same_passes
-from .report import Failure, described
+from .pickling import through_pickle
+from .report import CheckError, described
 from .state import contents, difference, fingerprint, private_arrays
 from .subject import Part, Rewound, Subject
 
@@ -25,38 +22,40 @@ def deepcopy(subject: Subject) -> None:
     first = subject.original()
     second = copy.deepcopy(first)
     if second is first:
-        raise Failure("copy.deepcopy gave the object itself")
+        raise CheckError("copy.deepcopy gave the object itself")
     state = {id(child) for _, child in first.walk()}
     for path, child in second.walk():
         if id(child) in state:
-            raise Failure(f"a deep copy shares {path} with the original; a copy must have state of its own")
+            raise CheckError(f"a deep copy shares {path} with the original; a copy must have state of its own")
     if set(first.named_parameters()) != set(second.named_parameters()):
-        raise Failure(f"a deep copy has the parameters {list(second.named_parameters())}, "
-                      f"the original {list(first.named_parameters())}")
+        raise CheckError(
+            f"a deep copy has the parameters {list(second.named_parameters())}, "
+            f"the original {list(first.named_parameters())}"
+        )
 
 
 def pickled(subject: Subject) -> None:
     """What comes out of pickle does the same."""
     part = subject.prepared()
     try:
-        again = _through_pickle(part)
+        again = through_pickle(part)
     except Exception as error:
-        raise Failure(
+        raise CheckError(
             f"pickle refuses it: {described(error)}\nuse functions that are defined by def at the top of a module; "
             "where that is not wanted, say so in the class or on the object: picklable = False"
         ) from error
     xs = subject.inputs()
     same_passes(subject, subject.trained(part, xs), subject.trained(again, xs), "after pickling")
-    same(subject.prepared().predict(*xs), _through_pickle(subject.prepared()).predict(*xs), "predict after pickling")
+    same(subject.prepared().predict(*xs), through_pickle(subject.prepared()).predict(*xs), "predict after pickling")
 
 
 def does_not_pickle(subject: Subject) -> None:
     """It does not pickle, as it is declared."""
     try:
-        _through_pickle(subject.prepared())
+        through_pickle(subject.prepared())
     except Exception:
         return
-    raise Failure("picklable = False is declared, but pickle takes it; take the declaration away")
+    raise CheckError("picklable = False is declared, but pickle takes it; take the declaration away")
 
 
 def config_round_trip(subject: Subject) -> None:
@@ -64,16 +63,22 @@ def config_round_trip(subject: Subject) -> None:
     part = subject.prepared()
     again = rebuilt(part)
     if list(again.named_parameters()) != list(part.named_parameters()):
-        raise Failure(f"made from config(): expected the parameters {list(part.named_parameters())}, "
-                      f"got {list(again.named_parameters())}")
+        raise CheckError(
+            f"made from config(): expected the parameters {list(part.named_parameters())}, "
+            f"got {list(again.named_parameters())}"
+        )
     changed = difference(fingerprint(part.config()), fingerprint(again.config()))
     if changed:
-        raise Failure(f"made from config(), the object has another config: {changed}; "
-                      "keep each argument under its name, as it was given")
+        raise CheckError(
+            f"made from config(), the object has another config: {changed}; "
+            "keep each argument under its name, as it was given"
+        )
     for name, parameter in again.named_parameters().items():
         if parameter.shape != part.named_parameters()[name].shape:
-            raise Failure(f"made from config(): expected {name} of shape {part.named_parameters()[name].shape}, "
-                          f"got {parameter.shape}")
+            raise CheckError(
+                f"made from config(): expected {name} of shape {part.named_parameters()[name].shape}, "
+                f"got {parameter.shape}"
+            )
         parameter.value = part.named_parameters()[name].value
     for name, buffer in again.named_buffers().items():
         buffer.value = part.named_buffers()[name].value.copy()
@@ -101,19 +106,23 @@ def parts_found(subject: Subject) -> None:
     found = {id(part), *(id(child) for _, child in part.walk())}
     for path, held in contents(part):
         if isinstance(held, (Parameter, Buffer, np.random.Generator, Component)) and id(held) not in found:
-            raise Failure(f"{held!r} at {path.lstrip('.')} is not found by walk(), so it would not be learned or saved; "
-                          "keep it as an attribute of the object, or in a list, tuple or dict")
+            raise CheckError(
+                f"{held!r} at {path.lstrip('.')} is not found by walk(), so it would not be learned or saved; "
+                "keep it as an attribute of the object, or in a list, tuple or dict"
+            )
 
 
 def initialize(subject: Subject) -> None:
     """`initialize` with one seed gives the same parameters, whatever they were, and returns the object."""
     part, other = subject.original(), subject.prepared().astype(subject.part.dtype or np.float64)
     if part.initialize(7) is not part:
-        raise Failure("expected initialize to return the object itself")
+        raise CheckError("expected initialize to return the object itself")
     other.initialize(7)
     for name, parameter in part.named_parameters().items():
         if not np.array_equal(parameter.value, other.named_parameters()[name].value):
-            raise Failure(f"initialize(7) gave two different values of {name}; draw only from the generator that is given")
+            raise CheckError(
+                f"initialize(7) gave two different values of {name}; draw only from the generator that is given"
+            )
 
 
 def storage(subject: Subject) -> None:
@@ -121,8 +130,10 @@ def storage(subject: Subject) -> None:
     for path, array in private_arrays(subject.part).items():
         for name, parameter in subject.part.named_parameters().items():
             if np.shares_memory(array, parameter.value) or np.shares_memory(array, parameter._grad):
-                raise Failure(f"{path.lstrip('.')} is a view of {name}, which an optimizer will move to other memory; "
-                              f"read {name}.value in each call")
+                raise CheckError(
+                    f"{path.lstrip('.')} is a view of {name}, which an optimizer will move to other memory; "
+                    f"read {name}.value in each call"
+                )
     part, reference = subject.prepared(), subject.prepared()
     if not part.parameters():
         return
@@ -143,39 +154,5 @@ def storage(subject: Subject) -> None:
         vector.collect()
         flat = np.concatenate([g.ravel() for g in wanted.parameters.values()])
         same(flat, vector.gradients, f"the optimizer's vector of gradients {what}")
-    except Failure as failure:
-        raise Failure(f"{failure}\ndoes a method use p.value or p.grad of an earlier call?") from None
-
-
-class _Pickler(pickle.Pickler):
-    """Takes the classes of layers and merges as known, wherever they are defined."""
-
-    @override
-    def persistent_id(self, obj: Any) -> int | None:
-        return id(obj) if isinstance(obj, type) and issubclass(obj, Component) else None
-
-
-class _Unpickler(pickle.Unpickler):
-    """Finds the classes that `_Pickler` took as known.
-
-    Args:
-        file: What it wrote.
-        kinds: The classes by what it wrote for them.
-    """
-
-    def __init__(self, file: io.BytesIO, kinds: dict[int, type]) -> None:
-        super().__init__(file)
-        self._kinds = kinds
-
-    @override
-    def persistent_load(self, pid: Any) -> type:
-        return self._kinds[pid]
-
-
-def _through_pickle(part: Part) -> Part:
-    file = io.BytesIO()
-    _Pickler(file).dump(part)
-    file.seek(0)
-    kinds = {id(type(held)): type(held) for _, held in contents(part) if isinstance(held, Component)}
-    again: Part = _Unpickler(file, kinds).load()
-    return again
+    except CheckError as failure:
+        raise CheckError(f"{failure}\ndoes a method use p.value or p.grad of an earlier call?") from None

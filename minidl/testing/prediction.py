@@ -6,11 +6,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-import numpy as np
-
 from ..arrays import Array
 from .agreement import same, same_passes
-from .report import Failure
+from .report import CheckError
 from .state import difference, fingerprint
 from .subject import Inputs, Rewound, Subject, backward, gradients
 
@@ -30,7 +28,7 @@ def agrees_with_inference(subject: Subject) -> None:
     owned = {id(parameter) for parameter in part.parameters()}
     for name, parameter in part.inference().named_parameters().items():
         if id(parameter) not in owned:
-            raise Failure(f"inference() has a parameter {name} of its own; it must share those of the layer")
+            raise CheckError(f"inference() has a parameter {name} of its own; it must share those of the layer")
 
 
 def leaves_the_state(subject: Subject) -> None:
@@ -43,11 +41,11 @@ def leaves_the_state(subject: Subject) -> None:
         part.predict(*subject.inputs(rows=subject.rows + 1, number=1))
         changed = difference(before, fingerprint(part))
         if changed:
-            raise Failure(f"predict changed {_readable(changed)}; keep for backward only what forward computes")
+            raise CheckError(f"predict changed {_readable(changed)}; keep for backward only what forward computes")
         part.inference()
         changed = difference(before, fingerprint(part))
         if changed:
-            raise Failure(f"inference() changed {_readable(changed)}")
+            raise CheckError(f"inference() changed {_readable(changed)}")
 
 
 def between_forward_and_backward(subject: Subject) -> None:

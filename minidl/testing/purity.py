@@ -9,8 +9,8 @@ import numpy as np
 from ..arrays import Array
 from ..parameter import Buffer, Parameter
 from .agreement import same, same_passes, unmodified
-from .report import Failure, described
-from .subject import Part, Pass, Rewound, Subject, backward, gradients
+from .report import CheckError, described
+from .subject import Part, Pass, Subject, backward, gradients
 
 
 def arguments_unmodified(subject: Subject) -> None:
@@ -24,7 +24,7 @@ def arguments_unmodified(subject: Subject) -> None:
     kept_grad = grad.copy()
     backward(part, grad)
     if not np.array_equal(grad, kept_grad):
-        raise Failure("backward wrote into the gradient that it was given, which somebody else may hold")
+        raise CheckError("backward wrote into the gradient that it was given, which somebody else may hold")
     unmodified(subject, kept, xs, "backward")
     part.predict(*xs)
     unmodified(subject, kept, xs, "predict")
@@ -46,7 +46,7 @@ def no_aliasing(subject: Subject) -> None:
     for what, array in returned.items():
         for name, other in held.items():
             if np.shares_memory(array, other):
-                raise Failure(f"{what} shares memory with {name}; return an array of its own, such as a .copy()")
+                raise CheckError(f"{what} shares memory with {name}; return an array of its own, such as a .copy()")
     part.forward(*others)
     _unchanged(returned, kept, "a later forward")
     backward(part, -grad)
@@ -58,7 +58,7 @@ def no_aliasing(subject: Subject) -> None:
 def layouts(subject: Subject) -> None:
     """The order of an array in memory changes nothing, and an array that cannot be written to is enough."""
     contiguous = subject.inputs()
-    for layout, lay in _LAYOUTS.items():
+    for layout, lay in LAYOUTS.items():
         like = tuple(np.ascontiguousarray(lay(x)) for x in contiguous)
         wanted_part, part = subject.prepared(), subject.prepared()
         wanted = subject.trained(wanted_part, like)
@@ -69,7 +69,7 @@ def layouts(subject: Subject) -> None:
             found = Pass(output, backward(part, grad), gradients(part))
             prediction = part.predict(*(lay(x) for x in contiguous))
         except Exception as error:
-            raise Failure(f"for {layout} input or gradient: {described(error)}") from error
+            raise CheckError(f"for {layout} input or gradient: {described(error)}") from error
         same_passes(subject, wanted, found, f"for {layout} input and gradient")
         same(wanted_part.predict(*like), prediction, f"predict for {layout} input")
 
@@ -88,7 +88,9 @@ def _state(part: Part) -> dict[str, Array]:
 def _unchanged(returned: dict[str, Array], kept: dict[str, Array], method: str) -> None:
     for what, array in returned.items():
         if not np.array_equal(array, kept[what]):
-            raise Failure(f"{method} wrote into {what}, which somebody else may hold; make a fresh array in each call")
+            raise CheckError(
+                f"{method} wrote into {what}, which somebody else may hold; make a fresh array in each call"
+            )
 
 
 def _strided(x: Array) -> Array:
@@ -112,7 +114,7 @@ def _one_row(x: Array) -> Array:
     return np.broadcast_to(x[:1], x.shape)
 
 
-_LAYOUTS: dict[str, Callable[[Array], Array]] = {
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "Fortran-ordered": np.asfortranarray,
     "strided": _strided,
     "reversed": _reversed,

@@ -16,7 +16,7 @@ TOLERANCES = {COMPLEX_STEP: 1e-10, CENTRAL_DIFFERENCES: 1e-6, SINGLE_PRECISION: 
 """The greatest relative error of a derivative, by the method that it was compared with."""
 
 
-class Failure(AssertionError):
+class CheckError(AssertionError):
     """A check does not hold; the message says what was expected and what came."""
 
 
@@ -86,7 +86,7 @@ class Check:
                 return Outcome(self.name, needs=check.outcome().needs or check.name)
         try:
             return Outcome(self.name, measurements=tuple(self._run() or ()))
-        except Failure as failure:
+        except CheckError as failure:
             return Outcome(self.name, failure=str(failure))
         except Exception as error:
             return Outcome(self.name, failure=described(error))
@@ -212,5 +212,6 @@ def described(error: BaseException) -> str:
     here = Path(__file__).parent
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != here]
     if frames:
-        text += f"\nin {frames[-1].name}, line {frames[-1].lineno} of {Path(frames[-1].filename).name}: {frames[-1].line}"
+        last = frames[-1]
+        text += f"\nin {last.name}, line {last.lineno} of {Path(last.filename).name}: {last.line}"
     return text

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..layers.layer import Layer
 from .agreement import finite, shape_of
-from .report import Failure, described
+from .report import CheckError, described
 from .subject import Rewound, Subject, backward
 
 
@@ -18,13 +18,13 @@ def batch_sizes(subject: Subject) -> None:
         part = subject.prepared()
         prediction = part.predict(*xs)
         if prediction.ndim != 2 or len(prediction) != rows:
-            raise Failure(f"predict of {rows} rows: expected {rows} rows, got an array of shape {prediction.shape}")
+            raise CheckError(f"predict of {rows} rows: expected {rows} rows, got an array of shape {prediction.shape}")
         if rows < subject.smallest_batch:
             continue
         given = subject.trained(part, xs)
         for name, x, dx in zip(subject.input_names, xs, given.inputs, strict=True):
             if dx.shape != x.shape:
-                raise Failure(f"∂e/∂{name} of {rows} rows: expected shape {x.shape}, got {dx.shape}")
+                raise CheckError(f"∂e/∂{name} of {rows} rows: expected shape {x.shape}, got {dx.shape}")
         finite(given, f"of {rows} rows")
 
 
@@ -42,14 +42,16 @@ def rows_alone_in_training(subject: Subject) -> None:
     """A change of one row changes nothing of the others."""
     row = _coupled_row(subject)
     if row is not None:
-        raise Failure(f"a change of row 0 changed row {row} of the output or of ∂e/∂x; "
-                      "if that is meant, say so in the class: couples_rows = True")
+        raise CheckError(
+            f"a change of row 0 changed row {row} of the output or of ∂e/∂x; "
+            "if that is meant, say so in the class: couples_rows = True"
+        )
 
 
 def rows_coupled_as_declared(subject: Subject) -> None:
     """The rows are coupled, as it is declared."""
     if _coupled_row(subject) is None:
-        raise Failure("couples_rows is declared, but a change of one row changes nothing of the others")
+        raise CheckError("couples_rows is declared, but a change of one row changes nothing of the others")
 
 
 def _coupled_row(subject: Subject) -> int | None:
@@ -71,14 +73,19 @@ def dtype_kept(subject: Subject, dtype: type[np.float32] | type[np.float64]) -> 
     rewind = Rewound(part)
     given = subject.trained(part, xs)
     rewind()
-    arrays = {"the output of forward": given.output, "the output of predict": part.predict(*xs),
-              **{f"∂e/∂{name}": dx for name, dx in given.named(subject.input_names).items()},
-              **{name: b.value for name, b in part.named_buffers().items() if b.value.dtype.kind == "f"},
-              **{name: p.value for name, p in part.named_parameters().items()}}
+    arrays = {
+        "the output of forward": given.output,
+        "the output of predict": part.predict(*xs),
+        **{f"∂e/∂{name}": dx for name, dx in given.named(subject.input_names).items()},
+        **{name: b.value for name, b in part.named_buffers().items() if b.value.dtype.kind == "f"},
+        **{name: p.value for name, p in part.named_parameters().items()},
+    }
     for what, array in arrays.items():
         if array.dtype != dtype:
-            raise Failure(f"{what}: expected {np.dtype(dtype)} after astype({np.dtype(dtype)}) for input of that dtype, "
-                          f"got {array.dtype}; does it meet an array that is always of another dtype?")
+            raise CheckError(
+                f"{what}: expected {np.dtype(dtype)} after astype({np.dtype(dtype)}) for input of that dtype, "
+                f"got {array.dtype}; does it meet an array that is always of another dtype?"
+            )
 
 
 def wrong_width(subject: Subject) -> None:
@@ -99,12 +106,16 @@ def wrong_width(subject: Subject) -> None:
             except ShapeError:
                 continue
             except Exception as error:
-                raise Failure(f"{method} of {what}, {bad.shape}: expected a ShapeError; {described(error)}") from error
+                raise CheckError(
+                    f"{method} of {what}, {bad.shape}: expected a ShapeError; {described(error)}"
+                ) from error
             if fixed:
-                raise Failure(f"{method} of {what}, {bad.shape}: expected a ShapeError, got an output {shape_of(y)}")
+                raise CheckError(f"{method} of {what}, {bad.shape}: expected a ShapeError, got an output {shape_of(y)}")
             if y.shape[1] != part.output_features(bad.shape[1]):
-                raise Failure(f"{method} of {what}, {bad.shape}: expected a ShapeError, or as output_features says an "
-                              f"output {part.output_features(bad.shape[1])} wide, got {y.shape}")
+                raise CheckError(
+                    f"{method} of {what}, {bad.shape}: expected a ShapeError, or as output_features says an "
+                    f"output {part.output_features(bad.shape[1])} wide, got {y.shape}"
+                )
 
 
 def unequal_rows(subject: Subject) -> None:
@@ -116,8 +127,9 @@ def unequal_rows(subject: Subject) -> None:
             y = subject.prepared().forward(*uneven)
         except ValueError:
             continue
-        raise Failure(f"expected a ShapeError where x{place} has 1 row and the others {subject.rows}, "
-                      f"got an output {shape_of(y)}")
+        raise CheckError(
+            f"expected a ShapeError where x{place} has 1 row and the others {subject.rows}, got an output {shape_of(y)}"
+        )
 
 
 def unequal_widths(subject: Subject) -> None:
@@ -132,8 +144,10 @@ def unequal_widths(subject: Subject) -> None:
             continue
         for k, (x, dx) in enumerate(zip(uneven, backward(part, subject.weights(y.shape)), strict=True)):
             if dx.shape != x.shape:
-                raise Failure(f"x{place} of shape {uneven[place].shape} was taken, but ∂e/∂x{k} is of shape {dx.shape} "
-                              f"where x{k} is {x.shape}; refuse inputs of different widths by a ShapeError")
+                raise CheckError(
+                    f"x{place} of shape {uneven[place].shape} was taken, but ∂e/∂x{k} is of shape {dx.shape} "
+                    f"where x{k} is {x.shape}; refuse inputs of different widths by a ShapeError"
+                )
 
 
 def output_features_agree(subject: Subject) -> None:
@@ -145,7 +159,7 @@ def output_features_agree(subject: Subject) -> None:
     for method in ("forward", "predict"):
         came = getattr(part, method)(*subject.inputs()).shape[1]
         if said != came:
-            raise Failure(f"output_features({', '.join(map(str, widths))}) says {said}, but {method} gives {came}")
+            raise CheckError(f"output_features({', '.join(map(str, widths))}) says {said}, but {method} gives {came}")
 
 
 def any_rank(subject: Subject) -> None:
@@ -155,13 +169,17 @@ def any_rank(subject: Subject) -> None:
     for shape in ((*flat.shape, 1), (len(x), 1, flat.shape[1], 1)):
         given = subject.trained(subject.prepared(), (flat.reshape(shape),))
         if given.inputs[0].shape != shape:
-            raise Failure(f"takes_any_rank is declared: expected ∂e/∂x of shape {shape}, got {given.inputs[0].shape}")
+            raise CheckError(
+                f"takes_any_rank is declared: expected ∂e/∂x of shape {shape}, got {given.inputs[0].shape}"
+            )
         if len(given.output) != len(x) or given.output.ndim != 2:
-            raise Failure(f"takes_any_rank is declared: expected {len(x)} rows out of {shape}, got {given.output.shape}")
+            raise CheckError(
+                f"takes_any_rank is declared: expected {len(x)} rows out of {shape}, got {given.output.shape}"
+            )
 
 
 def no_input_gradient(subject: Subject) -> None:
     """An input that is declared to have no gradient is given zeros."""
     given = subject.trained(subject.prepared(), subject.inputs())
     if any(dx.any() for dx in given.inputs):
-        raise Failure("has_input_gradient = False is declared: expected ∂e/∂x of zeros, got other numbers")
+        raise CheckError("has_input_gradient = False is declared: expected ∂e/∂x of zeros, got other numbers")

@@ -48,10 +48,10 @@ def difference(before: dict[str, object], after: dict[str, object]) -> str:
 
 def private_arrays(value: object) -> dict[str, np.ndarray[Any, Any]]:
     """Map paths to the arrays that an object holds outside of its parameters and buffers."""
-    inside = {id(array) for _, held in contents(value) if isinstance(held, (Parameter, Buffer))
-              for _, array in _held(held)}
-    return {path: held for path, held in contents(value)
-            if isinstance(held, np.ndarray) and id(held) not in inside}
+    inside = {
+        id(array) for _, held in contents(value) if isinstance(held, (Parameter, Buffer)) for _, array in _held(held)
+    }
+    return {path: held for path, held in contents(value) if isinstance(held, np.ndarray) and id(held) not in inside}
 
 
 def _held(value: object) -> list[tuple[str, Any]]:
@@ -71,8 +71,11 @@ def _held(value: object) -> list[tuple[str, Any]]:
     held = [(f".{name}", item) for name, item in vars(value).items()]
     for kind in type(value).__mro__:
         if kind not in _BASES and not kind.__module__.startswith(("builtins", "abc", "numpy")):
-            held += [(f".{name} (of the class)", item) for name, item in vars(kind).items()
-                     if isinstance(item, (np.ndarray, list, dict, set, Parameter, Buffer)) and not name.startswith("__")]
+            held += [
+                (f".{name} (of the class)", item)
+                for name, item in vars(kind).items()
+                if isinstance(item, (np.ndarray, list, dict, set, Parameter, Buffer)) and not name.startswith("__")
+            ]
     return held
 
 

@@ -77,8 +77,11 @@ class Subject:
         for parameter in part.parameters():
             value = parameter.value
             size = np.abs(value).max(initial=0.0) or 1.0
-            parameter.value = np.where(value == 0, 0.1 * size * rng.uniform(-1, 1, value.shape),
-                                       value * (1 + 0.4 * rng.uniform(-1, 1, value.shape)))
+            parameter.value = np.where(
+                value == 0,
+                0.1 * size * rng.uniform(-1, 1, value.shape),
+                value * (1 + 0.4 * rng.uniform(-1, 1, value.shape)),
+            )
             parameter.zero_grad()
         practised = copy.deepcopy(part)
         for batch in range(3 if part.named_buffers() else 0):
