@@ -220,6 +220,11 @@ class ParameterVector:
         for parameter in self.parameters:
             parameter._used = False
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A view that is copied or pickled comes back as an array of its own.
+        vars(self).update(state)
+        self.gather()
+
     def slices(self) -> list[slice]:
         """Say where each parameter lies in the vectors."""
         places, start = [], 0

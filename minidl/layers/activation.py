@@ -22,6 +22,8 @@ from .layer import Layer
 class Elementwise(Layer):
     """A layer that keeps the width: as many features come out as go in."""
 
+    keeps_width = True
+
     @override
     def output_features(self, input_features: int) -> int:
         return input_features

@@ -27,6 +27,9 @@ class Component:
     dicts; there is nothing to register and no ``super().__init__()`` to call.
     """
 
+    picklable: bool = True
+    """Whether pickle takes it; False for one that holds a lambda. The conformance kit asks, nothing else does."""
+
     def children(self) -> Iterator[tuple[str, Child]]:
         """Yield (name, part) for each part that the attributes hold, in the order in which they were made."""
         for name, value in vars(self).items():

@@ -47,6 +47,9 @@ class Layer(Component, ABC):
     initializer_before: Initializer = GlorotUniform()
     """From which values the weights of the Dense layer before it start, where `mlp` builds both."""
 
+    keeps_width: bool = False
+    """Whether a row comes out with as many numbers as it goes in with, whatever their number."""
+
     @abstractmethod
     def forward(self, x: Array) -> Array:
         """Compute the output in training, and keep on ``self`` what `backward` needs.

@@ -17,6 +17,7 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
         StructureError: naming both layers and their places, where one gives what the next does not take.
     """
     first = width
+    kept = True
     for place, layer in enumerate(layers):
         wanted = layer.input_features()
         if wanted is not None and width is not None and wanted != width:
@@ -24,7 +25,8 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
             raise StructureError(f'{brief(layer)} at "{place}": expected {wanted} features, {before}')
         if width is None:
             width = wanted
-            first = wanted if first is None else first
+            first = wanted if kept else first
+        kept = kept and layer.keeps_width
         if width is not None:
             try:
                 width = layer.output_features(width)

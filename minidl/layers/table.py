@@ -131,6 +131,7 @@ class Flatten(Layer):
     """Put all dimensions after the first into one: images ``(batch, height, width)`` become rows of features."""
 
     takes_any_rank = True
+    keeps_width = True
 
     @override
     def predict(self, x: Array) -> Array:
