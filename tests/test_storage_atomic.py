@@ -270,7 +270,7 @@ def test_a_file_that_cannot_be_read_back_is_not_written(path: Path) -> None:
         ({"w": np.zeros(1)}, {"loss": float("nan")}, "finite values"),
         ({"w": np.zeros(1)}, {"loss": {1, 2}}, "plain, finite values"),
         ({"w": np.zeros(1)}, {"history": [0] * 200_001}, "200,0"),
-        ({"w": np.zeros(1)}, {"note": "x" * (1 << 23)}, "belong into tensors"),
+        ({"w": np.zeros(1)}, {"note": "x" * (1 << 22)}, "belong into tensors"),
         ({"w": np.zeros(1)}, {"version": 7}, "without the keys"),
         ({"w": np.zeros(1)}, {"big": 10**60}, "61 digits"),
     ):

@@ -229,6 +229,16 @@ def test_the_container_is_read_and_written_by_its_own_package(tmp_path: Path) ->
     assert all(value.flags.writeable and value.flags.aligned for value in again.tensors.values())
 
 
+def test_every_tensor_lies_on_a_multiple_of_its_width(tmp_path: Path) -> None:
+    kinds = ("u1", "f4", "i8", "?", "f2", "f8")
+    write(tmp_path / "m", {kind: np.zeros(3, kind) for kind in kinds}, {})
+    raw = (tmp_path / "m").read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    for kind in kinds:
+        assert (8 + length + header[kind]["data_offsets"][0]) % np.dtype(kind).itemsize == 0
+
+
 def test_arrays_of_any_layout_are_written_right(tmp_path: Path) -> None:
     base = np.arange(24.0).reshape(4, 6)
     tensors: dict[str, Any] = {
