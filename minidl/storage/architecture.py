@@ -211,9 +211,10 @@ class Decoder:
             if not isinstance(place, str) or place in self._claimed:
                 raise self._refuse(f"a path of its own for {kind.__name__}", place)
             self._claimed.add(place)
-            self._check_tensors(kind, given, place)
         for item in given.values():
             self._check(item, depth + 1)
+        if is_component:
+            self._check_tensors(kind, given, value["path"])
 
     def _check_tensors(self, kind: type[Any], given: dict[str, Any], place: str) -> None:
         """Hold the sizes that a built-in layer is made with against the tensors in the file."""
@@ -222,6 +223,7 @@ class Decoder:
         except KeyError as error:
             raise FileFormatError(self._path, f"the argument {error} of {kind.__name__}", "none") from None
         dtype = given.get("dtype", {"dtype": "float64"})
+        wanted = dtype["dtype"] if isinstance(dtype, dict) and "dtype" in dtype else dtype
         for name, shape in shapes.items():
             full = f"{place}.{name}" if place else name
             first = self._named(full)
@@ -229,8 +231,9 @@ class Decoder:
             if not all(type(n) is int for n in shape) or found != shape:
                 expected = f"shape {shortened(str(shape))} for {kind.__name__}"
                 raise FileFormatError(self._path, expected, f"{found}", full)
-            if dtype != {"dtype": found_dtype.name}:
-                raise FileFormatError(self._path, f"{brief(dtype)} as for its layer", found_dtype.name, full)
+            if wanted != found_dtype.name:
+                expected = f"dtype {brief(wanted)}, as its {kind.__name__} has"
+                raise FileFormatError(self._path, expected, found_dtype.name, full)
 
     def _named(self, full: object) -> str:
         """Return the name under which the file holds a tensor of the model."""

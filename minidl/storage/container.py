@@ -28,7 +28,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }  # fmt: skip
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
-LONGEST_HEADER = 1 << 23
+LONGEST_HEADER = 1 << 22
 MOST_TENSORS = 10_000
 LONGEST_NAME = 1_000
 MOST_DIMENSIONS = 64
@@ -90,7 +90,9 @@ class TensorFile:
             found = os.fstat(self._file.fileno())
             _require_plain(found, self.path)
             self.header = self._read_header(found.st_size)
-            self.entries, self.metadata = parse_header(self.header[8:], found.st_size - len(self.header), self.path)
+            self.entries, self.metadata = parse_header(
+                memoryview(self.header)[8:], found.st_size - len(self.header), self.path
+            )
         except BaseException:
             self._file.close()
             raise
@@ -127,7 +129,7 @@ class TensorFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read_header(self, size: int) -> bytes:
+    def _read_header(self, size: int) -> bytearray:
         """Read the length and the header, after checking both against the size of the file."""
         if size < 8:
             raise FileFormatError(self.path, "a safetensors file, which begins with 8 bytes of length", f"{size} bytes")
@@ -140,9 +142,9 @@ class TensorFile:
         if not 2 <= length <= min(size - 8, LONGEST_HEADER):
             limit = f"a header of 2 to {LONGEST_HEADER:,} bytes inside of the {size:,} bytes of the file"
             raise FileFormatError(self.path, limit, f"a length of {length:,}")
-        header = bytearray(length)
-        self._fill(memoryview(header))
-        return bytes(prefix + header)
+        header = prefix + bytes(length)
+        self._fill(memoryview(header)[8:])
+        return header
 
     def _fill(self, target: memoryview) -> None:
         while target.nbytes:
@@ -152,14 +154,14 @@ class TensorFile:
             target = target[count:]
 
 
-def parse_header(raw: bytes, size: int, path: str) -> tuple[dict[str, Entry], dict[str, str]]:
+def parse_header(raw: bytes | memoryview, size: int, path: str) -> tuple[dict[str, Entry], dict[str, str]]:
     """Return the tensors and the texts that a header describes, given how many bytes follow it.
 
     Raises:
         FileFormatError: anything that the format does not allow, or that two readers might read differently.
     """
     try:
-        text = raw.decode("utf-8")
+        text = str(raw, "utf-8")
     except UnicodeDecodeError as error:
         raise FileFormatError(path, "a header in UTF-8", f"{error.reason} at byte {error.start}") from None
     if not text.startswith("{") or not text.rstrip(" ").endswith("}"):

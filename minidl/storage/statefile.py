@@ -105,7 +105,7 @@ def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
     return metadata
 
 
-def _digest(header: bytes, pieces: Iterable[memoryview]) -> str:
+def _digest(header: bytes | bytearray, pieces: Iterable[memoryview]) -> str:
     """Return the SHA-256 of a file whose own checksum is written as zeros."""
     sha = hashlib.sha256(header)
     for piece in pieces:

@@ -6,11 +6,21 @@ import json
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 MOST_VALUES = 200_000
 """Values in one text: parsing `[[],[],…` makes 20 bytes out of each."""
 
 MOST_DIGITS = 40
 """Digits of a whole number: the state of a generator has 39."""
+
+DEEPEST = 500
+"""Levels of nesting; Python's own limit belongs to the user, who may have lifted it."""
+
+_STEPS = np.zeros(256, np.int8)
+_STEPS[[ord("["), ord("{")]] = 1
+_STEPS[[ord("]"), ord("}")]] = -1
+_NO_BRACKETS = bytes(byte for byte in range(256) if not _STEPS[byte])
 
 
 def parse(text: str) -> Any:
@@ -19,9 +29,7 @@ def parse(text: str) -> Any:
     Raises:
         ValueError: it is not JSON, or JSON that readers understand in different ways, or far too much.
     """
-    values = sum(map(text.count, ",[{"))
-    if values > MOST_VALUES:
-        raise ValueError(f"{values:,} values (at most {MOST_VALUES:,} are read)")
+    _check_size(text)
     try:
         return json.loads(
             text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_whole, parse_float=_finite
@@ -43,6 +51,22 @@ def brief(value: object) -> str:
 def shortened(text: str) -> str:
     """Cut a text off where it would fill more than a line."""
     return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _check_size(text: str) -> None:
+    """Refuse too many values and too deep a nesting before Python's reader makes objects of them."""
+    plain = text.replace("\\\\", "").replace('\\"', "")
+    texts = plain.count('"') // 2
+    if texts > 2 * MOST_VALUES:
+        raise ValueError(f"{texts:,} texts (at most {2 * MOST_VALUES:,} are read)")
+    outside = "".join(plain.split('"')[::2])
+    values = sum(map(outside.count, ",[{"))
+    if values > MOST_VALUES:
+        raise ValueError(f"{values:,} values (at most {MOST_VALUES:,} are read)")
+    brackets = outside.encode("ascii", "ignore").translate(None, _NO_BRACKETS)
+    steps = _STEPS[np.frombuffer(brackets, np.uint8, min(len(brackets), 2 * MOST_VALUES))]
+    if np.cumsum(steps, dtype=np.int32).max(initial=0) > DEEPEST:
+        raise ValueError("values nested too deeply")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -109,8 +109,10 @@ def scipy_functions() -> dict[str, Function]:
 
 def function_called(name: str) -> Function | None:
     """Return the function of the closed tables that has this name, None where there is none."""
-    table = scipy_functions() if name.startswith("scipy.") else numpy_functions()
-    return table.get(name)
+    package, _, last = name.rpartition(".")
+    if package == "scipy.special" and last in SCIPY:
+        return scipy_functions()[name]
+    return numpy_functions().get(name)
 
 
 def name_of_function(function: Function) -> str | None:
