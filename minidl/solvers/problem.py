@@ -112,8 +112,9 @@ def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
     some = slice(None, None, 2)
     with np.errstate(all="ignore"):
         together, apart = model.forward(x)[some], model.forward(x[some])
-    scale = max(1.0, float(np.abs(together).max(initial=0.0)))
-    if not np.allclose(together, apart, rtol=0.0, atol=scale * float(np.finfo(apart.dtype).eps) ** 0.5, equal_nan=True):
+        rounding = float(np.finfo(apart.dtype).eps) ** 0.5 * max(1.0, float(np.abs(together).max(initial=0.0)))
+        alone = np.allclose(together, apart, rtol=0.0, atol=rounding, equal_nan=True)
+    if not alone:
         raise StructureError(
             f"{where}: expected outputs that depend on their own row of x alone, but half of the rows gave other "
             "outputs than all rows; a layer couples rows or draws random numbers without declaring it"
