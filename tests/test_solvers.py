@@ -439,12 +439,12 @@ def test_a_region_without_numbers_is_stepped_back_from(solver: Solver) -> None:
     model = Sequential(Dense(1, 1, rng=0), root)
     dense = model[0]
     assert isinstance(dense, Dense)
-    dense.weight.value, dense.bias.value = np.array([[0.1]]), np.array([9.0])
+    dense.weight.value, dense.bias.value = np.array([[1.0]]), np.array([1.01])
     x = np.linspace(-1.0, 1.0, 30)[:, None]
-    # A first step along the gradient makes the argument of the root negative for some rows.
-    result = solver(model, x, np.sqrt(2.0 * x + 2.5))
+    # On the way from 1.01 + x to 0.3 + 0.2 x the first step goes too far: the root of a negative number.
+    result = solver(model, x, np.sqrt(0.2 * x + 0.3))
     assert result.loss[-1] < 1e-8
-    np.testing.assert_allclose(values(model), [2.0, 2.5], atol=1e-2)
+    np.testing.assert_allclose(values(model), [0.2, 0.3], atol=1e-2)
 
 
 # Refusals

@@ -82,8 +82,6 @@ def lbfgs(
 
     def evaluate(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         vector.values[...] = values
-        for parameter in model.parameters():
-            parameter.zero_grad()
         error = loss.forward(model.forward(rows), targets)
         model.backward_parameters(loss.backward())
         vector.collect()
@@ -105,6 +103,7 @@ def lbfgs(
         return loss(model.predict(held_out[0]), held_out[1])
 
     def step_taken(intermediate_result: Any) -> None:
+        # The point evaluated last need not be the one that the line search took.
         vector.values[...] = intermediate_result.x
         run.record(float(intermediate_result.fun))
 

@@ -176,7 +176,7 @@ class DampedStep:
         residual = self._residual - self._jacobian @ shift if self._decays else self._residual
         if not self._few_rows:
             return by_parameters(self._jacobian, residual, weights, self._products) - shift
-        return by_rows(self._jacobian, residual, weights, None if self._decays else self._products) - shift
+        return by_rows(self._jacobian, residual, weights, self._products) - shift
 
     def predicted_fall(self, change: Array, mu: float) -> float:
         """Return by how much ‖r + J δ‖² + Σ dᵢ (wᵢ + δᵢ)² falls from δ = 0 to this δ: μ ‖δ‖² − gᵀδ, g = Jᵀr + d ∘ w."""

@@ -82,7 +82,6 @@ class Run:
         except KeyboardInterrupt:
             pass
         finally:
-            self._vector.gather()
             self._vector.values[...] = self._best
             for parameter in self._model.parameters():
                 parameter.zero_grad()
