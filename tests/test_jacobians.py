@@ -148,22 +148,12 @@ class SquareDense(Dense):
 
     @override
     def forward(self, x: Array) -> Array:
-        y = super().forward(x)
-        self._z = Dense.predict(self, x)
-        return y
-
-    @override
-    def predict(self, x: Array) -> Array:
-        return super().predict(x) ** 2
+        self._z = super().forward(x)
+        return self._z**2
 
     @override
     def backward(self, grad: Array) -> Array:
-        self.backward_parameters(grad)
-        return (2.0 * self._z * grad) @ self.weight.value
-
-    @override
-    def backward_parameters(self, grad: Array) -> None:
-        super().backward_parameters(2.0 * self._z * grad)
+        return super().backward(2.0 * self._z * grad)
 
 
 def shared() -> Sequential:

@@ -53,14 +53,14 @@ class Dense(Layer):
 
     @override
     def forward(self, x: Array) -> Array:
-        y = self.predict(x)
+        y = Dense.predict(self, x)
         self._x = x
         return y
 
     @override
     def backward(self, grad: Array) -> Array:
         """∂e/∂x = (∂e/∂y) W, equation (4); gradients as in `backward_parameters`."""
-        self.backward_parameters(grad)
+        Dense.backward_parameters(self, grad)
         dx: Array = grad.dot(self.weight.value)
         return dx
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -49,6 +50,13 @@ class Layer(Component, ABC):
 
     keeps_width: bool = False
     """Whether a row comes out with as many numbers as it goes in with, whatever their number."""
+
+    def __init_subclass__(cls) -> None:
+        """Keep a subclass of a layer from inheriting a short cut past what it overrides."""
+        super().__init_subclass__()
+        for method, short_cut in (("backward", "backward_parameters"), ("forward", "predict")):
+            if method in vars(cls) and short_cut not in vars(cls):
+                setattr(cls, short_cut, getattr(Layer, short_cut))
 
     @abstractmethod
     def forward(self, x: Array) -> Array:
@@ -110,5 +118,7 @@ class Layer(Component, ABC):
 
     def output_features(self, input_features: int) -> int:
         """Return the width that comes out when ``input_features`` go in; found by predicting no rows."""
-        y = self.predict(np.zeros((0, input_features), self.dtype))
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = self.predict(np.zeros((0, input_features), self.dtype))
         return int(y.shape[1])

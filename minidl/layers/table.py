@@ -104,7 +104,7 @@ class Embedding(Layer):
 
     @override
     def backward(self, grad: Array) -> Array:
-        self.backward_parameters(grad)
+        Embedding.backward_parameters(self, grad)
         return np.zeros((len(grad), 1), grad.dtype)
 
     @override

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, features, finite, real
-from ..errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
-from ..layers.activation import Sigmoid, Softmax
+from ..data import check_parts, checked, refuse_double_activation
+from ..errors import ArgumentError, DataError, DTypeError, StructureError
 from ..layers.layer import Layer
 from ..layers.merge import Merge
-from ..layers.sequential import Sequential
 from ..layers.structure import brief
 from ..losses import Loss
 from ..parameter import Parameter, ParameterVector, unique_parameters
@@ -39,20 +38,12 @@ def checked_data(where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.
     """Return (x, y), cast to the dtype of the model.
 
     Raises:
-        DTypeError, ShapeError, DataError: as `checked_rows`; also targets that do not fit.
+        DTypeError, ShapeError, DataError: as `minidl.data.checked`.
         StructureError: a model that ends in Sigmoid or Softmax under a loss that contains it.
     """
-    rows = checked_rows(where, model, x)
-    if not isinstance(loss, Loss):
-        raise DTypeError(f"{where}(loss): expected a Loss, got {loss!r}")
-    last = model
-    while isinstance(last, Sequential):
-        last = last[-1]
-    if loss.from_logits and isinstance(last, (Sigmoid, Softmax)):
-        raise StructureError(f"{where}: {loss!r} expects logits, but the model ends in {last!r}; leave it out")
-    targets = loss.check_data(y, model.output_features(int(np.prod(rows.shape[1:]))), rows.dtype)
-    if len(targets) != len(rows):
-        raise ShapeError(f"{where}: expected the same number of rows in x and y, got x {len(rows)}, y {len(targets)}")
+    check_parts(where, model=(model, Layer), loss=(loss, Loss))
+    refuse_double_activation(where, model, loss)
+    rows, targets = checked(model, loss, x, y)
     return rows, targets
 
 

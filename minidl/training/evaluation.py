@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import real
+from ..data import Rows, checked
 from ..errors import ArgumentError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
 from ..metrics import Metric
-from .batches import Rows, slices
-from .data import checked
+from .batches import slices
 from .sources import ArraySource, Batch, Source
 
 AT_ONCE = 4096

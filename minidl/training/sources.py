@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
+from ..data import Rows, checked
 from ..errors import DataError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
-from .batches import Rows, batch_count, slices
-from .data import checked
+from .batches import batch_count, slices
 
 Batch: TypeAlias = tuple[Rows, ...]
 """(x, y) or (x, y, weights)."""

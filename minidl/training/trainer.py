@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from ..arrays import generator, positive_int
 from ..clipping import Clip
-from ..errors import ArgumentError, DTypeError, StructureError
-from ..layers.activation import Sigmoid, Softmax
+from ..data import check_parts, refuse_double_activation
+from ..errors import ArgumentError
 from ..layers.layer import Layer
-from ..layers.sequential import Sequential
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer
@@ -81,11 +80,8 @@ class Trainer:
         penalties: Iterable[Penalty] = (),
         clip: Clip | None = None,
     ) -> None:
-        for name, value, kind in (("model", model, Layer), ("loss", loss, Loss), ("optimizer", optimizer, Optimizer)):
-            if not isinstance(value, kind):
-                hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
-                raise DTypeError(f"Trainer({name}): expected a {kind.__name__}, got {value!r}{hint}")
-        _refuse_double_activation(model, loss)
+        check_parts("Trainer", model=(model, Layer), loss=(loss, Loss), optimizer=(optimizer, Optimizer))
+        refuse_double_activation("Trainer", model, loss)
         owned = {id(parameter) for parameter in optimizer.vector.parameters}
         learned = model.parameters()
         if not any(id(parameter) in owned for parameter in learned):
@@ -360,15 +356,3 @@ class Trainer:
         self.run.position = Position()
         for callback in self.run.callbacks:
             callback.after_epoch(self)
-
-
-def _refuse_double_activation(model: Layer, loss: Loss) -> None:
-    """Refuse Sigmoid or Softmax under a loss that contains it: the gradient would be right, the model wrong."""
-    last = model
-    while isinstance(last, Sequential):
-        last = last[-1]
-    if loss.from_logits and isinstance(last, (Sigmoid, Softmax)):
-        raise StructureError(
-            f"Trainer: {loss!r} expects logits, but the model ends in {last!r}, which the loss contains already; "
-            "leave the last layer out for training and predict with it: Sequential(model, Softmax())"
-        )
