@@ -67,9 +67,13 @@ def log_softmax(x: Array) -> Array:
 
 
 def _below_maximum(x: Array) -> Array:
-    """Return ``x`` less the maximum of its row, so that no exponential overflows."""
+    """Return ``x`` less the maximum of its row, so that no exponential overflows.
+
+    A row with +∞ in it, or of −∞ alone, becomes NaN: it has no softmax.
+    """
     highest = np.maximum.reduce(x.real, axis=1, keepdims=True)
-    y: Array = x - highest
+    with np.errstate(over="ignore", invalid="ignore"):
+        y: Array = x - highest
     return y
 
 

@@ -140,6 +140,8 @@ class Trainer:
         taken = 0
         for number, batch in enumerate(slices(arrays, order, size)):
             if number % SNAPSHOT_EVERY == 0:
+                if not np.isfinite(optimizer.vector.values).all():
+                    self._explain(arrays, order, size, snapshot, taken)
                 snapshot.take()
                 taken = number
             error = loss.forward(model.forward(batch[0]), *batch[1:])
