@@ -62,14 +62,7 @@ def floating(x: npt.ArrayLike, where: str, dtype: np.dtype[Any] | None = None) -
         DTypeError: for complex numbers, objects, strings, dates and sparse matrices.
         DataError: for a masked array with masked entries.
     """
-    if hasattr(x, "toarray") and hasattr(x, "nnz"):
-        raise DTypeError(f"{where}: expected a dense array, got a sparse {type(x).__name__}; use .toarray()")
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        raise DataError(f"{where}: expected complete data, got a masked array; fill or drop the masked entries")
-    try:
-        values = np.asarray(x)
-    except ValueError as error:
-        raise ShapeError(f"{where}: expected rows of equal length ({error})") from None
+    values = dense(x, where)
     if values.dtype.kind == "O":
         values = _numbers_in(values, where)
     if values.dtype.kind not in "fiub":
@@ -81,6 +74,26 @@ def floating(x: npt.ArrayLike, where: str, dtype: np.dtype[Any] | None = None) -
     with np.errstate(over="ignore"):
         cast: Array = values.astype(dtype)
     return cast
+
+
+def dense(x: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
+    """Return ``x`` as an array of whatever dtype.
+
+    Raises:
+        DTypeError: for sparse matrices.
+        DataError: for a masked array with masked entries.
+        ShapeError: for rows of different lengths.
+    """
+    if type(x) is np.ndarray:
+        return x
+    if hasattr(x, "toarray") and hasattr(x, "nnz"):
+        raise DTypeError(f"{where}: expected a dense array, got a sparse {type(x).__name__}; use .toarray()")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise DataError(f"{where}: expected complete data, got a masked array; fill or drop the masked entries")
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{where}: expected rows of equal length ({error})") from None
 
 
 def _numbers_in(values: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .arrays import Array, finite, floating, real
+from .arrays import Array, dense, finite, floating, real
 from .errors import CallOrderError, DataError, ShapeError
 from .functions import log_softmax, sigmoid, softmax
 
@@ -123,11 +123,12 @@ class Loss(ABC):
 
 def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) -> ShapeError:
     """Make the error for a target that is not of the shape of the prediction."""
+    if len(wanted) != 2:
+        hint = "; use prediction[:, None]" if len(wanted) == 1 else ""
+        return ShapeError(f"{loss!r}: expected a prediction of shape (batch, features), got {wanted}{hint}")
     message = f"{loss!r}: expected a target of shape {wanted} like the prediction, got {target.shape}"
     if target.ndim == 1 and wanted == (len(target), 1):
         message += "; use y[:, None]"
-    elif target.ndim == 2 and target.shape[1] == 1 and len(wanted) == 1:
-        message += "; predictions are (batch, features): use prediction[:, None]"
     elif target.ndim == 1 and isinstance(loss, SoftmaxCrossEntropy):
         message += "; labels must be integers: y.astype(int)"
     elif target.ndim == 1:
@@ -307,7 +308,7 @@ class SoftmaxCrossEntropy(Loss):
 
     @override
     def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
-        labels = np.asarray(target)
+        labels = dense(target, f"{self!r}: target")
         if labels.ndim == 1 and labels.dtype.kind in "iu" and prediction.ndim == 2:
             if len(labels) != len(prediction):
                 raise ShapeError(f"{self!r}: expected {len(prediction)} labels, one for each row, got {len(labels)}")
@@ -317,7 +318,7 @@ class SoftmaxCrossEntropy(Loss):
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        labels = np.asarray(target)
+        labels = dense(target, f"{self!r}: target y")
         if labels.ndim == 1 and labels.dtype.kind in "iu":
             check_labels(self, labels, width)
             return labels
@@ -334,8 +335,9 @@ class SoftmaxCrossEntropy(Loss):
         if target.ndim == 1:
             chosen: Array = -log_p[np.arange(len(target)), target]
             return chosen
-        # A class ruled out by a logit of −∞ that is not the target adds 0, not 0 · ∞.
-        rows: Array = -np.add.reduce(np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0.0), axis=1)
+        # A class that is ruled out by a logit of −∞ and is not the target adds 0, not 0 · ∞.
+        terms = np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0.0)
+        rows: Array = -np.add.reduce(terms, axis=1)
         return rows
 
     @override

@@ -54,7 +54,7 @@ class Parameter:
             self.initialize(generator(rng, "model"))
         else:
             if shape is not None:
-                raise ArgumentError("Parameter: a shape goes with an initializer, a value has its own")
+                raise ArgumentError(f"Parameter: expected an initializer such as Zeros() with a shape, got {value!r}")
             self._value = np.array(floating(value, "Parameter", kind), order="C")
             self._initial = self._value.copy()
         self._grad: Array = np.zeros_like(self._value)
@@ -271,6 +271,8 @@ class Buffer:
 
 def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
     """List each parameter once, in order."""
+    if not isinstance(parameters, Iterable):
+        raise DTypeError(f"expected a list of Parameter objects, got {parameters!r}; pass model.parameters()")
     found: dict[int, Parameter] = {}
     for parameter in parameters:
         if not isinstance(parameter, Parameter):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import generator, positive_int
+from ..arrays import dense, generator, positive_int
 from ..data import Rows, check_lengths
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def batches(
         >>> [len(rows) for rows, _ in batches(x, 2 * x, batch_size=2, rng=0)]
         [2, 3]
     """
-    arrays = (np.asarray(x), np.asarray(y))
+    arrays = (dense(x, "batches(x)"), dense(y, "batches(y)"))
     rows = check_lengths(x=arrays[0], y=arrays[1])
     size = positive_int(batch_size, "batches(batch_size)")
     order = generator(rng, "batches").permutation(rows) if shuffle else None

@@ -1,0 +1,174 @@
+"""The README, the pages under docs/ and the docstrings: their code runs, their links lead somewhere."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import textwrap
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = ["minidl", *sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))]
+DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FILE_NAME = re.compile(r"\b(?:minidl|tests|examples|docs)/[\w./-]+\.\w+")
+SIGNATURE = re.compile(r"^ *- `([\w.]+)(\([^`]*\))`", re.MULTILINE)
+
+
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def run_session(text: str, namespace: dict[str, Any], name: str) -> None:
+    """Run an interactive session with its outputs compared, in a namespace that later blocks see as well."""
+    test = doctest.DocTestParser().get_doctest(text, namespace, name, name, 0)
+    report: list[str] = []
+    result = doctest.DocTestRunner(optionflags=DOCTEST_FLAGS).run(test, out=report.append, clear_globs=False)
+    assert not result.failed, "".join(report)
+    namespace.update(test.globs)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_the_code_on_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": page.stem}
+    for language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        assert language in {"python", "pycon", "bash", "text"}, f"a block in {language} is not tested"
+        if language == "python":
+            exec(compile(code, page_name(page), "exec"), namespace)
+        elif language == "pycon":
+            run_session(code, namespace, page_name(page))
+
+
+def test_the_fences_of_every_page_are_seen() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert text.count("```") == 2 * len(BLOCK.findall(text)), page_name(page)
+    assert BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_the_docstrings_of_a_module_hold(name: str) -> None:
+    module: ModuleType = importlib.import_module(name)
+    public = {public_name: getattr(minidl, public_name) for public_name in minidl.__all__}
+    names = {**vars(module), **public, "np": np}
+    assert doctest.testmod(module, extraglobs=names, optionflags=DOCTEST_FLAGS).failed == 0
+
+
+def literal_blocks() -> dict[str, str]:
+    """Map the name of each public class or function to the indented code in its docstring, after a ``::``."""
+    found = {}
+    for name in minidl.__all__:
+        documentation = (inspect.getdoc(getattr(minidl, name)) or "") + "\n"
+        for number, block in enumerate(re.findall(r"::\n\n((?:    .*\n|\n)+)", documentation)):
+            found[f"{name}-{number}"] = textwrap.dedent(block)
+    return found
+
+
+@pytest.mark.parametrize("code", literal_blocks().values(), ids=literal_blocks().keys())
+def test_the_classes_that_docstrings_write_out_can_be_made(code: str) -> None:
+    namespace: dict[str, Any] = {name: getattr(minidl, name) for name in minidl.__all__}
+    namespace |= {"np": np, "__name__": "docstring"}
+    exec(code, namespace)
+    made = [value() for value in namespace.values() if getattr(value, "__module__", "") == "docstring"]
+    assert made
+
+
+def test_the_modules_have_examples() -> None:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    examples = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
+    assert len(examples) >= 4
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links_pictures_and_file_names_of_a_page_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in LINK.findall(text) if not link.startswith(("https://", "#"))]
+    missing = [link for link in links if not (page.parent / link.split("#")[0]).exists()]
+    missing += [name for name in FILE_NAME.findall(text) if not name.startswith("docs/") and not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_every_page_is_on_the_map_and_the_map_is_in_the_readme() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / link).resolve() for link in LINK.findall(index.read_text(encoding="utf-8"))}
+    assert {page for page in PAGES if page.parent != ROOT and page != index} <= linked
+    assert set((ROOT / "examples").glob("*.py")) <= linked
+    assert "](docs/index.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_pictures_of_both_experiments_are_small_and_shown() -> None:
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert [picture.name for picture in pictures] == ["sine_classification.png", "sine_regression.png"]
+    everything = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for picture in pictures:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert picture.stat().st_size < 120_000
+        assert f"pictures/{picture.name})" in everything
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- `(\w+)", text, re.MULTILINE)
+    assert sorted(listed) == sorted(minidl.__all__)
+
+
+def test_the_signatures_in_the_reference_are_those_of_the_code() -> None:
+    written = SIGNATURE.findall((ROOT / "docs" / "reference.md").read_text(encoding="utf-8"))
+    assert len(written) > len(minidl.__all__) / 2
+    wrong = [f"{name}{text}: {signature_text(name)}" for name, text in written if text != signature_text(name)]
+    assert not wrong
+
+
+def signature_text(name: str) -> str:
+    """Return the signature of a public name, or of a method of one, without types and without self."""
+    found: Any = minidl
+    for part in name.split("."):
+        found = getattr(found, part)
+    signature = inspect.signature(found)
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    text = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+
+
+def commands() -> list[str]:
+    """Return the shell commands of the README, in order."""
+    blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    return [code.strip() for language, code in blocks if language == "bash"]
+
+
+def test_the_checks_start_with_the_test_command_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    preamble = re.compile(r'#|set |cd "\$\(dirname "\$0"\)/\.\."$')
+    steps = [line for line in script if line.strip() and not preamble.match(line)]
+    assert steps[0] == commands()[1]
+
+
+def test_the_commands_of_the_readme_install_extras_that_exist_and_run_a_program_that_exists() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    experiment, tests = commands()
+    assert "matplotlib" in " ".join(extras["plot"])
+    assert "'.[plot]'" in experiment
+    assert experiment.endswith("examples/sine_regression.py")
+    assert "pytest" in " ".join(extras["test"])
+    assert "'.[test]'" in tests
+    assert tests.endswith("-m pytest")
