@@ -220,9 +220,9 @@ def test_the_same_layer_twice_is_refused_at_any_depth_with_the_remedy() -> None:
     ("layers", "error", "words"),
     [
         ((), ArgumentError, "expected at least one layer"),
-        ((Dense(2, 2), ReLU), DTypeError, 'at "1"'),
+        ((Dense(2, 2), ReLU), DTypeError, '"1"'),
         ((Dense(2, 2), ReLU), DTypeError, "did you forget the parentheses of ReLU()?"),
-        (([Dense(2, 2)],), DTypeError, 'at "0"'),
+        (([Dense(2, 2)],), DTypeError, '"0"'),
         ((None,), DTypeError, "got None"),
     ],
 )
