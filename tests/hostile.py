@@ -185,6 +185,8 @@ HEADER = [
     Hostile("nothing but space", lambda: frame(b"{" + b" " * 4_000_000 + b"1}"), "plain JSON"),
     Hostile("one long text of wide characters", lambda: frame(
         b'{"a":"' + "ä€😀".encode() * 400_000 + b'"}'), '"a": expected the fields'),
+    Hostile("one wide character in a long text", lambda: frame(
+        b'{"a":["' + b"x" * 4_000_000 + "😀".encode() + b'"]}'), '"a": expected the fields'),
     Hostile("nothing but quotes", lambda: frame(b"{" + b'"' * 4_000_000 + b"}"), "at most 400,000"),
     Hostile("brackets without end", lambda: frame(b"{" * 400_000 + b"}"), "at most 200,000"),
     Hostile("an integer of 5,000 digits", text("[1]", f"[{'9' * 5000}]"), "5,000 digits"),
