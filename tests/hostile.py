@@ -98,6 +98,16 @@ def text(old: str, new: str) -> Callable[[], bytes]:
     return lambda: frame(good.replace(old, new, 1).encode(), b"\0")
 
 
+def graph(nodes: int, inputs: int) -> Callable[[], bytes]:
+    """A graph of many nodes with many inputs each, given in the order that is the worst."""
+    made = {}
+    for place in reversed(range(nodes)):
+        merge = {"class": "Concat", "path": f"n{place}", "arguments": {}}
+        made[f"n{place}"] = {"tuple": [merge, *[f"n{place - 1}" if place else "x"] * inputs]}
+    return entry(architecture={"class": "Graph", "path": "", "arguments": {
+        "nodes": {"mapping": made}, "output": f"n{nodes - 1}"}})
+
+
 def archive() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as made:
@@ -185,6 +195,8 @@ HEADER = [
     Hostile("nothing but space", lambda: frame(b"{" + b" " * 4_000_000 + b"1}"), "plain JSON"),
     Hostile("one long text of wide characters", lambda: frame(
         b'{"a":"' + "ä€😀".encode() * 400_000 + b'"}'), '"a": expected the fields'),
+    Hostile("one wide character in a long text", lambda: frame(
+        b'{"a":["' + b"x" * 4_000_000 + "😀".encode() + b'"]}'), '"a": expected the fields'),
     Hostile("nothing but quotes", lambda: frame(b"{" + b'"' * 4_000_000 + b"}"), "at most 400,000"),
     Hostile("brackets without end", lambda: frame(b"{" * 400_000 + b"}"), "at most 200,000"),
     Hostile("an integer of 5,000 digits", text("[1]", f"[{'9' * 5000}]"), "5,000 digits"),
@@ -298,8 +310,10 @@ MODEL = [
     Hostile("no architecture", lambda: signed(TENSORS, {"shared": []}, DATA), "load_weights"),
     Hostile("a path twice", built(dense("0")), "a path of its own"),
     Hostile("a path that is a number", entry(architecture=chain({**dense("0"), "path": 0})), "a path of its own"),
-    Hostile("too many layers", built(*[{"class": "Tanh", "path": f"t{i}", "arguments": {}} for i in range(4000)]),
-            "at most 4,000 layers"),
+    Hostile("too many layers", built(*[{"class": "Tanh", "path": f"t{i}", "arguments": {}} for i in range(2000)]),
+            "at most 2,000 layers"),
+    Hostile("too many edges", graph(1900, 10), "at most 20,000 texts and lists"),
+    Hostile("as many edges as there may be", graph(1900, 7), "extra '0.weight', '0.bias'"),
     Hostile("a class without arguments", built({"class": "Tanh", "path": "1"}), "of Tanh"),
     Hostile("arguments as a list", built({"class": "Tanh", "path": "1", "arguments": []}), "arguments of Tanh"),
     Hostile("an unknown tag", built({"object": "Tanh"}), "an object of the architecture"),

@@ -68,7 +68,7 @@ def test_a_hostile_file_is_refused_with_its_reason(case: Hostile, tmp_path: Path
     assert case.words
     assert len(str(error)) < 600 + len(str(path))
     assert seconds < 1.0
-    assert peak < max(2 * len(raw) + (7 << 20), 7 * len(raw))
+    assert peak < max(2 * len(raw) + (7 << 20), 10 * len(raw))
 
 
 @pytest.mark.parametrize("case", CONTAINER, ids=lambda case: case.name)

@@ -38,8 +38,11 @@ from .tables import CLASSES, Custom, function_called, name_of_function, tensors_
 DEEPEST = 40
 """How deep parts may lie in one another."""
 
-MOST_PARTS = 4_000
+MOST_PARTS = 2_000
 """How many layers, merges and initializers a file may describe."""
+
+MOST_WORDS = 20_000
+"""How many texts, lists and objects it may describe them with; numbers are cheap and not counted."""
 
 Stored: TypeAlias = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 """Maps the names of the tensors in a file to their dtypes and shapes."""
@@ -158,7 +161,7 @@ class Decoder:
         self._path, self._stored, self._fetch, self._custom = path, stored, fetch, custom
         self._first = {other: paths[0] for paths in shared for other in paths}
         self._claimed: set[str] = set()
-        self._parts = 0
+        self._parts = self._words = 0
         self._kept: dict[str, Part] = {}
 
     def model(self, tree: object) -> Any:
@@ -173,6 +176,9 @@ class Decoder:
         """Look at everything that can be looked at before anything is made."""
         if depth > 4 * DEEPEST:
             raise FileFormatError(self._path, "an architecture", "one that is nested too deeply")
+        self._words += isinstance(value, (str, list, dict))
+        if self._words > MOST_WORDS:
+            raise FileFormatError(self._path, f"an architecture of at most {MOST_WORDS:,} texts and lists", "more")
         if isinstance(value, list):
             for item in value:
                 self._check(item, depth + 1)

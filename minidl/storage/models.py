@@ -80,7 +80,7 @@ def load(path: str | os.PathLike[str], custom: Iterable[Any] = (), *, allow_nonf
         stored = {name: (entry.dtype, entry.shape) for name, entry in file.entries.items()}
         source = _Source(file, shared)
         if not allow_nonfinite:
-            for name in source.names.values():
+            for name in dict.fromkeys(source.names.values()):
                 _require_finite(file.tensor(name), file.entries[name].dtype, file.path, name)
         generators = _checked_generators(metadata.get("generators"), file.path)
         model = Decoder(file.path, stored, file.tensor, shared, table).model(metadata["architecture"])
@@ -147,20 +147,14 @@ def model_tensors(model: Layer) -> dict[str, npt.NDArray[Any]]:
     return tensors
 
 
-def model_metadata(model: Layer) -> dict[str, Any]:
-    """Return all that is saved of a model beside its tensors, as JSON-able values.
-
-    Raises:
-        ArgumentError: naming class and argument that a file cannot hold.
-    """
-    encoder = Encoder(model)
+def _generator_states(model: Layer) -> dict[str, Any]:
     generators = {}
     for path, own in model.named_generators().items():
         try:
             generators[path] = encode_generator(own)
         except ValueError as error:
             raise ArgumentError(f'saving: expected a generator of NumPy at "{path}", got {error}') from None
-    return {"architecture": encoder.tree, "shared": shared_paths(model), "generators": generators}
+    return generators
 
 
 def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -172,10 +166,11 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
         ArgumentError: naming class and argument that a file cannot hold.
     """
     encoder = Encoder(model)
-    tensors, metadata = model_tensors(model), model_metadata(model)
+    tensors, shared = model_tensors(model), shared_paths(model)
+    metadata = {"architecture": encoder.tree, "shared": shared, "generators": _generator_states(model)}
     stored = {name: (value.dtype, value.shape) for name, value in tensors.items()}
     try:
-        again = Decoder("saving", stored, tensors.__getitem__, metadata["shared"], encoder.custom).model(encoder.tree)
+        again = Decoder("saving", stored, tensors.__getitem__, shared, encoder.custom).model(encoder.tree)
     except FileFormatError as error:
         raise ArgumentError(
             f"{error}; a saved model is made again by its constructors: give the argument a default, "
@@ -183,7 +178,7 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
         ) from error
     found = {name: value.shape for name, value in model_tensors(again).items()}
     wanted = {name: value.shape for name, value in tensors.items()}
-    if found != wanted or shared_paths(again) != metadata["shared"]:
+    if found != wanted or shared_paths(again) != shared:
         differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         raise ArgumentError(
             f"saving: expected constructors that make the same tensors again, got a difference in {differing[:5]}; "

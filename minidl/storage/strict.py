@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from math import isfinite
+from reprlib import Repr
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ DEEPEST = 500
 _STEPS = np.zeros(256, np.int8)
 _STEPS[[ord("["), ord("{")]] = 1
 _STEPS[[ord("]"), ord("}")]] = -1
+_REPR = Repr()
+_REPR.maxlist = _REPR.maxdict = 8
+_REPR.maxstring = 60
 _NO_BRACKETS = bytes(byte for byte in range(256) if not _STEPS[byte])
 
 
@@ -45,7 +49,7 @@ def dump(value: object) -> str:
 
 def brief(value: object) -> str:
     """Show a value that came out of a file, in one short line."""
-    return repr(shortened(value)) if isinstance(value, str) else shortened(repr(value))
+    return repr(shortened(value)) if isinstance(value, str) else shortened(_REPR.repr(value))
 
 
 def shortened(text: str) -> str:
