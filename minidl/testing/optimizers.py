@@ -73,6 +73,8 @@ def optimizer_checks(make: Make, *, steps: int = 1000, picklable: bool = True, s
     checks.add("deepcopy", partial(_copied, subject, copy.deepcopy, "copy.deepcopy"), *steps_well)
     if picklable:
         checks.add("pickle", partial(_copied, subject, through_pickle, "pickle"), *steps_well)
+    else:
+        checks.add("declared: does not pickle", partial(_does_not_pickle, subject), *steps_well)
     checks.add("slots", partial(_slots, subject), *steps_well)
     checks.add("no gradient refused", partial(_refuses_no_gradient, subject), *steps_well)
     checks.add("gradients unmodified", partial(_gradients_unmodified, subject), *steps_well)
@@ -219,6 +221,15 @@ def _copied(subject: _Subject, duplicate: Callable[[Any], Any], how: str) -> Non
     run.steps(3, STEPS)
     _equal(subject.reference(), again.values(), f"a run that went on with what came out of {how}")
     _equal(subject.reference(), run.values(), f"the original, after a copy by {how} went on")
+
+
+def _does_not_pickle(subject: _Subject) -> None:
+    """It does not pickle, as it is declared."""
+    try:
+        through_pickle(subject.run().optimizer)
+    except Exception:
+        return
+    raise CheckError("picklable=False is given, but pickle takes it; leave it out")
 
 
 def _slots(subject: _Subject) -> None:
