@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -83,8 +84,8 @@ def _wide(activation: Layer, features: int | None) -> Callable[[int, np.random.G
 
 def _checks(subject: Subject, largest: float) -> list[Check]:
     checks = Checks(subject.name, layer_checks_of(subject))
-    checks.add("each number alone", lambda: _each_number_alone(subject), *TRAINS)
-    checks.add("extremes", lambda: _extremes(subject, largest), *RUNS)
+    checks.add("each number alone", partial(_each_number_alone, subject), *TRAINS)
+    checks.add("extremes", partial(_extremes, subject, largest), *RUNS)
     return checks.found
 
 
@@ -120,8 +121,8 @@ def _extremes(subject: Subject, largest: float) -> None:
                     result = getattr(part, method)(np.ones_like(y) if method == "backward" else x)
             except FloatingPointError as error:
                 raise CheckError(
-                    f"{method} at x = {value:g}: {described(error)}\nwrite it so that no exponential "
-                    "overflows, or say how far it is meant to go: largest=…"
+                    f"{method} at x = {value:g}: {described(error)}\nwrite it so that nothing overflows and nothing is "
+                    "divided by zero, or say how far it is meant to go: largest=…"
                 ) from error
             if not np.isfinite(result).all():
                 raise CheckError(f"{method} at x = {value:g}: expected a finite number, got {result.flat[0]}")

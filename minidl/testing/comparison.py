@@ -37,8 +37,8 @@ def compare(name: str, found: npt.NDArray[Any], wanted: Derivative, rows: int, m
         place = index_in(found, int(wanted.places[worst]))
         at = f"{name}{list(place)}" if place else name
         raise CheckError(
-            f"∂e/∂{at}: expected {wanted.values[worst]:.6g}, got {values[worst]:.6g}: a relative error of {error:.1e} "
-            f"against {wanted.method}, where {TOLERANCES[method]:.0e} is allowed"
+            f"∂e/∂{at}: expected {wanted.values[worst]:.6g}, got {values[worst]:.6g} "
+            f"(relative error {error:.2g} by {wanted.method}, at most {TOLERANCES[method]:.0e})"
             + _resemblance(values, wanted, found, rows)
         )
     return Measurement(method, error)
@@ -64,9 +64,13 @@ def _resemblance(values: Array, wanted: Derivative, found: npt.NDArray[Any], row
         return "\nit is right but for its sign"
     if rows > 1 and alike(expected / rows):
         return f"\nit is right but for a factor 1/{rows}, the number of rows: the mean over the batch is the loss's"
+    if rows > 1 and alike(expected * rows):
+        return f"\nit is right but for a factor {rows}, the number of rows"
     square = found.ndim == 2 and found.shape[0] == found.shape[1] and expected.size == found.size
     if square and alike(expected.reshape(found.shape).T.ravel()):
         return "\nit is the transpose of what is expected"
+    if alike(expected):
+        return "\nit is right to a few digits: does forward use a constant that backward does not?"
     ratio = float(np.dot(values, expected) / np.dot(expected, expected))
     if expected.size > 1 and alike(ratio * expected):
         return f"\nit is {ratio:.4g} times what is expected, everywhere"

@@ -31,27 +31,27 @@ class Gradients:
         self._names = (*subject.input_names, *subject.part.named_parameters())
 
     def of(self, name: str) -> list[Measurement]:
-        """Check the gradient of one input or parameter."""
+        """Backward gives the derivative of forward."""
         wanted, found = self._training
         derivative = wanted.arrays[self._names.index(name)]
         assert derivative is not None
         return [compare(name, found[name], derivative, self.subject.rows)]
 
     def total(self) -> list[Measurement]:
-        """Check ⟨∂e, v⟩ along a random direction v over all inputs and parameters at once."""
+        """Backward gives the derivative along a random direction, over all inputs and parameters at once."""
         wanted, found = self._training
         slope = sum(float(np.sum(found[name] * v)) for name, v in zip(self._names, wanted.direction, strict=True))
         return [compare("(a random direction)", np.array(slope), wanted.total, self.subject.rows)]
 
     def of_inference(self) -> list[Measurement]:
-        """Check the backward of `inference()` against the derivative of `predict`."""
+        """The backward of inference() gives the derivative of predict."""
         wanted = self._differentiated("predict")
         part = self.subject.prepared()
         given = self.subject.trained(part, self._xs(wanted), wanted.weights, through=part.inference())
         return self._compared(wanted.arrays, given.named(self.subject.input_names))
 
     def single_precision(self) -> list[Measurement]:
-        """Check the gradients in float32 against those in float64 at the same numbers."""
+        """Gradients in float32 are those in float64, to what float32 can hold."""
         subject = self.subject
         single = subject.prepared().astype(np.float32)
         double = single.astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -96,18 +97,20 @@ def layer_checks_of(subject: Subject) -> list[Check]:
     assert isinstance(layer, Layer)
     checks = Checks(subject.name)
     parts.add_common(checks, subject)
-    runs, trains = parts.RUNS, parts.TRAINS
-    checks.add("backward_parameters", lambda: passes.backward_parameters(subject), *trains)
+    trains = parts.TRAINS
+    checks.add("backward_parameters", partial(passes.backward_parameters, subject), *trains, "gradients add up")
     if subject.inputs(1)[0].ndim == 2:
-        checks.add("wrong width", lambda: shapes.wrong_width(subject), *runs)
+        checks.add("wrong width", partial(shapes.wrong_width, subject), *trains, "batch sizes")
+    if subject.smallest_batch > 1:
+        checks.add("declared: smallest batch", partial(shapes.below_smallest_batch, subject), *trains, "batch sizes")
     if subject.couples_rows:
-        checks.add("declared: rows are coupled in training", lambda: shapes.rows_coupled_as_declared(subject), *trains)
+        checks.add("declared: rows are coupled in training", partial(shapes.rows_coupled_as_declared, subject), *trains)
     else:
-        checks.add("rows are alone in training", lambda: shapes.rows_alone_in_training(subject), *trains)
+        checks.add("rows are alone in training", partial(shapes.rows_alone_in_training, subject), *trains)
     if layer.takes_any_rank:
-        checks.add("declared: input of any rank", lambda: shapes.any_rank(subject), *trains)
+        checks.add("declared: input of any rank", partial(shapes.any_rank, subject), *trains)
     if not layer.has_input_gradient:
-        checks.add("declared: no gradient of the input", lambda: shapes.no_input_gradient(subject), *trains)
+        checks.add("declared: no gradient of the input", partial(shapes.no_input_gradient, subject), *trains)
     return checks.found
 
 

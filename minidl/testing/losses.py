@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,28 +75,29 @@ def loss_checks(
 
     subject = _Subject(loss, sample or numbers, rows, seed)
     checks = Checks(repr(loss))
-    checks.add("deepcopy", lambda: _deepcopy(subject))
-    checks.add("forward", lambda: _forward(subject), "deepcopy")
-    checks.add("repeatable", lambda: _repeatable(subject), "deepcopy", "forward")
-    checks.add("backward", lambda: _backward(subject), *_RUNS)
-    checks.add("gradient", lambda: _gradient(subject, weighted=False), *_TRAINS)
-    checks.add("gradient with weights", lambda: _gradient(subject, weighted=True), *_TRAINS)
-    checks.add("float32 gradients", lambda: _single_precision(subject), *_TRAINS)
-    checks.add("mean over the rows", lambda: _mean_over_rows(subject), *_TRAINS)
-    checks.add("weights", lambda: _weights(subject), *_TRAINS)
-    checks.add("arguments unmodified", lambda: _arguments_unmodified(subject), *_TRAINS)
-    checks.add("no aliasing", lambda: _no_aliasing(subject), *_TRAINS)
-    checks.add("layouts", lambda: _layouts(subject), *_TRAINS)
-    checks.add("backward again", lambda: _backward_again(subject), *_TRAINS)
-    checks.add("last forward counts", lambda: _last_forward_counts(subject), *_TRAINS)
-    checks.add("a call keeps nothing", lambda: _call_keeps_nothing(subject), *_TRAINS)
-    checks.add("backward before forward", lambda: _backward_before_forward(subject), *_TRAINS)
-    checks.add("float64 kept", lambda: _dtype_kept(subject, np.float64), *_TRAINS)
-    checks.add("float32 kept", lambda: _dtype_kept(subject, np.float32), *_TRAINS)
-    checks.add("(N,) against (N, 1) refused", lambda: _flat_refused(subject), *_RUNS)
-    checks.add("other shapes refused", lambda: _other_shapes_refused(subject), *_RUNS)
-    checks.add("empty batch refused", lambda: _empty_refused(subject), *_RUNS)
-    checks.add("pickle", lambda: _pickle(subject), *_TRAINS)
+    careful = ("arguments unmodified", "last forward counts")
+    checks.add("deepcopy", partial(_deepcopy, subject))
+    checks.add("forward", partial(_forward, subject), "deepcopy")
+    checks.add("repeatable", partial(_repeatable, subject), "deepcopy", "forward")
+    checks.add("backward", partial(_backward, subject), *_RUNS)
+    checks.add("arguments unmodified", partial(_arguments_unmodified, subject), *_TRAINS)
+    checks.add("float64 kept", partial(_dtype_kept, subject, np.float64), *_TRAINS)
+    checks.add("float32 kept", partial(_dtype_kept, subject, np.float32), *_TRAINS)
+    checks.add("last forward counts", partial(_last_forward_counts, subject), *_TRAINS)
+    checks.add("gradient", partial(_gradient, subject, weighted=False), *_TRAINS, "float64 kept")
+    checks.add("gradient with weights", partial(_gradient, subject, weighted=True), "gradient")
+    checks.add("float32 gradients", partial(_single_precision, subject), "gradient", "float32 kept")
+    checks.add("mean over the rows", partial(_mean_over_rows, subject), "gradient", *careful)
+    checks.add("weights", partial(_weights, subject), "gradient with weights", *careful)
+    checks.add("no aliasing", partial(_no_aliasing, subject), *_TRAINS)
+    checks.add("layouts", partial(_layouts, subject), *_TRAINS, "arguments unmodified")
+    checks.add("backward again", partial(_backward_again, subject), *_TRAINS)
+    checks.add("a call keeps nothing", partial(_call_keeps_nothing, subject), *_TRAINS)
+    checks.add("backward before forward", partial(_backward_before_forward, subject), *_TRAINS)
+    checks.add("(N,) against (N, 1) refused", partial(_flat_refused, subject), *_RUNS)
+    checks.add("other shapes refused", partial(_other_shapes_refused, subject), *_RUNS)
+    checks.add("empty batch refused", partial(_empty_refused, subject), *_RUNS)
+    checks.add("pickle", partial(_pickle, subject), *_TRAINS)
     return checks.found
 
 
@@ -124,11 +126,13 @@ class _Subject:
 
 
 def _deepcopy(subject: _Subject) -> None:
+    """A deep copy is another object."""
     if subject.loss() is subject.part:
         raise CheckError("copy.deepcopy gave the object itself")
 
 
 def _forward(subject: _Subject) -> None:
+    """Forward gives a finite float, forward_rows an error for each row."""
     prediction, target = subject.pair()
     rows = subject.loss().forward_rows(*subject.pair())
     if shape_of(rows) != str((len(target),)):
@@ -141,12 +145,14 @@ def _forward(subject: _Subject) -> None:
 
 
 def _repeatable(subject: _Subject) -> None:
+    """The same prediction and target give the same bits."""
     first, second = (subject.loss().forward(*subject.pair()) for _ in range(2))
     if first != second:
         raise CheckError(f"forward gave {first!r} and then {second!r} for the same prediction and target")
 
 
 def _backward(subject: _Subject) -> None:
+    """Backward gives an array of the shape of the prediction."""
     loss = subject.loss()
     prediction, target = subject.pair()
     loss.forward(prediction, target)
@@ -190,7 +196,7 @@ def _mean_over_rows(subject: _Subject) -> None:
     prediction, target = subject.pair()
     loss = subject.loss()
     value = loss.forward(prediction, target)
-    gradient = loss.backward()
+    gradient = loss.backward().copy()
     for size in (1, 2):
         total, parts = 0.0, []
         for start in range(0, subject.rows, size):
@@ -208,7 +214,7 @@ def _weights(subject: _Subject) -> None:
     loss = subject.loss()
     times = np.arange(subject.rows) % 3
     value = loss.forward(prediction, target, times)
-    gradient = loss.backward()
+    gradient = loss.backward().copy()
     rows = subject.rows
     repeated = loss.forward(np.repeat(prediction, times, axis=0), np.repeat(target, times, axis=0)) * times.sum() / rows
     same(np.array(repeated), np.array(value), "loss with weights 0, 1, 2 against leaving out and repeating rows")
@@ -218,6 +224,7 @@ def _weights(subject: _Subject) -> None:
 
 
 def _arguments_unmodified(subject: _Subject) -> None:
+    """Prediction, target and weights are left as they were."""
     loss = subject.loss()
     arguments = {"prediction": subject.pair()[0], "target": subject.pair()[1], "weights": subject.weights()}
     kept = {name: array.copy() for name, array in arguments.items()}
@@ -233,6 +240,7 @@ def _arguments_unmodified(subject: _Subject) -> None:
 
 
 def _no_aliasing(subject: _Subject) -> None:
+    """The gradient is an array of its own, and is never written to later."""
     loss = subject.loss()
     prediction, target = subject.pair()
     loss.forward(prediction, target)
@@ -250,6 +258,7 @@ def _no_aliasing(subject: _Subject) -> None:
 
 
 def _layouts(subject: _Subject) -> None:
+    """The order of an array in memory changes nothing, and an array that cannot be written to is enough."""
     for layout, lay in LAYOUTS.items():
         arrays = [lay(array) for array in subject.pair()]
         wanted, loss = subject.loss(), subject.loss()
@@ -264,6 +273,7 @@ def _layouts(subject: _Subject) -> None:
 
 
 def _backward_again(subject: _Subject) -> None:
+    """A second backward gives the same: the first used nothing up."""
     loss = subject.loss()
     loss.forward(*subject.pair())
     first = loss.backward().copy()
@@ -271,6 +281,7 @@ def _backward_again(subject: _Subject) -> None:
 
 
 def _last_forward_counts(subject: _Subject) -> None:
+    """Backward belongs to the last forward, whatever ran before it."""
     wanted, loss = subject.loss(), subject.loss()
     value = wanted.forward(*subject.pair())
     loss.forward(*subject.pair(subject.rows + 2, number=1), np.full(subject.rows + 2, 0.5))
@@ -281,20 +292,21 @@ def _last_forward_counts(subject: _Subject) -> None:
 
 def _call_keeps_nothing(subject: _Subject) -> None:
     """`loss(prediction, target)` gives what forward gives, and leaves the object as it was."""
-    loss = subject.loss()
+    loss, undisturbed = subject.loss(), subject.loss()
     value = loss.forward(*subject.pair())
-    gradient = loss.backward().copy()
+    undisturbed.forward(*subject.pair())
     before = fingerprint(loss)
     other = loss(*subject.pair(subject.rows + 2, number=1))
     changed = difference(before, fingerprint(loss))
     if changed:
         raise CheckError(f"loss(prediction, target) changed {changed.lstrip('.')}")
-    same(gradient, loss.backward(), "∂e/∂prediction after a call in between")
+    same(undisturbed.backward(), loss.backward(), "∂e/∂prediction after a call in between")
     same(np.array(subject.loss().forward(*subject.pair(subject.rows + 2, number=1))), np.array(other), "loss by a call")
     same(np.array(value), np.array(loss(*subject.pair())), "loss by a call")
 
 
 def _backward_before_forward(subject: _Subject) -> None:
+    """Backward before any forward is a `CallOrderError`."""
     loss = subject.loss()
     vars(loss).pop("_scale", None)  # as it is before any forward
     try:
@@ -307,6 +319,7 @@ def _backward_before_forward(subject: _Subject) -> None:
 
 
 def _dtype_kept(subject: _Subject, dtype: Any) -> None:
+    """The gradient is of the dtype of the prediction."""
     loss = subject.loss()
     for weights in (None, subject.weights()):
         loss.forward(*subject.pair(dtype=dtype), weights)
@@ -316,12 +329,14 @@ def _dtype_kept(subject: _Subject, dtype: Any) -> None:
 
 
 def _flat_refused(subject: _Subject) -> None:
+    """One column against a flat array is a `ShapeError`, not a loss of N × N numbers."""
     prediction, target = subject.pair()
     _refused(subject, prediction[:, :1].copy(), target[:, 0].copy())
     _refused(subject, prediction[:, 0].copy(), target[:, :1].copy())
 
 
 def _other_shapes_refused(subject: _Subject) -> None:
+    """A target of another shape than the prediction is a `ShapeError`."""
     prediction, target = subject.pair()
     _refused(subject, prediction, target[:-1].copy())
     _refused(subject, prediction, target[:1].copy())
@@ -331,6 +346,7 @@ def _other_shapes_refused(subject: _Subject) -> None:
 
 
 def _refused(subject: _Subject, prediction: Array, target: Array) -> None:
+    """Ask for a `ShapeError`."""
     pair = f"a prediction {prediction.shape} and a target {target.shape}"
     try:
         value = subject.loss().forward(prediction, target)
@@ -338,10 +354,11 @@ def _refused(subject: _Subject, prediction: Array, target: Array) -> None:
         return
     except Exception as error:
         raise CheckError(f"expected a ShapeError for {pair}; {described(error)}") from error
-    raise CheckError(f"expected a ShapeError for {pair}, got a loss of {value:.4g}, perhaps of N × N numbers")
+    raise CheckError(f"expected a ShapeError for {pair}, got a loss of {value:.4g} from numbers that NumPy stretched")
 
 
 def _empty_refused(subject: _Subject) -> None:
+    """A batch of no rows is a `DataError`."""
     prediction, target = subject.pair()
     try:
         value = subject.loss().forward(prediction[:0], target[:0])
@@ -351,10 +368,13 @@ def _empty_refused(subject: _Subject) -> None:
 
 
 def _pickle(subject: _Subject) -> None:
+    """What comes out of pickle does the same."""
     loss = subject.loss()
     try:
         again = through_pickle(loss)
     except Exception as error:
-        raise CheckError(f"pickle refuses it: {described(error)}") from error
+        raise CheckError(
+            f"pickle refuses it: {described(error)}\nuse functions that are defined by def at the top of a module"
+        ) from error
     same(np.array(loss.forward(*subject.pair())), np.array(again.forward(*subject.pair())), "loss after pickling")
     same(loss.backward(), again.backward(), "∂e/∂prediction after pickling")

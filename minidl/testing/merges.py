@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def _subject(
 def _checks(subject: Subject) -> list[Check]:
     checks = Checks(subject.name)
     parts.add_common(checks, subject)
-    checks.add("rows are alone in training", lambda: shapes.rows_alone_in_training(subject), *parts.TRAINS)
-    checks.add("unequal rows", lambda: shapes.unequal_rows(subject), *parts.RUNS)
-    checks.add("unequal widths", lambda: shapes.unequal_widths(subject), *parts.TRAINS)
+    checks.add("rows are alone in training", partial(shapes.rows_alone_in_training, subject), *parts.TRAINS)
+    checks.add("unequal rows", partial(shapes.unequal_rows, subject), *parts.RUNS)
+    checks.add("unequal widths", partial(shapes.unequal_widths, subject), *parts.TRAINS)
     return checks.found

@@ -66,7 +66,7 @@ def gradients_add_up(subject: Subject) -> None:
     grad = subject.weights(once.output.shape)
     rewind()
     part.forward(*subject.inputs())
-    backward(part, grad)
+    backward(part, grad.copy())
     same_gradients({name: 2 * g for name, g in once.parameters.items()}, gradients(part), "after two passes")
     earlier = {name: np.random.default_rng(5).standard_normal(p.shape) for name, p in part.named_parameters().items()}
     for name, parameter in part.named_parameters().items():
@@ -74,7 +74,7 @@ def gradients_add_up(subject: Subject) -> None:
         parameter.grad += earlier[name]
     rewind()
     part.forward(*subject.inputs())
-    backward(part, grad)
+    backward(part, grad.copy())
     same_gradients(
         {name: g + earlier[name] for name, g in once.parameters.items()},
         gradients(part),

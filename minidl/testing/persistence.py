@@ -14,7 +14,7 @@ from .agreement import same, same_passes
 from .pickling import through_pickle
 from .report import CheckError, described
 from .state import contents, difference, fingerprint, private_arrays
-from .subject import Part, Rewound, Subject
+from .subject import Part, Rewound, Subject, predicted
 
 
 def deepcopy(subject: Subject) -> None:
@@ -46,7 +46,7 @@ def pickled(subject: Subject) -> None:
         ) from error
     xs = subject.inputs()
     same_passes(subject, subject.trained(part, xs), subject.trained(again, xs), "after pickling")
-    same(subject.prepared().predict(*xs), through_pickle(subject.prepared()).predict(*xs), "predict after pickling")
+    same(predicted(subject.prepared(), xs), predicted(through_pickle(subject.prepared()), xs), "predict after pickling")
 
 
 def does_not_pickle(subject: Subject) -> None:
@@ -85,7 +85,7 @@ def config_round_trip(subject: Subject) -> None:
     for name, generator in again.named_generators().items():
         generator.bit_generator.state = part.named_generators()[name].bit_generator.state
     xs = subject.inputs()
-    same(subject.prepared().predict(*xs), again.predict(*xs), "predict of one made from config()")
+    same(predicted(subject.prepared(), xs), predicted(again, xs), "predict of one made from config()")
     same_passes(subject, subject.trained(part, xs), subject.trained(again, xs), "of one made from config()")
 
 
@@ -140,7 +140,7 @@ def storage(subject: Subject) -> None:
     rewind = Rewound(part)
     xs = subject.inputs()
     subject.trained(part, xs)
-    part.predict(*xs)
+    predicted(part, xs)
     rewind()
     vector = ParameterVector(part.parameters())
     vector.values *= 1.25
@@ -150,7 +150,7 @@ def storage(subject: Subject) -> None:
     wanted, found = subject.trained(reference, xs), subject.trained(part, xs)
     try:
         same_passes(subject, wanted, found, what)
-        same(reference.predict(*xs), part.predict(*xs), f"predict {what}")
+        same(predicted(reference, xs), predicted(part, xs), f"predict {what}")
         vector.collect()
         flat = np.concatenate([g.ravel() for g in wanted.parameters.values()])
         same(flat, vector.gradients, f"the optimizer's vector of gradients {what}")

@@ -10,7 +10,7 @@ from ..arrays import Array
 from .agreement import same, same_passes
 from .report import CheckError
 from .state import difference, fingerprint
-from .subject import Inputs, Rewound, Subject, backward, gradients
+from .subject import Inputs, Rewound, Subject, backward, gradients, predicted
 
 THREADS = 4
 
@@ -19,12 +19,12 @@ def agrees_with_inference(subject: Subject) -> None:
     """`predict` gives what `inference().forward` gives, before and after training passes."""
     xs = subject.inputs()
     part = subject.prepared()
-    wanted = part.predict(*xs)
-    same(wanted, part.inference().forward(*xs), "inference().forward against predict")
+    wanted = predicted(part, xs)
+    same(wanted, part.inference().forward(*subject.inputs()), "inference().forward against predict")
     rewind = Rewound(part)
     subject.trained(part, subject.inputs(rows=subject.rows + 2, number=1))
     rewind()
-    same(wanted, part.predict(*xs), "predict after a training pass of other rows")
+    same(wanted, predicted(part, xs), "predict after a training pass of other rows")
     owned = {id(parameter) for parameter in part.parameters()}
     for name, parameter in part.inference().named_parameters().items():
         if id(parameter) not in owned:
@@ -65,12 +65,12 @@ def threads_agree(subject: Subject) -> None:
     """Threads that predict at once with one object each get what they would get alone."""
     part = subject.prepared()
     batches = [subject.inputs(rows=subject.rows + k, number=k) for k in range(THREADS)]
-    wanted = [part.predict(*xs) for xs in batches]
+    wanted = [predicted(part, xs) for xs in batches]
     start = Barrier(THREADS)
 
     def work(xs: Inputs) -> list[Array]:
         start.wait()
-        return [part.predict(*xs) for _ in range(25)]
+        return [predicted(part, xs) for _ in range(25)]
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -88,9 +88,9 @@ def rows_alone(subject: Subject) -> None:
     """Each row alone is given what it is given in a batch."""
     part = subject.prepared()
     xs = subject.inputs()
-    together = part.predict(*xs)
+    together = predicted(part, xs)
     for row in range(subject.rows):
-        alone = part.predict(*(x[row : row + 1] for x in xs))
+        alone = predicted(part, tuple(x[row : row + 1] for x in xs))
         same(together[row : row + 1], alone, f"predict of row {row} alone against the same row in a batch")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,12 +36,14 @@ class Outcome:
 
     Attributes:
         name: The check.
+        about: What it asks for, in a sentence.
         failure: What is wrong; empty where nothing is.
         needs: The check that failed before this one could be run; empty where it was run.
         measurements: Errors of the derivatives that were compared.
     """
 
     name: str
+    about: str = ""
     failure: str = ""
     needs: str = ""
     measurements: tuple[Measurement, ...] = ()
@@ -65,12 +69,13 @@ class Check:
     Args:
         subject: What is checked, in one line.
         name: What must hold.
-        run: Raises where it does not; may return measurements.
+        run: Raises where it does not; may return measurements. Its docstring says what it asks for.
         needs: Checks without which this one says nothing.
     """
 
     def __init__(self, subject: str, name: str, run: Run, needs: Sequence[Check] = ()) -> None:
         self.subject, self.name = subject, name
+        self.about = _first_line(run)
         self._run, self._needs = run, needs
         self._outcome: Outcome | None = None
 
@@ -81,15 +86,16 @@ class Check:
         return self._outcome
 
     def _found(self) -> Outcome:
+        outcome = Outcome(self.name, self.about)
         for check in self._needs:
             if not check.outcome().passed:
-                return Outcome(self.name, needs=check.outcome().needs or check.name)
+                return replace(outcome, needs=check.outcome().needs or check.name)
         try:
-            return Outcome(self.name, measurements=tuple(self._run() or ()))
+            return replace(outcome, measurements=tuple(self._run() or ()))
         except CheckError as failure:
-            return Outcome(self.name, failure=str(failure))
+            return replace(outcome, failure=str(failure))
         except Exception as error:
-            return Outcome(self.name, failure=described(error))
+            return replace(outcome, failure=described(error))
 
     def __call__(self) -> None:
         """Raise `ConformanceError` where the check does not hold."""
@@ -113,7 +119,8 @@ class Checks:
 
     def add(self, name: str, run: Run, *needs: str) -> None:
         """Add a check that is run only where the checks that it needs hold."""
-        self.found.append(Check(self.subject, name, run, [c for c in self.found if c.name in needs]))
+        named = {check.name: check for check in self.found}
+        self.found.append(Check(self.subject, name, run, [named[need] for need in needs]))
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,9 @@ class Report:
         lines = [self._headline()]
         for outcome in self.outcomes:
             if outcome.failure:
-                lines += ["", f"  ✗ {outcome.name}", *(f"      {line}" for line in outcome.failure.split("\n"))]
+                first, *others = outcome.failure.split("\n")
+                lines += ["", f"  ✗ {outcome.name}"] + ([f"      {outcome.about}"] if outcome.about else [])
+                lines += [f"    → {first}", *(f"      {line}" for line in others)]
         if self.not_run:
             lines.append("")
         for needed in dict.fromkeys(outcome.needs for outcome in self.outcomes if outcome.needs):
@@ -208,10 +217,20 @@ def conclude(checks: Sequence[Check], subject: str, declared: Sequence[str] = ()
 
 def described(error: BaseException) -> str:
     """Describe an error that came where none should: its type, its message, and the line that it came from."""
-    text = f"raised {type(error).__name__}: {error}"
-    here = Path(__file__).parent
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != here]
-    if frames:
-        last = frames[-1]
+    text = f"raised {type(error).__name__}: {str(error).strip()}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(place) for place in _NOT_YOURS)]
+    if own:
+        last = own[-1]
         text += f"\nin {last.name}, line {last.lineno} of {Path(last.filename).name}: {last.line}"
     return text
+
+
+_NOT_YOURS = (Path(__file__).parents[1], Path(sys.prefix), Path(sys.base_prefix) / "lib", Path("<frozen"))
+"""Where code lies that whoever reads a report has not written: this package, others, the standard library."""
+
+
+def _first_line(run: Run) -> str:
+    """Return the first line of a docstring, that of the function where only arguments were added to it."""
+    text = inspect.getdoc(getattr(run, "func", run)) or ""
+    return text.split("\n")[0]

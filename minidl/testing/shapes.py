@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from ..errors import ShapeError
@@ -12,30 +14,44 @@ from .subject import Rewound, Subject, backward
 
 
 def batch_sizes(subject: Subject) -> None:
-    """Prediction takes any number of rows, none included; training any from the smallest batch on."""
+    """Prediction takes any number of rows, none included; training takes any from the smallest batch on.
+
+    A training pass of no rows may be refused by a `ShapeError`, and needs no finite numbers.
+    """
     for rows in (0, 1, 2, 3 * subject.rows):
         xs = subject.inputs(rows)
         part = subject.prepared()
-        prediction = part.predict(*xs)
+        prediction = part.predict(*subject.inputs(rows))
         if prediction.ndim != 2 or len(prediction) != rows:
-            raise CheckError(f"predict of {rows} rows: expected {rows} rows, got an array of shape {prediction.shape}")
-        if rows < subject.smallest_batch:
+            raise CheckError(f"predict of a batch of {rows}: expected {rows} rows, got {prediction.shape}")
+        if 0 < rows < subject.smallest_batch:
             continue
-        given = subject.trained(part, xs)
+        try:
+            with warnings.catch_warnings(), np.errstate(all="warn" if rows else "ignore"):
+                if not rows:
+                    warnings.simplefilter("ignore")
+                given = subject.trained(part, xs)
+        except ShapeError:
+            if rows:
+                raise
+            continue
+        if given.output.shape != prediction.shape:
+            raise CheckError(f"forward of a batch of {rows}: expected {prediction.shape}, got {given.output.shape}")
         for name, x, dx in zip(subject.input_names, xs, given.inputs, strict=True):
             if dx.shape != x.shape:
-                raise CheckError(f"∂e/∂{name} of {rows} rows: expected shape {x.shape}, got {dx.shape}")
-        finite(given, f"of {rows} rows")
+                raise CheckError(f"∂e/∂{name} of a batch of {rows}: expected shape {x.shape}, got {dx.shape}")
+        if rows:
+            finite(given, f"of a batch of {rows}")
 
 
 def below_smallest_batch(subject: Subject) -> None:
-    """A training pass of fewer rows works, or is refused by a `ShapeError`; it never gives NaN."""
-    for rows in range(subject.smallest_batch):
+    """A training pass of too few rows works, or is refused by a `ShapeError`; it never gives NaN."""
+    for rows in range(1, subject.smallest_batch):
         try:
             given = subject.trained(subject.prepared(), subject.inputs(rows))
         except ShapeError:
             continue
-        finite(given, f"of {rows} rows")
+        finite(given, f"of a batch of {rows}, which is below smallest_batch")
 
 
 def rows_alone_in_training(subject: Subject) -> None:

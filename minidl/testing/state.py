@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -18,12 +19,13 @@ from ..parameter import Buffer, Parameter
 _BASES = (object, Component, Layer, Merge, Loss, Optimizer)
 
 
-def contents(value: object, path: str = "") -> Iterator[tuple[str, Any]]:
+def contents(value: object, closed: tuple[type, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Yield (path, object) of an object and of all that it holds: attributes, items, and what its class keeps.
 
-    Each object comes once, at its first path.
+    Each object comes once, at its first path; into those of the ``closed`` types nobody looks.
     """
     seen: set[int] = set()
+    path = ""
     waiting = [(path, value)]
     while waiting:
         path, value = waiting.pop()
@@ -32,7 +34,8 @@ def contents(value: object, path: str = "") -> Iterator[tuple[str, Any]]:
                 continue
             seen.add(id(value))
         yield path, value
-        waiting += reversed([(f"{path}{step}", held) for step, held in _held(value)])
+        if not isinstance(value, closed):
+            waiting += reversed([(f"{path}{step}", held) for step, held in _held(value)])
 
 
 def fingerprint(value: object) -> dict[str, object]:
@@ -48,17 +51,15 @@ def difference(before: dict[str, object], after: dict[str, object]) -> str:
 
 def private_arrays(value: object) -> dict[str, np.ndarray[Any, Any]]:
     """Map paths to the arrays that an object holds outside of its parameters and buffers."""
-    inside = {
-        id(array) for _, held in contents(value) if isinstance(held, (Parameter, Buffer)) for _, array in _held(held)
-    }
-    return {path: held for path, held in contents(value) if isinstance(held, np.ndarray) and id(held) not in inside}
+    found = contents(value, closed=(Parameter, Buffer))
+    return {path: held for path, held in found if isinstance(held, np.ndarray)}
 
 
 def _held(value: object) -> list[tuple[str, Any]]:
     """List what an object holds directly."""
     if isinstance(value, dict):
         return [(f"[{key!r}]", item) for key, item in value.items()]
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, deque)):
         return [(f"[{place}]", item) for place, item in enumerate(value)]
     if isinstance(value, (set, frozenset)):
         return [("{…}", item) for item in value]
@@ -89,7 +90,7 @@ def _comparable(value: object) -> object:
         return value
     if isinstance(value, (float, np.generic)):
         return repr(value)
-    if isinstance(value, (list, tuple, dict, set)):
+    if isinstance(value, (list, tuple, deque, dict, set, frozenset)):
         return type(value), len(value)
     is_function = isinstance(value, (FunctionType, BuiltinFunctionType, MethodType, np.ufunc))
     plain = hasattr(value, "__dict__") or isinstance(value, (Parameter, Buffer))

@@ -123,6 +123,11 @@ class Subject:
         return Pass(output, backward(runs, weights.copy()), gradients(part))
 
 
+def predicted(part: Part, xs: Inputs) -> Array:
+    """Run predict on copies of the inputs."""
+    return part.predict(*(x.copy() for x in xs))
+
+
 def backward(part: Part, grad: Array) -> Inputs:
     """Run backward; the result of a layer is a tuple of one, as that of a merge with one input."""
     result = part.backward(grad)
