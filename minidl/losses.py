@@ -220,14 +220,14 @@ class Huber(Loss):
 class BinaryCrossEntropy(Loss):
     """eᵢ = −Σⱼ [t log p + (1 − t) log(1 − p)] from probabilities p, ∂e/∂p = (p − t) / (p (1 − p)).
 
-    p is kept between the least number whose reciprocal is finite and the greatest number below 1. From logits
+    p is kept between 2 / (the largest number), so that 1 / p is a number, and the greatest number below 1. From logits
     `SigmoidCrossEntropy` is exact where this one has to stop.
     """
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         kind = np.finfo(prediction.dtype)
-        self._p = p = np.clip(prediction, 1.0 / kind.max, 1.0 - kind.epsneg)
+        self._p = p = np.clip(prediction, 2.0 / kind.max, 1.0 - kind.epsneg)
         self._target = target
         rows: Array = -np.add.reduce(target * np.log(p) + (1.0 - target) * np.log1p(-p), axis=1)
         return rows
@@ -246,12 +246,12 @@ class BinaryCrossEntropy(Loss):
 class CrossEntropy(Loss):
     """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
 
-    p is kept at or above the least number whose reciprocal is finite. From logits `SoftmaxCrossEntropy` is exact.
+    p is kept at or above 2 / (the largest number), so that 1 / p is a number. From logits `SoftmaxCrossEntropy` is exact.
     """
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
-        self._p = p = np.maximum(prediction, 1.0 / np.finfo(prediction.dtype).max)
+        self._p = p = np.maximum(prediction, 2.0 / np.finfo(prediction.dtype).max)
         self._target = target
         rows: Array = -np.add.reduce(target * np.log(p), axis=1)
         return rows
