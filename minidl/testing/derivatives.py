@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +15,9 @@ from .report import CENTRAL_DIFFERENCES, COMPLEX_STEP, TOLERANCES
 
 Point: TypeAlias = "list[npt.NDArray[Any]]"
 """The arrays that a function depends on: inputs, then parameters."""
+
+Direction: TypeAlias = "dict[int, Array]"
+"""A direction in the space of points: maps the numbers of the arrays that change to the changes."""
 
 PROBED = 32
 """Elements of an array whose derivatives are taken one by one; the total gradient sees all of them."""
@@ -107,26 +110,37 @@ class Differentiator:
         Args:
             draw: Makes the point of a number.
         """
-        found: list[tuple[float, Point, Array, list[list[Slope]], Slope]] = []
+        tried: list[_Slopes] = []
         for number in range(DRAWS):
             point = draw(number)
             weights = self.weigh(self.function(point).shape)
-            slopes = [[self.slope(point, d, weights) for d in self._directions(point, k)] for k in range(len(point))]
-            total = self.slope(point, self._random_direction(point), weights)
-            every = [total, *(slope for array in slopes for slope in array)]
-            largest = max(slope.size for slope in every)
-            rough = max(slope.rough / max(slope.size, 1e-2 * largest, 1e-12) for slope in every)
-            found.append((rough, point, weights, slopes, total))
-            if rough < SMOOTH:
+            slopes = _Slopes(point, weights, self.slope(point, self._random_direction(point), weights))
+            if slopes.roughness() < SMOOTH:
+                self._along_elements(slopes)
+            tried.append(slopes)
+            if slopes.roughness() < SMOOTH:
                 break
-        _, point, weights, slopes, total = min(found, key=lambda entry: entry[0])
+        best = min(tried, key=_Slopes.roughness)
+        if not best.single:
+            self._along_elements(best)
+        return self._differentiated(best)
+
+    def _along_elements(self, slopes: _Slopes) -> None:
+        """Add the slopes along single elements."""
+        for k in range(len(slopes.point)):
+            directions = self._directions(slopes.point, k)
+            slopes.single.append([self.slope(slopes.point, d, slopes.weights) for d in directions])
+
+    def _differentiated(self, slopes: _Slopes) -> Differentiated:
+        """Put everything that was found at one point together."""
+        point, weights, total = slopes.point, slopes.weights, slopes.total
         floor = max(
-            [1e-2 * abs(s.value) / size_of(v) for v, array in zip(point, slopes, strict=True) for s in array],
+            [1e-2 * abs(s.value) / size_of(v) for v, array in zip(point, slopes.single, strict=True) for s in array],
             default=0.0,
         )
         arrays = [
             self._derivative(
-                point, weights, self._directions(point, k), slopes[k], size_of(v), max(floor, 1e-6), _places(v)
+                point, weights, self._directions(point, k), slopes.single[k], size_of(v), max(floor, 1e-6), _places(v)
             )
             if self.varied[k]
             else None
@@ -136,13 +150,14 @@ class Differentiator:
         along = self._derivative(
             point, weights, [direction], [total], 1.0, max(total.size, floor, 1e-6), np.zeros(1, np.intp)
         )
-        return Differentiated(point, weights, arrays, direction, along)
+        dense = [direction.get(k, np.zeros(v.shape)) for k, v in enumerate(point)]
+        return Differentiated(point, weights, arrays, dense, along)
 
-    def slope(self, point: Point, direction: Point, weights: Array) -> Slope:
+    def slope(self, point: Point, direction: Direction, weights: Array) -> Slope:
         """Differentiate along a direction by differences over two steps, extrapolated to the fourth order."""
 
         def at(t: float) -> npt.NDArray[Any]:
-            moved = [v + (t * d).astype(v.dtype) if d.any() else v for v, d in zip(point, direction, strict=True)]
+            moved = [v + (t * direction[k]).astype(v.dtype) if k in direction else v for k, v in enumerate(point)]
             return self.function(moved).astype(np.float64)
 
         h = self.step
@@ -156,7 +171,7 @@ class Differentiator:
             rough=float(np.sum(size * np.maximum(np.abs(far - near) / h, np.abs(both_sides)))),
         )
 
-    def complex_step(self, point: Point, direction: Point, weights: Array) -> float | None:
+    def complex_step(self, point: Point, direction: Direction, weights: Array) -> float | None:
         """Differentiate along a direction by Im f(v + i h d) / h, exact to rounding; None where f is not for that.
 
         All arrays that may be varied are made complex, so that a container lets them in.
@@ -164,7 +179,10 @@ class Differentiator:
         Source: Squire and Trapp 1998.
         """
         h = 1e-30
-        moved = [v + 1j * h * d if vary else v for v, d, vary in zip(point, direction, self.varied, strict=True)]
+        moved = [
+            v + 1j * h * direction.get(k, np.zeros(())) if vary else v
+            for k, (v, vary) in enumerate(zip(point, self.varied, strict=True))
+        ]
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             try:
@@ -177,7 +195,7 @@ class Differentiator:
         self,
         point: Point,
         weights: Array,
-        directions: list[Point],
+        directions: list[Direction],
         slopes: list[Slope],
         length: float,
         floor: float,
@@ -193,22 +211,36 @@ class Differentiator:
                 return Derivative(places, values, COMPLEX_STEP, scale)
         return Derivative(places, differences, CENTRAL_DIFFERENCES, scale)
 
-    def _directions(self, point: Point, k: int) -> list[Point]:
+    def _directions(self, point: Point, k: int) -> list[Direction]:
         """List the directions along single elements of array k, each as long as the usual size of its elements."""
         directions = []
         for place in _places(point[k]) if self.varied[k] else ():
-            direction = [np.zeros(v.shape) for v in point]
-            direction[k].flat[place] = size_of(point[k])
-            directions.append(direction)
+            direction: Array = np.zeros(point[k].shape)
+            direction.flat[place] = size_of(point[k])
+            directions.append({k: direction})
         return directions
 
-    def _random_direction(self, point: Point) -> Point:
-        """Make a random direction over all arrays that are varied, each at its own scale."""
+    def _random_direction(self, point: Point) -> Direction:
+        """Make a random direction over all arrays, each at its own scale, about as long as one element."""
         rng = np.random.default_rng(len(point))
-        return [
-            size_of(v) * rng.standard_normal(v.shape) if vary else np.zeros(v.shape)
-            for v, vary in zip(point, self.varied, strict=True)
-        ]
+        length = np.sqrt(max(sum(v.size for v, vary in zip(point, self.varied, strict=True) if vary), 1))
+        return {k: size_of(v) / length * rng.standard_normal(v.shape) for k, v in enumerate(point) if self.varied[k]}
+
+
+@dataclass
+class _Slopes:
+    """What differences say at one point: along a random direction, and along single elements of each array."""
+
+    point: Point
+    weights: Array
+    total: Slope
+    single: list[list[Slope]] = field(default_factory=list)
+
+    def roughness(self) -> float:
+        """Return the greatest roughness relative to the slope."""
+        every = [self.total, *(slope for array in self.single for slope in array)]
+        largest = max(slope.size for slope in every)
+        return max(slope.rough / max(slope.size, 1e-2 * largest, 1e-12) for slope in every)
 
 
 def _places(array: npt.NDArray[Any]) -> npt.NDArray[np.intp]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
+from .agreement import same
 from .comparison import compare
-from .derivatives import STEP, Derivative, Differentiated, Differentiator, Point
+from .derivatives import Derivative, Differentiated, Differentiator, Point
 from .report import SINGLE_PRECISION, Measurement
-from .subject import Inputs, Subject, as_function
-
-SINGLE_STEP = 0.05
-"""Relative step of differences in float32, where rounding is 1e-7."""
+from .subject import Inputs, Part, Subject, as_function
 
 
 class Gradients:
@@ -54,29 +52,20 @@ class Gradients:
         """Gradients in float32 are those in float64, to what float32 can hold."""
         subject = self.subject
         single = subject.prepared().astype(np.float32)
-        double = single.astype(np.float64)
         xs = subject.inputs(dtype=np.float32)
-        found = subject.trained(single, xs)
-        grad = subject.weights(found.output.shape, np.float32)
-        reference = subject.trained(double, tuple(x.astype(np.float64) for x in xs), grad.astype(np.float64))
-        if not np.allclose(found.output, reference.output, rtol=0.0, atol=1e-2 * _largest([reference.output])):
-            return self._single_differences()  # random layers draw other masks in float32
-        exact = reference.named(subject.input_names)
-        floor = max(1e-2 * _largest(list(exact.values())), 1e-6)
+        found = subject.trained(copy.deepcopy(single), xs)
+        grad = subject.weights(found.output.shape, np.float32).astype(np.float64)
+        wide = tuple(x.astype(np.float64) for x in xs)
+        exact = subject.trained(single.astype(np.float64), wide, grad)
+        if not _close(found.output, exact.output):  # perhaps random layers draw other masks in float32
+            exact = subject.trained(_with_masks_of_float32(single), wide, grad)
+        same(exact.output, found.output.astype(np.float64), "output of forward in float32", 1e-2)
+        wanted = exact.named(subject.input_names)
+        floor = max(1e-2 * _largest(list(wanted.values())), 1e-6)
         derivatives = [
-            Derivative(np.arange(exact[name].size), exact[name].ravel(), "float64", max(_largest([exact[name]]), floor))
-            for name in self._names
+            Derivative(np.arange(g.size), g.ravel(), "float64", max(_largest([g]), floor)) for g in wanted.values()
         ]
         return self._compared(derivatives, found.named(subject.input_names), SINGLE_PRECISION)
-
-    def _single_differences(self) -> list[Measurement]:
-        """Check against differences in float32, whose steps must be long: relative to the greatest of all gradients."""
-        wanted = self._differentiated("forward", np.float32)
-        largest = _largest([derivative.values for derivative in wanted.arrays if derivative is not None])
-        arrays = [None if d is None else replace(d, scale=max(d.scale, largest)) for d in wanted.arrays]
-        part = self.subject.prepared().astype(np.float32)
-        found = self.subject.trained(part, self._xs(wanted), wanted.weights.astype(np.float32))
-        return self._compared(arrays, found.named(self.subject.input_names), SINGLE_PRECISION)
 
     @cached_property
     def _training(self) -> tuple[Differentiated, dict[str, Array]]:
@@ -85,22 +74,15 @@ class Gradients:
         given = self.subject.trained(self.subject.prepared(), self._xs(wanted), wanted.weights)
         return wanted, given.named(self.subject.input_names)
 
-    def _differentiated(self, method: str, dtype: Any = np.float64) -> Differentiated:
+    def _differentiated(self, method: str) -> Differentiated:
         subject = self.subject
-        part = subject.prepared().astype(dtype)
+        part = subject.prepared()
         values: Point = [parameter.value for parameter in part.parameters()]
-
-        def draw(number: int) -> Point:
-            return [*subject.inputs(number=number, dtype=dtype), *values]
-
-        double = dtype is np.float64
         return Differentiator(
             as_function(part, self._inputs, method),
             [subject.has_input_gradient] * self._inputs + [True] * len(values),
             weigh=subject.weights,
-            step=STEP if double else SINGLE_STEP,
-            complex_too=double,
-        ).at_a_smooth_point(draw)
+        ).at_a_smooth_point(lambda number: [*subject.inputs(number=number), *values])
 
     def _xs(self, wanted: Differentiated) -> Inputs:
         return tuple(wanted.point[: self._inputs])
@@ -113,6 +95,32 @@ class Gradients:
             for name, derivative in zip(self._names, wanted, strict=True)
             if derivative is not None
         ]
+
+
+class _SinglePrecisionGenerator(np.random.Generator):
+    """Draws in float32 whatever it is asked for, and returns float64."""
+
+    def random(self, size: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        return np.multiply(super().random(size, np.float32), 1.0, dtype=np.float64)
+
+    def standard_normal(self, size: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        return np.multiply(super().standard_normal(size, np.float32), 1.0, dtype=np.float64)
+
+
+def _with_masks_of_float32(part: Part) -> Part:
+    """Copy a part in float64, with generators that draw what they would draw in float32."""
+    generators = part.named_generators().values()
+    memo = {id(g): _SinglePrecisionGenerator(copy.deepcopy(g.bit_generator)) for g in generators}
+    clone: Part = copy.deepcopy(part, memo)  # what is in the memo is taken for the copy
+    for parameter in clone.parameters():
+        parameter.cast(np.float64)
+    for buffer in clone.named_buffers().values():
+        buffer.cast(np.float64)
+    return clone
+
+
+def _close(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and bool(np.all(np.abs(a - b) <= 1e-2 * _largest([b])))
 
 
 def _largest(arrays: list[Array]) -> float:
