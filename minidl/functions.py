@@ -9,9 +9,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .arrays import Array
+from .arrays import Array, ones
 
 SMALL = 256
 """Up to this many numbers SciPy's scalar loops are quicker than NumPy's vector units and their calls."""
@@ -55,40 +54,42 @@ def softplus(x: Array) -> Array:
 
 def softmax(x: Array) -> Array:
     """Compute eˣʲ / Σₖ eˣᵏ of each row; NaN where a logit is +∞ or all are −∞, which leaves no limit."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        _, y = _below_largest(x, x.real.argmax(axis=1))
-        y /= np.add.reduce(y, axis=1, keepdims=True)
-        return y.astype(x.dtype, copy=False)
+    _, y, others = softmax_parts(x)
+    y /= 1.0 + others[:, None]
+    return y.astype(x.dtype, copy=False)
 
 
 def log_softmax(x: Array) -> Array:
-    """Compute xⱼ − log Σₖ eˣᵏ of each row; NaN where `softmax` is.
-
-    With m the largest, it is (xⱼ − m) − log(1 + Σ eˣᵏ⁻ᵐ), the sum without the largest: exact for a sure row.
-    """
-    top = x.real.argmax(axis=1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        y, others = _below_largest(x, top)
-        others[np.arange(len(x)), top] -= 1.0
-        y -= np.log1p(np.add.reduce(others, axis=1, keepdims=True))
+    """Compute xⱼ − log Σₖ eˣᵏ of each row; NaN where `softmax` is."""
+    y, _, others = softmax_parts(x)
+    y -= np.log1p(others)[:, None]
+    with np.errstate(over="ignore"):
         return y.astype(x.dtype, copy=False)
 
 
-def _below_largest(x: Array, top: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Return x − m and eˣ⁻ᵐ of each row with m = x[top], in float64.
+def softmax_parts(x: Array) -> tuple[Array, Array, Array]:
+    """Return x − m, eˣ⁻ᵐ, and Σ eˣᵏ⁻ᵐ over all but the largest, with m the largest of each row, in float64.
 
-    What the subtraction rounds away is a factor of e to the power of it: hundreds of units in the last place of a
-    small exponential. A difference of float32 numbers has room in float64; of float64 numbers the rest is kept.
+    The softmax is eˣ⁻ᵐ / (1 + Σ), its logarithm (x − m) − log(1 + Σ): exact even where a row is all but sure. What the
+    subtraction rounds away would be hundreds of units in the last place of a small exponential. A difference of
+    float32 numbers has room in float64; of float64 numbers the rest is kept, and counted as a factor.
     """
-    wide = x.astype(np.float64) if x.dtype == np.float32 else x
-    largest = wide.real[np.arange(len(x)), top, None]
-    difference: Array = wide - largest
-    exponential: Array = np.exp(difference)
-    if x.dtype != np.float32:
-        back = difference + largest
-        rest = (x - back) + ((back - difference) - largest)
-        np.add(exponential, exponential * rest, out=exponential, where=exponential.real > 0.0)
-    return difference, exponential
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = x.astype(np.float64) if x.dtype == np.float32 else x
+        top = np.arange(len(x)), x.real.argmax(axis=1)
+        largest = wide[top][:, None]
+        difference: Array = wide - largest
+        exponential: Array = np.exp(difference)
+        if wide is x:
+            back = difference + largest
+            rest = (x - back) + ((back - difference) - largest)
+            np.add(exponential, exponential * rest, out=exponential, where=exponential.real > 0.0)
+        sure = exponential[top]
+        exponential[top] = 0.0
+        others: Array = exponential.dot(ones(x.shape[1], exponential.dtype))
+        others += sure - 1.0  # 0, or NaN where there is no limit
+        exponential[top] = sure
+    return difference, exponential, others
 
 
 def normal_distribution(x: Array) -> Array:

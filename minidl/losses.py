@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .arrays import Array, dense, finite, floating, real
+from .arrays import Array, dense, finite, floating, ones, real
 from .errors import CallOrderError, DataError, ShapeError
-from .functions import log_softmax, sigmoid, softmax
+from .functions import sigmoid, softmax, softmax_parts
 
 
 class Loss(ABC):
@@ -63,8 +63,8 @@ class Loss(ABC):
         target = self.check(prediction, target)
         rows = self.forward_rows(prediction, target)
         if weights is None:
-            self._scale: float | Array = 1.0 / len(rows)
-            return float(np.add.reduce(rows)) / len(rows)
+            self._scale: float | Array | None = None if len(rows) == 1 else 1.0 / len(rows)
+            return float(ones(len(rows), rows.dtype).dot(rows)) / len(rows)
         wanted = check_weights(weights, len(rows), prediction.dtype)
         self._scale = wanted[:, None] / len(rows)
         return float(np.dot(wanted, rows)) / len(rows)
@@ -79,8 +79,8 @@ class Loss(ABC):
             scale = self._scale
         except AttributeError:
             raise CallOrderError(f"{self!r}.backward: expected forward before backward") from None
-        gradient: Array = self.backward_rows() * scale
-        return gradient
+        gradient = self.backward_rows()
+        return gradient if scale is None else gradient * scale
 
     def __call__(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
         """Compute e and keep nothing."""
@@ -152,7 +152,7 @@ class HalfSquaredError(Loss):
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         self._difference = difference = prediction - target
-        rows: Array = 0.5 * np.add.reduce(difference * difference, axis=1)
+        rows: Array = 0.5 * np.vecdot(difference.conj(), difference)
         return rows
 
     @override
@@ -246,7 +246,8 @@ class BinaryCrossEntropy(Loss):
 class CrossEntropy(Loss):
     """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
 
-    p is kept at or above 2 / (the largest number), so that 1 / p is a number. From logits `SoftmaxCrossEntropy` is exact.
+    p is kept at or above 2 / (the largest number), so that 1 / p is a number. From logits
+    `SoftmaxCrossEntropy` is exact.
     """
 
     @override
@@ -330,26 +331,27 @@ class SoftmaxCrossEntropy(Loss):
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
-        self._log_p = log_p = log_softmax(prediction)
-        self._target = target
+        difference, exponential, others = softmax_parts(prediction)
+        log_total = np.log1p(others)
+        self._p: Array = exponential / (1.0 + others)[:, None]
+        self._target, self._dtype = target, prediction.dtype
         if target.ndim == 1:
-            chosen: Array = -log_p[np.arange(len(target)), target]
-            return chosen
+            chosen = np.arange(len(target)), target
+            rows: Array = log_total - difference[chosen]
+            self._p[chosen] = np.expm1(-rows)
+            return rows.astype(self._dtype)
         # A class that is ruled out by a logit of −∞ and is not the target adds 0, not 0 · ∞.
+        log_p = difference - log_total[:, None]
         terms = np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0.0)
-        rows: Array = -np.add.reduce(terms, axis=1)
-        return rows
+        rows = -np.add.reduce(terms, axis=1)
+        return rows.astype(self._dtype)
 
     @override
     def backward_rows(self) -> Array:
-        gradient: Array = np.exp(self._log_p)
-        if self._target.ndim == 1:
-            place = np.arange(len(gradient)), self._target
-            gradient[place] = np.expm1(self._log_p[place])
-            return gradient
-        gradient *= np.add.reduce(self._target, axis=1, keepdims=True)
-        gradient -= self._target
-        return gradient
+        gradient = self._p
+        if self._target.ndim == 2:
+            gradient = gradient * np.add.reduce(self._target, axis=1, keepdims=True) - self._target
+        return gradient.astype(self._dtype)
 
 
 def check_labels(loss: Loss, labels: npt.NDArray[Any], classes: int | None) -> None:

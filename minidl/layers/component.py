@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, Union
 
 import numpy as np
@@ -112,16 +113,33 @@ class Component:
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
-    if not TYPE_CHECKING:
+    def __init_subclass__(cls) -> None:
+        """Say what is missing when a backward of the class comes before its forward."""
+        super().__init_subclass__()
+        for name in ("backward", "backward_parameters"):
+            if name in vars(cls):
+                setattr(cls, name, _after_forward(vars(cls)[name]))
 
-        def __getattr__(self, name: str) -> Any:
-            # Only reached for what is missing. A missing private name is nearly always something that
-            # forward would have kept for backward.
-            if name.startswith("_") and not name.startswith(("__", "_repr", "_ipython")):
+
+def _after_forward(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the look-up of what `forward` would have kept into a `CallOrderError`.
+
+    A `__getattr__` would be simpler to write, but a class that has one looks up all of its attributes more slowly: it
+    cost 5 % of an update of 1-20-20-1.
+    """
+
+    @wraps(backward)
+    def checked(self: Component, *arguments: Any) -> Any:
+        try:
+            return backward(self, *arguments)
+        except AttributeError as error:
+            if error.obj is self and str(error.name).startswith("_") and not isinstance(error, CallOrderError):
                 raise CallOrderError(
-                    f"{type(self).__name__}: expected forward before backward; nothing is kept as {name!r} yet"
-                )
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+                    f"{type(self).__name__}: expected forward before backward; nothing is kept as {error.name!r} yet"
+                ) from None
+            raise
+
+    return checked
 
 
 def _parts(name: str, value: object) -> Iterator[tuple[str, Child]]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array, generator, positive_int, width_error
+from ..arrays import Array, generator, ones, positive_int, width_error
 from ..errors import ShapeError
 from ..initializers import GlorotUniform, Initializer, Zeros
 from ..parameter import Parameter
@@ -71,8 +71,8 @@ class Dense(Layer):
             raise ShapeError(
                 f"{self}: expected a gradient of shape {(self._x.shape[0], self.out_features)}, got {grad.shape}"
             )
-        self.weight.accumulate(np.dot, grad.T, self._x)
-        self.bias.accumulate(np.add.reduce, grad)
+        self.weight.accumulate(grad.T.dot, self._x)
+        self.bias.accumulate(ones(len(grad), grad.dtype).dot, grad)
 
     @override
     def predict(self, x: Array) -> Array:
