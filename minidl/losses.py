@@ -339,12 +339,12 @@ class SoftmaxCrossEntropy(Loss):
             chosen = np.arange(len(target)), target
             rows: Array = log_total - difference[chosen]
             self._p[chosen] = np.expm1(-rows)
-            return rows.astype(self._dtype)
+            return rows
         # A class that is ruled out by a logit of −∞ and is not the target adds 0, not 0 · ∞.
         log_p = difference - log_total[:, None]
         terms = np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0.0)
         rows = -np.add.reduce(terms, axis=1)
-        return rows.astype(self._dtype)
+        return rows
 
     @override
     def backward_rows(self) -> Array:

@@ -104,7 +104,8 @@ def test_softmax_cross_entropy(kind: str, dtype: Any) -> None:
     rows = np.array(list(itertools.product(grid(dtype), repeat=2)), dtype)
     target: Any = np.zeros(len(rows), int) if kind == "labels" else np.tile(np.array([1, 0], dtype), (len(rows), 1))
     loss = SoftmaxCrossEntropy()
-    found = loss.forward_rows(rows, target)
+    with np.errstate(over="ignore"):
+        found = loss.forward_rows(rows, target).astype(dtype)
     differences = [b - a for a, b in map(exactly, rows)]
     assert worst(found, [exact_softplus(d) for d in differences]) <= 4
     if kind == "labels":
