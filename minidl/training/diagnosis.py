@@ -15,9 +15,8 @@ from ..layers.structure import brief
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..parameter import Parameter
-from .engine import NumpyEngine
 from .snapshot import Snapshot
-from .sources import Source
+from .sources import Batch, Source
 
 
 class NotFiniteError(Exception):
@@ -33,7 +32,7 @@ def explain(
     loss: Loss,
     optimizer: Optimizer,
     snapshot: Snapshot,
-    engine: NumpyEngine,
+    update: Callable[[Batch], float],
     source: Source,
     epoch: int,
     first: int,
@@ -50,7 +49,7 @@ def explain(
             for batch in source.replay(first):
                 snapshot.take()
                 rate = optimizer.current_rate()
-                error = engine.update(batch)
+                error = update(batch)
                 if not np.isfinite(error):
                     raise NotFiniteError("", loss, "loss")
                 for path, parameter in model.named_parameters().items():
