@@ -27,6 +27,10 @@ class StructureError(MinidlError, ValueError):
     """Layers do not fit together: sizes that do not chain, the same layer at two places."""
 
 
+class LoweringError(StructureError):
+    """A network cannot be lowered to compiled code, where that was asked for."""
+
+
 class CallOrderError(MinidlError, RuntimeError, AttributeError):
     """A call came before the call that it builds on: ``backward`` before ``forward``.
 

@@ -22,8 +22,8 @@ from minidl.running import Interrupts
 from minidl.training.engine import NumpyEngine
 from minidl.training.snapshot import Snapshot
 from minidl.training.sources import ArraySource, Batch
-from minidl.training.trainer import AT_ONCE
 
+AT_ONCE = NumpyEngine.at_once
 BATCHES = 20 * AT_ONCE
 
 

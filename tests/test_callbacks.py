@@ -34,7 +34,7 @@ from minidl import (
     mlp,
 )
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, ReduceOnPlateau, StopAfter
-from minidl.training.trainer import AT_ONCE
+from minidl.training.engine import NumpyEngine
 
 X = np.linspace(-1, 1, 40)[:, None]
 Y = X**2
@@ -335,7 +335,7 @@ def test_callbacks_are_called_at_least_every_few_dozen_batches() -> None:
 
     count = Count()
     trainer().fit(np.ones((500, 1)), np.ones((500, 1)), epochs=1, batch_size=1, callbacks=[count])
-    assert count.calls == 500 // AT_ONCE
+    assert count.calls == 500 // NumpyEngine.at_once
 
 
 def test_resume_without_a_fit_is_refused() -> None:

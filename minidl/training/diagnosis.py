@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -16,9 +16,8 @@ from ..losses import Loss
 from ..optimizers import Optimizer
 from ..parameter import Parameter
 from ..penalties import Penalty
-from .engine import NumpyEngine
 from .snapshot import Snapshot
-from .sources import Source
+from .sources import Batch, Source
 
 
 class NotFiniteError(Exception):
@@ -33,8 +32,9 @@ def explain(
     model: Layer,
     loss: Loss,
     optimizer: Optimizer,
+    penalties: Sequence[Penalty],
     snapshot: Snapshot,
-    engine: NumpyEngine,
+    update: Callable[[Batch], float],
     source: Source,
     epoch: int,
     first: int,
@@ -47,11 +47,11 @@ def explain(
     snapshot.restore()
     rate, number, found = optimizer.current_rate(), first, NotFiniteError("", model, "forward")
     try:
-        with watched(model, loss, engine.penalties):
+        with watched(model, loss, penalties):
             for batch in source.replay(first):
                 snapshot.take()
                 rate = optimizer.current_rate()
-                error = engine.update(batch)
+                error = update(batch)
                 if not np.isfinite(error):
                     raise NotFiniteError("", loss, "loss")
                 for path, parameter in model.named_parameters().items():
@@ -73,7 +73,7 @@ def explain(
 
 
 @contextmanager
-def watched(model: Layer, loss: Loss, penalties: Iterable[Penalty]) -> Iterator[None]:
+def watched(model: Layer, loss: Loss, penalties: Sequence[Penalty]) -> Iterator[None]:
     """Within this context model, loss and penalties raise `NotFiniteError` where a result is not finite."""
     parts: list[tuple[str, Any]] = [("", model)]
     parts += [(path, part) for path, part in model.walk() if isinstance(part, Component)]

@@ -50,6 +50,10 @@ class NumpyEngine:
 
     name = "numpy"
 
+    at_once = 64
+    """Batches between two snapshots, and between two looks at the weights: both together cost about a step of the
+    smallest networks."""
+
     def __init__(
         self,
         model: Layer,

@@ -20,6 +20,7 @@ from ..optimizers import Optimizer
 from ..penalties import Penalty, checked_penalties
 from ..running import Interrupts, Progress
 from .callbacks import Callback, check_callbacks
+from .compiled import CompiledEngine, EngineName, check_engine, make_engine
 from .diagnosis import explain
 from .engine import NumpyEngine
 from .evaluation import Validation, named_metrics
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 
     from ..arrays import Seed
 
-AT_ONCE = 64
-"""Batches between two snapshots, and between two looks at the weights: both together cost about a step of the
-smallest networks."""
-
-
 class Trainer:
     """Train a model: for each batch forward, loss, backward, step.
 
@@ -49,6 +45,8 @@ class Trainer:
         penalties: Terms such as `L2` that are added to the loss of each batch, and so to the loss in the history. What
             `evaluate` and the validation compute is the loss alone.
         clip: How gradients are made smaller before each step, such as ``ClipGlobalNorm(1.0)``.
+        engine: What runs the batches: ``"numpy"``; ``"compiled"``, machine code made by Numba, for chains of built-in
+            layers; or ``"auto"``, which compiles where that is possible and the fit is long enough.
 
     Raises:
         StructureError: the model ends in Sigmoid or Softmax, and the loss expects logits.
@@ -58,6 +56,7 @@ class Trainer:
         history: What happened so far, over all calls of `fit`.
         run: Where the run stands: plan, position in the epoch, generator, callbacks.
         interrupted: Whether the last fit ended before its time.
+        engine: Which engine ran the last fit, ``"numpy"`` or ``"compiled"``; before the first, which was asked for.
 
     Example:
         >>> import numpy as np
@@ -79,6 +78,7 @@ class Trainer:
         rng: Seed = None,
         penalties: Iterable[Penalty] = (),
         clip: Clip | None = None,
+        engine: EngineName = "auto",
     ) -> None:
         check_parts("Trainer", model=(model, Layer), loss=(loss, Loss), optimizer=(optimizer, Optimizer))
         refuse_double_activation("Trainer", model, loss)
@@ -92,6 +92,8 @@ class Trainer:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.penalties = checked_penalties(penalties, learned)
         self.clip = clip
+        self._wanted_engine = check_engine(engine)
+        self.engine: str = engine
         self.history = History()
         self.interrupted = False
         self.run = Run(generator(rng, "trainer"))
@@ -292,9 +294,11 @@ class Trainer:
         run = self.run
         assert run.plan is not None
         run.check_data(source)
-        engine = NumpyEngine(
+        numpy = NumpyEngine(
             self.model, self.loss, self.optimizer, self.penalties, self.clip, run.plan.micro_batch_size
         )
+        engine = make_engine(self._wanted_engine, numpy, run.plan, source)
+        self.engine = engine.name
         self.optimizer.vector.gather()
         for parameter in self.model.parameters():
             parameter.zero_grad()
@@ -316,14 +320,14 @@ class Trainer:
                 callback.finish(self)
         return self.history
 
-    def _epoch(self, engine: NumpyEngine, source: Source, data: Validation, snapshot: Snapshot,
+    def _epoch(self, engine: NumpyEngine | CompiledEngine, source: Source, data: Validation, snapshot: Snapshot,
                interrupts: Interrupts) -> bool:
         """Train to the end of the epoch, or until something stops the run; return whether the epoch ended."""
         began = time.perf_counter()
         here = self.run.position
         self.run.enter_epoch(source)
         engine.enter(source, here.batch)
-        at_once = min([AT_ONCE, *(c.every_batches for c in self.run.callbacks if c.every_batches)])
+        at_once = min([engine.at_once, *(c.every_batches for c in self.run.callbacks if c.every_batches)])
         ended = False
         while not ended:
             snapshot.take()
@@ -335,7 +339,9 @@ class Trainer:
             here.loss = outcome.loss
             ended = outcome.ended
             if not (outcome.finite and np.isfinite(self.optimizer.vector.values).all()):
-                explain(self.model, self.loss, self.optimizer, snapshot, engine, source, len(self.history), first)
+                epoch = len(self.history)
+                parts = self.model, self.loss, self.optimizer, self.penalties
+                explain(*parts, snapshot, engine.update, source, epoch, first)
             if not ended:
                 for callback in self.run.callbacks:
                     callback.after_batches(self)

@@ -1,0 +1,111 @@
+"""Compile a program, once for each text, and keep the machine code on disk for the next process."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import linecache
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_compiled: dict[tuple[object, ...], Compiled] = {}
+
+
+class Compiled:
+    """A function that is compiled at its first call, and kept on disk where that is possible.
+
+    Args:
+        function: What to compile.
+        keep: Whether to keep the machine code beside the file of the function.
+    """
+
+    def __init__(self, function: Callable[..., Any], keep: bool) -> None:
+        self._function = function
+        self._ready = self._jitted(keep)
+        self._trusted = not keep
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._trusted:
+            return self._ready(*arguments)
+        self._trusted = True
+        try:
+            return self._ready(*arguments)
+        except Exception:
+            # What was kept could not be read, or the new code not be written: a damaged file, a full disk, a folder
+            # that has become read-only. Nothing has run yet.
+            self._ready = self._jitted(keep=False)
+            return self._ready(*arguments)
+
+    def _jitted(self, keep: bool) -> Callable[..., Any]:
+        from numba import njit
+
+        try:
+            ready: Callable[..., Any] = njit(self._function, error_model="numpy", nogil=True, cache=keep)
+        except RuntimeError:
+            ready = njit(self._function, error_model="numpy", nogil=True)
+        return ready
+
+
+def compiled(source: str, functions: dict[str, Callable[..., Any]]) -> Compiled:
+    """Return the function ``train`` of a program.
+
+    Numba tells functions in its cache apart by their name and byte code alone, so the name holds a digest of the whole
+    program. A program that calls functions of the user is not kept on disk: what they refer to has no digest.
+
+    Args:
+        source: The program.
+        functions: What the program calls that is not in it, compiled.
+    """
+    key = (source, *((name, id(function)) for name, function in functions.items()))
+    if key not in _compiled:
+        digest = hashlib.sha256(source.encode()).hexdigest()[:24]
+        source = source.replace("def train(", f"def train_{digest}(")
+        file = None if functions else _written(f"minidl_{digest}.py", source)
+        namespace: dict[str, Any] = dict(functions) if file is None else _imported(file)
+        if file is None:
+            file_name = f"<minidl {digest}>"
+            linecache.cache[file_name] = (len(source), None, source.splitlines(keepends=True), file_name)
+            exec(compile(source, file_name, "exec"), namespace)
+        _compiled[key] = Compiled(namespace[f"train_{digest}"], keep=file is not None)
+    return _compiled[key]
+
+
+def cache_folder() -> Path:
+    """Return where compiled programs are kept: ``MINIDL_CACHE_DIR``, or the user's folder for such things."""
+    if own := os.environ.get("MINIDL_CACHE_DIR"):
+        return Path(own)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "minidl"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "minidl"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minidl"
+
+
+def _written(name: str, source: str) -> Path | None:
+    """Put a program into the cache folder, where Numba keeps its machine code; None where nothing can be written."""
+    try:
+        folder = cache_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / name
+        if not (path.exists() and path.read_text("utf-8") == source):
+            descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".py")
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(source)
+            os.replace(temporary, path)
+    except (OSError, RuntimeError):
+        return None
+    return path
+
+
+def _imported(path: Path) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # Numba looks there for what it has kept.
+    spec.loader.exec_module(module)
+    return vars(module)

@@ -1,0 +1,220 @@
+"""Run a compiled program over batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Array
+from ..layers.layer import Layer
+from ..optimizers import Optimizer
+from ..parameter import Parameter
+from .cache import compiled
+from .language import Argument
+from .source import Program
+
+AT_ONCE = 1 << 18
+"""About how many bytes of rows and random numbers are put together for one call of the program."""
+
+
+class CompiledLoop:
+    """Forward, loss, backward and step for many batches in one call of compiled code.
+
+    Args:
+        program: The program.
+        layers: The chain that it was written for.
+        optimizer: The optimizer that it was written for.
+        functions: The functions of the user in it, compiled.
+    """
+
+    def __init__(
+        self, program: Program, layers: list[Layer], optimizer: Optimizer, functions: dict[str, Any]
+    ) -> None:
+        self.source = program.source
+        """The program that is compiled: the loop at its end, over one kernel for each layer."""
+        self._layers, self._optimizer, self._arguments = layers, optimizer, program.arguments
+        self._train = compiled(program.source, functions)
+        self._draws = Draws(
+            [(name, a.owner.rng, a.number) for name, a in self._arguments.items() if a.kind == "uniform"]
+        )
+        self._changing = {name: a for name, a in self._arguments.items() if a.kind in ("number", "buffer")}
+        self._widths: list[int] = []
+        self._rows = 0
+        self._owned: dict[Parameter, tuple[Array, Array]] = {}
+        self._memory: dict[str, Array] = {}
+        self._bound: dict[str, Any] = {}
+
+    def run(
+        self,
+        arrays: tuple[npt.NDArray[Any], ...],
+        order: npt.NDArray[np.intp] | None,
+        *,
+        begin: int,
+        rows: int,
+        count: int,
+        total: float = 0.0,
+    ) -> tuple[float, int]:
+        """Train on ``count`` batches of ``rows`` rows each.
+
+        Args:
+            arrays: Input ``(n, features)``; target ``(n, outputs)``, or labels ``(n,)``; and wᵢ of each row, ``(n,)``,
+                if they are not all 1. All in the dtype of the model but labels.
+            order: Which row comes when, or None for the order of the data.
+            begin: Where in the order the first batch begins.
+            rows: Rows of each batch.
+            count: How many batches.
+            total: The sum of losses to continue.
+
+        Returns:
+            The sum over the batches of loss times rows, and the number of the first batch whose loss is not finite, -1
+            for none. Of that batch the weights know nothing; running statistics and random generators may.
+        """
+        x, y = arrays[:2]
+        optimizer = self._optimizer
+        self._bind(x.shape[1], rows)
+        row_bytes = (x.nbytes + y.nbytes) // len(x) + self._draws.width(self._widths) * x.itemsize
+        at_once = max(1, AT_ONCE // (row_bytes * rows + 1))
+        for done in range(0, count, at_once):
+            number = min(at_once, count - done)
+            place = slice(begin + done * rows, begin + (done + number) * rows)
+            chosen = [fresh(array, place, order) for array in arrays]
+            target = chosen[1] if y.ndim == 2 else one_hot(chosen[1], self._widths[-1], x.dtype)
+            weights = chosen[2] if len(arrays) == 3 else np.ones(number * rows, x.dtype)
+            self._bound |= self._draws.draw(number, rows, self._widths, x.dtype)
+            rates = self._rates(number)
+            total, bad = self._train(
+                chosen[0].reshape(number, rows, -1),
+                target.reshape(number, rows, -1),
+                weights.reshape(number, rows),
+                rates,
+                optimizer.steps + 1,
+                total,
+                *self._bound.values(),
+            )
+            steps = number if bad < 0 else bad
+            optimizer.steps += steps
+            if steps:
+                optimizer.last_rate = float(rates[steps - 1])
+            if bad >= 0:
+                return total, done + bad
+        return total, -1
+
+    def _bind(self, width: int, rows: int) -> None:
+        """Look up the arguments of the program, as far as they may have changed since the last time."""
+        moved = not self._owned or any(p.value is not value for p, (value, _) in self._owned.items())
+        if moved or rows != self._rows or width != self._widths[0]:
+            self._widths = [width]
+            for layer in self._layers:
+                self._widths.append(layer.output_features(self._widths[-1]))
+            self._rows = rows
+            if moved:
+                self._gather()
+            self._bound = {name: self._resolved(name, argument) for name, argument in self._arguments.items()}
+        else:
+            self._bound |= {name: self._resolved(name, argument) for name, argument in self._changing.items()}
+
+    def _gather(self) -> None:
+        """Find where the optimizer keeps the parameters and their gradients."""
+        vector = self._optimizer.vector
+        vector.gather()
+        vector.gradients.fill(0.0)
+        self._owned = {
+            parameter: (parameter.value, vector.gradients[place].reshape(parameter.shape))
+            for parameter, place in zip(vector.parameters, vector.slices(), strict=True)
+        }
+
+    def _resolved(self, name: str, argument: Argument) -> Any:
+        """Return what an argument stands for."""
+        owner = argument.owner
+        match argument.kind:
+            case "number":
+                return float(getattr(owner, argument.name))
+            case "parameter":
+                return getattr(owner, argument.name).value
+            case "gradient":
+                parameter = getattr(owner, argument.name.removesuffix("_grad"))
+                frozen = parameter not in self._owned
+                return self._room(name, *parameter.shape) if frozen else self._owned[parameter][1]
+            case "buffer":
+                # A copy, so that who holds the array of now goes on seeing it unchanged, as on the NumPy path.
+                buffer = getattr(owner, argument.name)
+                buffer.value = np.array(buffer.value)
+                return buffer.value
+            case "vector":
+                flat = argument.name in ("values", "gradients")
+                return getattr(owner.vector if flat else owner, argument.name)
+            case "uniform":
+                return None
+        width = self._widths[argument.number]
+        match argument.annotation:
+            case "Row":
+                return self._room(name, width)
+            case "Column":
+                return self._room(name, self._rows)
+            case "Vector":
+                return self._room(name, self._rows, width).reshape(-1)
+        return self._room(name, self._rows, width)
+
+    def _room(self, name: str, *shape: int) -> Array:
+        """Return an array to work in, the same memory whenever it is large enough."""
+        room = self._memory.get(name)
+        if room is None or room.shape[1:] != shape[1:] or len(room) < shape[0]:
+            room = self._memory[name] = np.empty(shape, self._optimizer.vector.values.dtype)
+        return room[: shape[0]]
+
+    def _rates(self, number: int) -> Array:
+        """Return the learning rates of the next steps."""
+        optimizer = self._optimizer
+        if not callable(optimizer.learning_rate):
+            return np.full(number, optimizer.learning_rate)
+        begin, rates = optimizer.steps, np.empty(number)
+        try:
+            for k in range(number):
+                optimizer.steps = begin + k
+                rates[k] = optimizer.current_rate()
+        finally:
+            optimizer.steps = begin
+        return rates
+
+
+class Draws:
+    """The random numbers of the Dropout layers: from each generator what the NumPy path would draw, in its order.
+
+    Layers that share a generator take turns in each batch: a batch is one run of its numbers, cut by layers.
+
+    Args:
+        places: Name of the argument, generator, place of the layer in the chain.
+    """
+
+    def __init__(self, places: list[tuple[str, np.random.Generator, int]]) -> None:
+        self._groups: dict[int, list[tuple[str, np.random.Generator, int]]] = {}
+        for place in places:
+            self._groups.setdefault(id(place[1]), []).append(place)
+
+    def width(self, widths: list[int]) -> int:
+        """Return how many numbers a row takes."""
+        return sum(widths[number] for group in self._groups.values() for _, _, number in group)
+
+    def draw(self, count: int, rows: int, widths: list[int], dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Map each argument to the numbers of ``count`` batches, ``(count, rows · width)``."""
+        drawn: dict[str, Array] = {}
+        for group in self._groups.values():
+            sizes = [rows * widths[number] for _, _, number in group]
+            numbers = group[0][1].random((count, sum(sizes)), dtype=dtype.type)
+            parts = np.split(numbers, np.cumsum(sizes)[:-1], axis=1)
+            drawn |= {name: np.ascontiguousarray(part) for (name, _, _), part in zip(group, parts, strict=True)}
+        return drawn
+
+
+def fresh(array: npt.NDArray[Any], place: slice, order: npt.NDArray[np.intp] | None) -> npt.NDArray[Any]:
+    """Copy rows out of the data of the caller, so that they lie in one run whatever its layout."""
+    return array[place].copy(order="C") if order is None else array.take(order[place], axis=0)
+
+
+def one_hot(labels: npt.NDArray[Any], classes: int, dtype: np.dtype[Any]) -> Array:
+    """Write the label k as a row of zeros with a one at k."""
+    target: Array = np.zeros((len(labels), classes), dtype)
+    target[np.arange(len(labels)), labels] = 1.0
+    return target

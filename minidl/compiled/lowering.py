@@ -1,0 +1,112 @@
+"""Decide whether a network can be lowered to compiled code, and do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from ..errors import LoweringError
+from ..layers.layer import Layer
+from ..layers.sequential import Sequential
+from ..layers.structure import brief
+from ..losses import Loss
+from ..optimizers import Optimizer
+from .language import Kernels
+from .layers import LAYERS, ONE_ROW
+from .loop import CompiledLoop
+from .losses import LOSSES
+from .optimizers import OPTIMIZERS
+from .source import Link, Program
+
+
+def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = False) -> CompiledLoop:
+    """Lower a chain of built-in layers, with its loss and its optimizer, to a compiled loop.
+
+    The loop is compiled when it first runs: some seconds for a new structure (kinds of layers, loss, optimizer, dtype;
+    not sizes), a fraction of a second when it is in the cache on disk.
+
+    Args:
+        model: A `Sequential`, nested ones included, or a single layer.
+        loss: A built-in loss.
+        optimizer: SGD, Adam or AdamW.
+        one_row: Whether each batch will be a single row.
+
+    Raises:
+        LoweringError: something cannot be lowered; the message names it.
+    """
+    if find_spec("numba") is None:
+        raise LoweringError('compiled training needs Numba, which is not installed: pip install "minidl[jit]"')
+    links = [_link(path, layer, ONE_ROW if one_row else LAYERS) for path, layer in chain(model)]
+    if type(loss) not in LOSSES:
+        raise LoweringError(f"expected a loss among {_names(LOSSES)}, got {loss!r}")
+    if type(optimizer) not in OPTIMIZERS:
+        raise LoweringError(f"expected an optimizer among {_names(OPTIMIZERS)}, got {type(optimizer).__name__}")
+    _check_parameters(links)
+    dtype = optimizer.vector.values.dtype
+    learned = {id(parameter) for parameter in optimizer.vector.parameters}
+    kernels = OPTIMIZERS[type(optimizer)](optimizer)
+    program = Program(links, loss, LOSSES[type(loss)], optimizer, kernels, learned, dtype, one_row)
+    functions = {label: _jitted(label, function, dtype) for label, function in program.functions.items()}
+    return CompiledLoop(program, [layer for _, layer, _ in links], optimizer, functions)
+
+
+def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Yield (path, layer) of a chain, those of nested chains in their place."""
+    if type(layer) is Sequential:
+        for place, part in enumerate(layer.layers):
+            yield from chain(part, f"{path}.{place}" if path else str(place))
+    else:
+        yield path, layer
+
+
+def _link(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Link:
+    where = f'{brief(layer)} at "{path}"' if path else brief(layer)
+    if type(layer) not in table:
+        raise LoweringError(f"{where} cannot be lowered; the layers that can are {_names(table)}")
+    if {"forward", "backward", "backward_parameters"} & set(vars(layer)):
+        raise LoweringError(f"{where} has a forward or backward of its own, which the compiled code would pass by")
+    return path, layer, table[type(layer)]
+
+
+def _check_parameters(links: list[Link]) -> None:
+    """Refuse parameters in two dtypes, and shared ones: a kernel writes a gradient, it does not add to one."""
+    found: dict[int, str] = {}
+    dtypes = set()
+    for path, layer, _ in links:
+        for name, parameter in layer.named_parameters().items():
+            own = f"{path}.{name}"
+            if id(parameter) in found:
+                same = f'"{own}" is the same parameter as "{found[id(parameter)]}"'
+                raise LoweringError(f"{same}; what is shared cannot be lowered")
+            found[id(parameter)] = own
+            dtypes.add(parameter.dtype)
+    if len(dtypes) > 1:
+        raise LoweringError("the parameters are of two dtypes; cast the model with astype")
+
+
+def _jitted(label: str, function: Callable[..., Any], dtype: np.dtype[Any]) -> Callable[..., Any]:
+    """Compile a function of the user, and see that it computes what it does in Python."""
+    from numba import njit
+    from numba.core.errors import NumbaError
+
+    probe = np.linspace(-3.0, 3.0, 30, dtype=dtype).reshape(5, 6)
+    wanted = function(probe.copy())
+    try:
+        if isinstance(function, np.ufunc):
+            ready: Callable[..., Any] = njit(lambda x: function(x))
+        else:
+            ready = njit(function)
+        found = ready(probe.copy())
+    except (NumbaError, TypeError, ValueError, NotImplementedError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise LoweringError(f"the function of {label} cannot be compiled by Numba: {reason}") from None
+    if not np.allclose(found, wanted, rtol=1e3 * np.finfo(dtype).eps, equal_nan=True):
+        raise LoweringError(f"the function of {label}, compiled by Numba, does not compute what it does in Python")
+    return ready
+
+
+def _names(table: dict[type[Any], Any]) -> str:
+    return ", ".join(sorted(kind.__name__ for kind in table))

@@ -1,0 +1,92 @@
+"""Kernels of the optimizers: one step on the flat vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+from typing import Any
+
+from ..optimizers import SGD, Adam, AdamW, Optimizer
+from .elementary import real
+from .language import Kernel, Real, Vector
+
+
+def gradient_decay(values: Vector, gradients: Vector, _decay: Vector) -> None:
+    """Update g ← g + λ W."""
+    for i in range(len(values)):
+        gradients[i] += _decay[i] * values[i]
+
+
+def value_decay(values: Vector, _decay: Vector, rate: Real) -> None:
+    """Update W ← W − η λ W."""
+    for i in range(len(values)):
+        values[i] -= _decay[i] * values[i] * rate
+
+
+def sgd(values: Vector, gradients: Vector, rate: Real) -> None:
+    """Update W ← W − η g, equation (7)."""
+    for i in range(len(values)):
+        values[i] -= rate * gradients[i]
+
+
+def sgd_momentum(values: Vector, gradients: Vector, velocity: Vector, rate: Real, momentum: Real) -> None:
+    """Update v ← μ v + g, W ← W − η v."""
+    for i in range(len(values)):
+        velocity[i] = momentum * velocity[i] + gradients[i]
+        values[i] -= rate * velocity[i]
+
+
+def sgd_nesterov(values: Vector, gradients: Vector, velocity: Vector, rate: Real, momentum: Real) -> None:
+    """Update v ← μ v + g, W ← W − η (g + μ v)."""
+    for i in range(len(values)):
+        velocity[i] = momentum * velocity[i] + gradients[i]
+        values[i] -= rate * (gradients[i] + momentum * velocity[i])
+
+
+def adam(
+    values: Vector,
+    gradients: Vector,
+    first_moment: Vector,
+    second_moment: Vector,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    step: int,
+) -> None:
+    """Update W ← W − η m̂ / (√v̂ + ε), m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g².
+
+    m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ); √v̂ + ε = (√v + ε c) / c with c = √(1 − β₂ᵗ).
+    """
+    correction = sqrt(1 - beta2**step)
+    size, floor = real(rate * correction / (1 - beta1**step)), real(epsilon * correction)
+    keep1, new1, keep2, new2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
+    for i in range(len(values)):
+        g = gradients[i]
+        first_moment[i] = keep1 * first_moment[i] + new1 * g
+        second_moment[i] = keep2 * second_moment[i] + new2 * (g * g)
+        values[i] -= size * (first_moment[i] / (sqrt(second_moment[i]) + floor))
+
+
+def _sgd_kernels(optimizer: Any) -> list[Kernel]:
+    if not optimizer.momentum:
+        update: Kernel = sgd
+    else:
+        update = sgd_nesterov if optimizer.nesterov else sgd_momentum
+    return [gradient_decay, update] if optimizer.weight_decay else [update]
+
+
+def _adam_kernels(optimizer: Optimizer) -> list[Kernel]:
+    return [gradient_decay, adam] if optimizer.weight_decay else [adam]
+
+
+def _adamw_kernels(optimizer: Optimizer) -> list[Kernel]:
+    return [value_decay, adam] if optimizer.weight_decay else [adam]
+
+
+OPTIMIZERS: dict[type[Optimizer], Callable[[Any], list[Kernel]]] = {
+    SGD: _sgd_kernels,
+    Adam: _adam_kernels,
+    AdamW: _adamw_kernels,
+}
+"""Maps an optimizer to the kernels of a step, one after the other."""

@@ -1,0 +1,203 @@
+"""Write the program that trains one kind of network: one plain Python function over one kernel for each layer."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import tokenize
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..layers.layer import Layer
+from ..parameter import Buffer, Parameter
+from . import elementary
+from .language import Argument, Kernel, Kernels
+
+Link: TypeAlias = tuple[str, Layer, Kernels]
+"""A layer of a chain: its path in the model, itself, and its kernels."""
+
+REASSOCIATING = "{'reassoc', 'contract', 'nsz', 'arcp'}"
+"""What the compiler may do to sums and products. It may not assume that numbers are finite: NaN must be seen."""
+
+EXACT = "{'contract'}"
+"""The same for the elementary functions, whose roundings are meant as they are written."""
+
+FIXED = ("x", "y", "weights", "rates", "step", "total")
+"""The arguments that every program has: batches, learning rates, number of the first step, sum of losses so far."""
+
+
+class Program:
+    """The source of a training loop, and what its arguments stand for.
+
+    In the source ``a0`` is the input of a batch and ``a1``, ``a2``, … what the layers make of it; ``g1``, ``g2``, … are
+    the gradients of the error with respect to them. What belongs to a layer carries the layer's path: ``weight_0``.
+
+    Args:
+        links: The layers.
+        loss: The loss.
+        loss_kernel: Its kernel.
+        optimizer: The optimizer.
+        step_kernels: The kernels of its step.
+        learned: The parameters that the optimizer moves, by `id`.
+        dtype: float64 or float32.
+        one_row: Whether each batch is a single row.
+
+    Attributes:
+        source: The program.
+        arguments: Maps the name of each argument that is not one of `FIXED` to what it stands for.
+        functions: Maps names in the source to functions of the user.
+    """
+
+    def __init__(
+        self,
+        links: list[Link],
+        loss: object,
+        loss_kernel: Kernel,
+        optimizer: object,
+        step_kernels: list[Kernel],
+        learned: set[int],
+        dtype: np.dtype[Any],
+        one_row: bool,
+    ) -> None:
+        self.arguments: dict[str, Argument] = {}
+        self.functions: dict[str, Callable[..., Any]] = {}
+        self._kernels: dict[str, Kernel] = {}
+        self._flat: dict[str, str] = {}
+        self._dtype, self._one_row = dtype, one_row
+        lines = ["a0 = x[batch]"]
+        for number, (path, layer, kernels) in enumerate(links):
+            lines.append(self._layer_call(kernels.forward, number, path, layer))
+        streams = {"prediction": f"a{len(links)}", "gradient": f"g{len(links)}"}
+        self.arguments[streams["gradient"]] = Argument("stream", None, "", "Matrix", len(links))
+        streams |= {"target": "y[batch]", "weights": "weights[batch]"}
+        lines.append(f"error = {self._call(loss_kernel, streams, loss, 'loss', 0)}")
+        lines += ["if not isfinite(error):", "    return total, batch", "total += error * len(a0)"]
+        first = min(k for k, (_, layer, _) in enumerate(links) if any(id(p) in learned for p in layer.parameters()))
+        for number, (path, layer, kernels) in reversed(list(enumerate(links))[first:]):
+            kernel = (kernels.backward_parameters if number == first else None) or kernels.backward
+            lines.append(self._layer_call(kernel, number, path, layer))
+        for kernel in step_kernels:
+            streams = {"rate": "rates[batch]", "step": "step + batch"}
+            lines.append(self._call(kernel, streams, optimizer, "", 0))
+        chain = " → ".join([*(type(layer).__name__ for _, layer, _ in links), type(loss).__name__])
+        title = f'"""{chain}, {type(optimizer).__name__}, {dtype}."""'
+        parts = [f"{title}\n\n{self._header()}", *self._kernel_sources(), self._loop(lines)]
+        self.source = "\n\n\n".join(parts) + "\n"
+
+    def _layer_call(self, kernel: Kernel, number: int, path: str, layer: Layer) -> str:
+        streams = {"x": f"a{number}", "y": f"a{number + 1}", "grad": f"g{number + 1}", "dx": f"g{number}"}
+        for name in parameters_of(kernel):
+            if name in streams and streams[name] != "a0":
+                stream = streams[name]
+                self.arguments.setdefault(stream, Argument("stream", None, "", "Matrix", int(stream[1:])))
+        return self._call(kernel, streams, layer, path or "layer", number)
+
+    def _call(self, kernel: Kernel, streams: dict[str, str], owner: object, path: str, number: int) -> str:
+        """Write the call of a kernel, and note what it needs."""
+        self._need(kernel)
+        given = []
+        for name, annotation in parameters_of(kernel).items():
+            if name in streams:
+                given.append(self._face(streams[name], annotation))
+            else:
+                given.append(self._own(name, annotation, owner, path, number))
+        return f"{kernel.__name__}({', '.join(given)})"
+
+    def _face(self, stream: str, annotation: str) -> str:
+        """Show a stream as the kernel wants to see it."""
+        if annotation == "Vector":
+            self._flat[f"flat_{stream}"] = stream
+            return f"flat_{stream}"
+        return f"real({stream})" if annotation == "Real" else stream
+
+    def _own(self, name: str, annotation: str, owner: object, path: str, number: int) -> str:
+        """Name what is looked up on the owner of a kernel, or is memory from its forward to its backward."""
+        label = f"{name}_{path.replace('.', '_')}" if path else name
+        if annotation == "Function":
+            self.functions[label] = getattr(owner, name)
+            return label
+        if name == "uniform":
+            kind = "uniform"
+        elif isinstance(getattr(owner, name.removesuffix("_grad"), None), Parameter):
+            kind = "gradient" if name.endswith("_grad") else "parameter"
+        elif isinstance(getattr(owner, name, None), Buffer):
+            kind = "buffer"
+        elif annotation in ("float", "Real"):
+            kind = "number"
+        elif isinstance(owner, Layer):
+            kind = "memory"
+        else:
+            kind = "vector"
+        self.arguments[label] = Argument(kind, owner, name, annotation, number)
+        if kind == "uniform":
+            return f"{label}[batch]"
+        return f"real({label})" if annotation == "Real" else label
+
+    def _need(self, kernel: Kernel) -> None:
+        """Note a kernel, after the functions that it calls itself."""
+        for name in kernel.__code__.co_names:
+            called = kernel.__globals__.get(name)
+            if inspect.isfunction(called) and called.__module__.startswith(__package__):
+                self._need(called)
+        self._kernels.setdefault(kernel.__name__, kernel)
+
+    def _header(self) -> str:
+        names = ["real", "whole", *(name for name in vars(elementary) if name.isupper() and name != "SINGLE")]
+        constants = vars(elementary) if self._dtype == np.float64 else elementary.SINGLE
+        return "\n".join([
+            "from __future__ import annotations",
+            "",
+            "from math import erfc, isfinite, log, log1p, sqrt",
+            "",
+            "import numpy as np",
+            "from numba import njit",
+            "",
+            *(f"{name} = {self._constant(constants[name])}" for name in names),
+        ])
+
+    def _constant(self, value: Any) -> str:
+        if isinstance(value, type):
+            return f"np.{value.__name__}"
+        if isinstance(value, tuple):
+            return f"({', '.join(self._constant(item) for item in value)})"
+        return f"real({value!r})" if isinstance(value, float) else repr(value)
+
+    def _kernel_sources(self) -> list[str]:
+        sources = []
+        for kernel in self._kernels.values():
+            fastmath = EXACT if kernel.__module__ == elementary.__name__ else REASSOCIATING
+            text = inspect.getsource(kernel).rstrip()
+            if self._dtype != np.float64:
+                text = in_single_precision(text)
+            sources.append(f"@njit(fastmath={fastmath}, error_model='numpy')\n{text}")
+        return sources
+
+    def _loop(self, lines: list[str]) -> str:
+        flat = [f"{name} = {stream}.reshape(-1)" for name, stream in self._flat.items() if stream != "a0"]
+        if "flat_a0" in self._flat:
+            lines.insert(1, "flat_a0 = a0[0]" if self._one_row else "flat_a0 = a0.reshape(-1)")
+        return "\n".join([
+            f"def train({', '.join([*FIXED, *self.arguments])}):",
+            *(f"    {line}" for line in flat),
+            "    for batch in range(len(rates)):",
+            *(f"        {line}" for line in lines),
+            "    return total, -1",
+        ])
+
+
+def parameters_of(kernel: Kernel) -> dict[str, str]:
+    """Map the names of a kernel's parameters to their annotations."""
+    return {name: str(p.annotation) for name, p in inspect.signature(kernel).parameters.items()}
+
+
+def in_single_precision(source: str) -> str:
+    """Write ``real(0.5)`` for 0.5, so that float32 stays float32."""
+    lines = source.splitlines(keepends=True)
+    for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
+        if token.type == tokenize.NUMBER and not token.string.isdigit():
+            (row, start), (_, end) = token.start, token.end
+            line = lines[row - 1]
+            lines[row - 1] = f"{line[:start]}real({token.string}){line[end:]}"
+    return "".join(lines)
