@@ -10,16 +10,15 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from minidl import SGD, HalfSquaredError, ReLU, Sigmoid, SoftmaxCrossEntropy, mlp
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
-from minidl.optimizers import Optimizer
 from minidl.running import Interrupts
-from minidl.training.engine import NumpyEngine
+from minidl.training.engine import NumpyEngine, Outcome
 from minidl.training.snapshot import Snapshot
 from minidl.training.sources import ArraySource, Batch
 
@@ -44,39 +43,56 @@ def middle() -> tuple[Sequential, Loss, Batch, int]:
 WORKS: dict[str, Callable[[], tuple[Sequential, Loss, Batch, int]]] = {"1-20-20-1": small, "64-128-10": middle}
 
 
+class Unwatched(NumpyEngine):
+    """The same loop with nothing looked at."""
+
+    @override
+    def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
+        update = self.update if self.micro_batch_size is None else self.update_in_pieces
+        total, rows, done = so_far, 0, 0
+        for batch in self._batches:
+            total += update(batch) * len(batch[0])
+            rows += len(batch[0])
+            done += 1
+            if done == most or interrupts.received:
+                return Outcome(total, rows, done, finite=True, ended=False)
+        return Outcome(total, rows, done, finite=True, ended=True)
+
+    @override
+    def update(self, batch: Batch) -> float:
+        model, loss = self.model, self.loss
+        error = loss.forward(model.forward(batch[0]), *batch[1:])
+        if self.penalties:
+            error += sum(penalty.value() for penalty in self.penalties)
+        model.backward_parameters(loss.backward())
+        return self._step(error)
+
+
 def rounds(work: str, count: int) -> Iterator[float]:
     """Yield the share of a step that the looking costs, once for each round."""
     model, loss, data, batch_size = WORKS[work]()
     optimizer = SGD(model.parameters(), learning_rate=0.001)
     source = ArraySource(data, batch_size, shuffle=False)
-    engine = NumpyEngine(model, loss, optimizer, (), None, None)
     snapshot = Snapshot(model, optimizer)
+    watched = NumpyEngine(model, loss, optimizer, (), None, None)
+    unwatched = Unwatched(model, loss, optimizer, (), None, None)
     for number in range(count + 1):
-        plain = _unwatched(model, loss, optimizer, source)
-        began = time.perf_counter()
-        engine.enter(source, 0)
-        total = 0.0
+        unwatched.enter(source, 0)
+        watched.enter(source, 0)
+        plain = looking = total = 0.0
         for _ in range(BATCHES // AT_ONCE):
+            began = time.perf_counter()
+            unwatched.run(AT_ONCE, total, Interrupts())
+            between = time.perf_counter()
             snapshot.take()
             source.mark()
-            total = engine.run(AT_ONCE, total, Interrupts()).loss
+            outcome = watched.run(AT_ONCE, total, Interrupts())
+            assert outcome.finite
             assert np.isfinite(optimizer.vector.values).all()
-        watched = time.perf_counter() - began
+            looking += time.perf_counter() - between
+            plain += between - began
         if number:  # the first round warms up
-            yield watched / plain - 1.0
-
-
-def _unwatched(model: Sequential, loss: Loss, optimizer: Optimizer, source: ArraySource) -> float:
-    """Time the same batches with nothing looked at."""
-    began = time.perf_counter()
-    total: Any = 0.0
-    rows = 0
-    for batch in source.batches(0):
-        total += loss.forward(model.forward(batch[0]), batch[1]) * len(batch[0])
-        rows += len(batch[0])
-        model.backward_parameters(loss.backward())
-        optimizer.step()
-    return time.perf_counter() - began
+            yield looking / plain - 1.0
 
 
 def main() -> None:
