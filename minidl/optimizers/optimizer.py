@@ -59,6 +59,8 @@ class Optimizer(ABC):
         self.last_rate = 0.0
         self._decay = self._decay_vector(decayed) if weight_decay else None
         self._scratch = np.empty_like(self.vector.values)
+        if weight_decay:
+            self._decayed_gradients = np.empty_like(self.vector.values)
 
     @abstractmethod
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
@@ -80,21 +82,25 @@ class Optimizer(ABC):
         self.last_rate = self.current_rate()
         values, gradients = self.vector.values, self.vector.gradients
         if self._decay is not None:
-            self.decay(values, gradients, self._decay, self.last_rate)
+            gradients = self.decay(values, gradients, self._decay, self.last_rate)
         self.update(values, gradients, self.last_rate)
         self.steps += 1
 
-    def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> None:
-        """Draw the decayed parameters towards zero before the update: g ← g + λ W, the gradient of ½ λ ‖W‖².
+    def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> Array:
+        """Draw the decayed parameters towards zero before the update: g + λ W, where λ W is the gradient of ½ λ ‖W‖².
 
         Args:
             values: All parameters in one vector.
-            gradients: ∂e/∂values, changed in place.
+            gradients: ∂e/∂values; it is not written to.
             strengths: λ of each number, zero for what does not decay.
             learning_rate: η of this step.
+
+        Returns:
+            The gradients that `update` is given.
         """
-        np.multiply(strengths, values, out=self._scratch)
-        gradients += self._scratch
+        np.multiply(strengths, values, out=self._decayed_gradients)
+        self._decayed_gradients += gradients
+        return self._decayed_gradients
 
     def current_rate(self) -> float:
         """Return the learning rate of the next step."""
