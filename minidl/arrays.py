@@ -183,3 +183,12 @@ def generator(rng: Seed, purpose: str) -> np.random.Generator:
 def child_generator(rng: np.random.Generator) -> np.random.Generator:
     """Draw a generator from a generator, so that a restored parent draws the same children."""
     return np.random.default_rng(int(rng.integers(2**63)))
+
+
+def plain_state(value: Any) -> Any:
+    """Return the state of a bit generator with its arrays as lists of numbers."""
+    if isinstance(value, dict):
+        return {name: plain_state(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return [int(item) for item in value]
+    return value if isinstance(value, str) else int(value)

@@ -43,10 +43,13 @@ from minidl import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LeCunNormal,
+    LeCunUniform,
     Mean,
     Merge,
     Multiply,
     Normal,
+    Orthogonal,
     Parallel,
     Parameter,
     PReLU,
@@ -59,6 +62,7 @@ from minidl import (
     Softmax,
     Softplus,
     Tanh,
+    TruncatedNormal,
     Uniform,
     Zeros,
     load,
@@ -72,12 +76,13 @@ from minidl.storage.tables import CLASSES, NUMPY, SCIPY
 
 INITIALIZERS: list[Initializer] = [
     Constant(0.25), Zeros(), Normal(0.5, 2.0), Uniform(-0.5, 0.25), GlorotUniform(), GlorotNormal(), HeUniform(),
-    HeNormal(),
+    HeNormal(), LeCunUniform(), LeCunNormal(), TruncatedNormal(0.5, 2.0, 1.5),
 ]  # fmt: skip
 
 LAYERS: list[Callable[[], Layer]] = [
     lambda: Dense(4, 3),
     *(lambda i=i: Dense(4, 3, weight_initializer=i, bias_initializer=i) for i in INITIALIZERS),
+    lambda: Dense(4, 3, weight_initializer=Orthogonal(0.5)),
     lambda: Embedding(7, 3, weight_initializer=Uniform(0, 1)),
     lambda: Columns([2, 0, 2]),
     Flatten,

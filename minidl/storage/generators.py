@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import plain_state
+
 KINDS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 """The bit generators of NumPy."""
 
@@ -56,15 +58,6 @@ def decode_generator(state: object) -> np.random.Generator:
     rest = {name: np.array(value, np.uint64) if isinstance(value, list) else value for name, value in state.items()}
     bits.state = {**rest, "state": inner}
     return np.random.Generator(bits)
-
-
-def plain_state(value: Any) -> Any:
-    """Return the state of a bit generator with its arrays as lists of numbers."""
-    if isinstance(value, dict):
-        return {name: plain_state(item) for name, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return [int(item) for item in value]
-    return value if isinstance(value, str) else int(value)
 
 
 def _complaint(state: object) -> str:

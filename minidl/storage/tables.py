@@ -18,7 +18,11 @@ from ..initializers import (
     HeNormal,
     HeUniform,
     Initializer,
+    LeCunNormal,
+    LeCunUniform,
     Normal,
+    Orthogonal,
+    TruncatedNormal,
     Uniform,
     Zeros,
 )
@@ -56,7 +60,8 @@ CLASSES: dict[str, type[Any]] = {
         Dense, Embedding, Columns, Flatten, Dropout, BatchNorm, LayerNorm, RMSNorm, PReLU,
         Activation, Identity, Sigmoid, Tanh, ReLU, LeakyReLU, ELU, GELU, SiLU, Softplus, Softmax,
         Sequential, Residual, Parallel, Graph, Add, Mean, Multiply, Concat,
-        Constant, Zeros, Normal, Uniform, GlorotUniform, GlorotNormal, HeUniform, HeNormal,
+        Constant, Zeros, Normal, Uniform, TruncatedNormal, GlorotUniform, GlorotNormal, HeUniform, HeNormal,
+        LeCunUniform, LeCunNormal, Orthogonal,
     )
 }  # fmt: skip
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import plain_state
 from ..errors import ArgumentError, CallOrderError, DataError
-from ..storage.generators import plain_state
 from .callbacks import Callback, check_callbacks
 from .sources import Source
 
