@@ -11,11 +11,35 @@ from minidl import Dense
 from tests.experiments import EXAMPLES, load_example
 
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-SHORT = ["custom_activation_and_loss", "custom_layer", "handwritten_loop"]
+LONG = ["sine_classification", "sine_in_a_second", "sine_regression"]
+WITHOUT_PICTURE = ["check_my_layer", "larger_than_memory", "resume"]
+WITH_PICTURE = [
+    "custom_activation_and_loss",
+    "custom_layer",
+    "digits",
+    "handwritten_loop",
+    "residual_graph",
+    "surrogate_jacobian",
+    "tabular_branches",
+    "tied_autoencoder",
+]
+IMPORTS = {
+    *("__future__", "collections.abc", "pathlib", "sys", "tempfile", "time"),
+    *("numpy", "numpy.typing", "typing_extensions", "matplotlib.figure"),
+    *("minidl", "minidl.callbacks", "minidl.solvers", "minidl.testing"),
+}
+"""What any program may import; the digits come from scikit-learn besides."""
+
+
+def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a package be missing."""
+    for module in [key for key in sys.modules if key.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
 
 
 def test_the_programs_are_all_here() -> None:
-    assert sorted([*SHORT, "sine_classification", "sine_regression"]) == PROGRAMS
+    assert sorted([*LONG, *WITHOUT_PICTURE, *WITH_PICTURE]) == PROGRAMS
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -31,31 +55,63 @@ def test_a_program_imports_no_other(name: str) -> None:
     tree = ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imported <= {"__future__", "pathlib", "numpy", "typing_extensions", "minidl", "matplotlib.figure"}
+    assert imported <= IMPORTS | ({"sklearn.datasets"} if name == "digits" else set())
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", WITHOUT_PICTURE)
+def test_a_program_without_picture_holds_what_it_asserts_and_leaves_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    load_example(name).main()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", WITH_PICTURE)
 def test_a_short_program_holds_what_it_asserts_and_says_where_its_picture_is(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
+    if name == "digits":
+        pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     load_example(name).main()
     assert f"picture: pictures/{name}.png" in capsys.readouterr().out
     assert (tmp_path / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", WITH_PICTURE)
 def test_a_short_program_runs_without_matplotlib(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in [key for key in sys.modules if key.split(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    if name == "digits":
+        pytest.importorskip("sklearn")
+    without("matplotlib", monkeypatch)
     monkeypatch.chdir(tmp_path)
     load_example(name).main()
     assert "no picture" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_the_digits_say_what_is_missing_without_scikit_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without("sklearn", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    load_example("digits").main()
+    assert "scikit-learn" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_three_ways_to_the_sine_are_compared_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["sine_in_a_second.py", "60"])
+    load_example("sine_in_a_second").main()
+    assert "picture: pictures/sine_in_a_second.png" in capsys.readouterr().out
+    assert (tmp_path / "pictures" / "sine_in_a_second.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_sine_experiment_learns_and_draws(tmp_path: Path) -> None:
