@@ -13,10 +13,9 @@ from collections.abc import Callable
 from math import cos, pi
 from typing import TypeAlias
 
-from typing_extensions import override
-
 from .arrays import positive_int, real
 from .errors import DTypeError
+from .typing import override
 
 Schedule: TypeAlias = Callable[[int], float]
 """Any function of the number of steps taken so far."""

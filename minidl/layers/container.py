@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array, features
+from ..typing import override
 from .layer import Layer
 from .structure import refuse_repeated_layers
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array, generator, ones, positive_int, width_error
 from ..errors import ShapeError
 from ..initializers import GlorotUniform, Initializer, Zeros
 from ..parameter import Parameter
+from ..typing import override
 from .layer import Layer
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array
 from ..errors import ArgumentError
+from ..typing import override
 from .component import Child
 from .container import Container
 from .layer import Layer

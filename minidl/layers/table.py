@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array, generator, positive_int, width_error
 from ..errors import ArgumentError, DataError, ShapeError
 from ..initializers import Initializer, Normal
 from ..parameter import Parameter
+from ..typing import override
 from .layer import Layer
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array
 from ..layers.component import Component, replaced
@@ -23,6 +22,7 @@ from ..layers.residual import Residual
 from ..layers.sequential import Sequential
 from ..layers.table import Embedding
 from ..parameter import Parameter
+from ..typing import override
 from .problem import checked_rows, chosen_parameters, refuse_coupled_rows, refuse_random
 
 

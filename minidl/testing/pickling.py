@@ -6,11 +6,10 @@ import io
 import pickle
 from typing import Any, TypeVar
 
-from typing_extensions import override
-
 from ..layers.component import Component
 from ..losses import Loss
 from ..optimizers import Optimizer
+from ..typing import override
 from .state import contents
 
 T = TypeVar("T")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from typing_extensions import override
 
 from ..arrays import positive_int, real
 from ..errors import ArgumentError, DTypeError
+from ..typing import override
 
 if TYPE_CHECKING:
     from os import PathLike
+    from pathlib import Path
 
     from .trainer import Trainer
 
@@ -250,7 +249,7 @@ class Checkpoint(Monitor):
         largest: bool = False,
     ) -> None:
         super().__init__(monitor or "loss", largest=largest)
-        self.folder = Path(folder)
+        self.folder = _path(folder)
         self.every_epochs = None if every_epochs is None else positive_int(every_epochs, "Checkpoint(every_epochs)")
         self.every_batches = None if every_batches is None else positive_int(every_batches, "Checkpoint(every_batches)")
         if every_minutes is not None:
@@ -302,7 +301,7 @@ class LogFile(Callback):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = _path(path)
         if self.path.suffix not in (".csv", ".jsonl"):
             raise ArgumentError(f"LogFile(path): expected a name that ends in .csv or .jsonl, got {str(path)!r}")
 
@@ -363,3 +362,9 @@ def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
             hint = f"; did you forget the parentheses of {callback.__name__}(…)?" if isinstance(callback, type) else ""
             raise DTypeError(f"fit(callbacks): expected Callback objects, got {callback!r}{hint}")
     return sorted(found, key=lambda callback: isinstance(callback, Checkpoint))
+
+
+def _path(path: str | PathLike[str]) -> Path:
+    from pathlib import Path  # it costs as much as a tenth of the import of minidl
+
+    return Path(path)

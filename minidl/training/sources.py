@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..data import Rows, checked
 from ..errors import DataError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
+from ..typing import override
 from .batches import batch_count, slices
 
 Batch: TypeAlias = tuple[Rows, ...]
