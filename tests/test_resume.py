@@ -20,7 +20,7 @@ from minidl import (
     Trainer,
     mlp,
 )
-from minidl.callbacks import Callback, EarlyStopping
+from minidl.callbacks import Callback, Checkpoint, EarlyStopping
 
 from .resume_points import BATCH, EPOCHS, EXTRAS, KINDS, OPTIMIZERS, X, Y, bits, build, fit, points, watchers
 
@@ -134,3 +134,14 @@ def test_early_stopping_counts_on_over_a_resume(tmp_path: Path) -> None:
     watcher = EarlyStopping(patience=3)
     trainer.resume(X, Y, validation=0.2, callbacks=[watcher, watchers("sgd")[1], SaveAt(path, -1, -1)])
     assert watcher.best < np.inf
+
+
+def test_a_run_saved_as_it_ended_is_over_when_it_is_resumed(tmp_path: Path) -> None:
+    whole = build("momentum", "plain")
+    keeper = Checkpoint(tmp_path)
+    whole.fit(X, Y, epochs=100, batch_size=BATCH, validation=0.2, callbacks=[EarlyStopping(patience=2), keeper])
+    assert whole.history.stopped_by.startswith("EarlyStopping")
+    again = build("momentum", "plain")
+    again.restore(keeper.files()[-1])
+    again.resume(X, Y, validation=0.2, callbacks=[EarlyStopping(patience=2), Checkpoint(tmp_path)])
+    assert bits(again) == bits(whole)

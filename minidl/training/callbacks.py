@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Callback:
     """Take part in a run. A subclass overrides what it needs; `trainer.stop(why)` ends the run after the batch.
 
-    What a callback must remember over a save and a restore it gives in `state` and takes back in `restore`.
+    What a callback must remember over a save and a restore it gives in `state` and takes back in `restore`; one that
+    ends runs asks for the end again in `begin`, where the state that it took back says so.
     """
 
     every_batches: int | None = None
@@ -112,6 +113,14 @@ class EarlyStopping(Monitor):
         self.patience = positive_int(patience, "EarlyStopping(patience)")
         self.restore_best = restore_best
         self._best_state: dict[str, Any] | None = None
+        self._was_over = False
+
+    @override
+    def begin(self, trainer: Trainer) -> None:
+        # A run that was saved as it ended has nothing left to do when it is resumed.
+        if self._was_over:
+            self._stop(trainer)
+        self._was_over = False
 
     @override
     def after_epoch(self, trainer: Trainer) -> None:
@@ -119,7 +128,10 @@ class EarlyStopping(Monitor):
             if self.restore_best:
                 self._best_state = model_state(trainer)
         elif self.waited >= self.patience:
-            trainer.stop(f"EarlyStopping: no better {self.monitor} for {self.patience} epochs")
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        trainer.stop(f"EarlyStopping: no better {self.monitor} for {self.patience} epochs")
 
     @override
     def finish(self, trainer: Trainer) -> None:
@@ -135,6 +147,7 @@ class EarlyStopping(Monitor):
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._best_state = state["best_state"]
+        self._was_over = self.waited >= self.patience
 
 
 class ReduceOnPlateau(Monitor):
