@@ -158,8 +158,8 @@ def real(
         f"at most {most}": most is None or value <= most,
     }
     if not (isfinite(value) and all(bounds.values())):
-        wanted = " and ".join(text for text in bounds if "None" not in text)
-        raise ArgumentError(f"{where}: expected a finite number {wanted}".rstrip() + f", got {value}")
+        wanted = " and ".join(["a finite number", *(text for text in bounds if "None" not in text)])
+        raise ArgumentError(f"{where}: expected {wanted}, got {value}")
     return float(value)
 
 
