@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from .arrays import Array, dense, finite, floating, ones, real
 from .errors import CallOrderError, DataError, ShapeError
 from .functions import sigmoid, softmax, softmax_parts
+from .typing import override
 
 
 class Loss(ABC):
@@ -283,7 +283,9 @@ class SigmoidCrossEntropy(Loss):
         z = prediction
         self._z, self._target = z, target
         positive = z.real > 0
-        linear = np.where(positive, (1.0 - target) * z, -target * z)
+        # A logit of ±∞ on the side of its target adds 0, not 0 · ∞.
+        slope = np.where(positive, 1.0 - target, -target)
+        linear = np.multiply(slope, z, out=np.zeros_like(z), where=slope != 0.0)
         rows: Array = np.add.reduce(linear + np.log1p(np.exp(np.where(positive, -z, z))), axis=1)
         return rows
 

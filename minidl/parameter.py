@@ -30,7 +30,7 @@ class Parameter:
         rng: Generator or seed for the first draw.
 
     Raises:
-        ArgumentError: a shape together with a value, or an initializer without a shape.
+        ArgumentError: a shape together with a value, an initializer without a shape, a negative size, or a Parameter.
         DTypeError: a value that is not made of real numbers.
     """
 
@@ -49,10 +49,17 @@ class Parameter:
         if isinstance(value, Initializer):
             if shape is None:
                 raise ArgumentError(f"Parameter: an initializer needs a shape: Parameter({value!r}, (4, 3))")
+            if not all(isinstance(size, (int, np.integer)) and size >= 0 for size in np.atleast_1d(shape)):
+                raise ArgumentError(f"Parameter(shape): expected whole numbers of at least 0, got {shape!r}")
             self._initial = value
             self._value: Array = np.empty(shape, kind or np.float64)
             self.initialize(generator(rng, "model"))
         else:
+            if isinstance(value, Parameter):
+                raise ArgumentError(
+                    f"Parameter: expected a value or an initializer, got {value!r}; to share a parameter keep the "
+                    "object itself in both places, for a copy of its numbers give its value"
+                )
             if shape is not None:
                 raise ArgumentError(f"Parameter: expected an initializer such as Zeros() with a shape, got {value!r}")
             self._value = np.array(floating(value, "Parameter", kind), order="C")

@@ -13,11 +13,17 @@ from minidl import (
     GELU,
     Activation,
     ArgumentError,
+    BatchNorm,
+    Dropout,
     DTypeError,
     Identity,
     Layer,
+    LayerNorm,
     LeakyReLU,
+    PReLU,
     ReLU,
+    RMSNorm,
+    ShapeError,
     Sigmoid,
     SiLU,
     Softmax,
@@ -47,6 +53,7 @@ EQUATIONS: list[tuple[Make, Scalar]] = [
 ]
 ELEMENTWISE: list[Make] = [make for make, _ in EQUATIONS]
 ALL: list[Make] = [*ELEMENTWISE, Softmax]
+NORMS: list[Make] = [lambda: BatchNorm(3), lambda: BatchNorm(3).inference(), lambda: LayerNorm(3), lambda: RMSNorm(3)]
 SMALL_SHAPE, LARGE_SHAPE = (3, 5), (SMALL // 4 + 1, 4)
 
 
@@ -185,7 +192,7 @@ LEFT_AND_RIGHT: dict[str, tuple[float, float, float, float]] = {
     "Sigmoid()": (0.0, 0.0, 1.0, 0.0),
     "Tanh()": (-1.0, 0.0, 1.0, 0.0),
     "ReLU()": (0.0, 0.0, np.inf, 1.0),
-    "ELU()": (-1.0, 0.0, np.inf, 1.0),
+    "ELU(1.0)": (-1.0, 0.0, np.inf, 1.0),
     "GELU()": (0.0, 0.0, np.inf, 1.0),
     "SiLU()": (0.0, 0.0, np.inf, 1.0),
     "Softplus()": (0.0, 0.0, np.inf, 1.0),
@@ -229,6 +236,27 @@ def test_a_pair_of_functions_is_the_built_in_of_the_same_name() -> None:
     assert np.allclose(pair.forward(x), built_in.forward(x), rtol=1e-15)
     assert np.allclose(pair.backward(upstream), built_in.backward(upstream), rtol=1e-13)
     assert repr(pair) == "Activation(expit)"
+
+
+@pytest.mark.parametrize("make", [*ALL, PReLU, lambda: Dropout(0.3, rng=0), *NORMS], ids=name)
+@pytest.mark.parametrize("shape", [(1, 3), (6, 1), (3,), (2, 6, 3)])
+def test_a_gradient_of_another_shape_than_the_output_is_refused(make: Make, shape: tuple[int, ...]) -> None:
+    layer = make()
+    layer.forward(inputs((6, 3)))
+    with refused(ShapeError, repr(layer), "expected a gradient of shape (6, 3) like the output", str(shape)):
+        layer.backward(np.ones(shape))
+
+
+def test_repr_shows_the_argument() -> None:
+    assert [repr(layer) for layer in (LeakyReLU(0.2), ELU(), ELU(0.7))] == ["LeakyReLU(0.2)", "ELU(1.0)", "ELU(0.7)"]
+
+
+def test_a_function_that_returns_a_view_of_its_input_gives_a_fresh_array_all_the_same() -> None:
+    layer = Activation(lambda x: x[:, ::-1], np.ones_like)
+    x = inputs((2, 3))
+    for y in (layer.predict(x), layer.forward(x)):
+        assert not np.shares_memory(x, y)
+        assert (y == x[:, ::-1]).all()
 
 
 def test_a_function_that_returns_its_input_gives_a_fresh_array_all_the_same() -> None:

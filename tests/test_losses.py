@@ -334,6 +334,15 @@ def test_the_largest_logits_give_numbers() -> None:
     assert SoftmaxCrossEntropy().forward(rows, np.eye(2)[::-1]) == inf
 
 
+@pytest.mark.parametrize(
+    ("z", "t", "error"), [(inf, 1.0, 0.0), (-inf, 0.0, 0.0), (inf, 0.0, inf), (-inf, 1.0, inf), (inf, 0.5, inf)]
+)
+def test_an_infinite_logit_has_the_limit_of_large_ones(z: float, t: float, error: float) -> None:
+    loss = SigmoidCrossEntropy()
+    assert loss.forward(np.array([[z]]), [[t]]) == error
+    assert loss.backward().tolist() == [[float(z > 0) - t]]
+
+
 def test_a_class_ruled_out_by_minus_infinity_adds_nothing() -> None:
     loss = SoftmaxCrossEntropy()
     z = np.array([[0.0, -inf, 1.0]])

@@ -130,6 +130,17 @@ def test_a_shape_and_an_initializer_go_together(value: Any, shape: Any) -> None:
         Parameter(value, shape)
 
 
+@pytest.mark.parametrize("shape", [(-1, 2), (2, 2.5), ("2", 3)])
+def test_a_shape_is_made_of_sizes(shape: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"Parameter\(shape\): expected whole numbers of at least 0"):
+        Parameter(Zeros(), shape)
+
+
+def test_a_parameter_of_a_parameter_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ArgumentError, match="to share a parameter keep the object itself in both places"):
+        Parameter(Parameter([1.0]))  # type: ignore[arg-type]
+
+
 def test_the_vector_holds_values_in_order_and_parameters_become_views() -> None:
     w, b = pair()
     vector = ParameterVector([w, b])

@@ -223,6 +223,7 @@ def test_the_same_layer_twice_is_refused_at_any_depth_with_the_remedy() -> None:
         ((Dense(2, 2), ReLU), DTypeError, '"1"'),
         ((Dense(2, 2), ReLU), DTypeError, "did you forget the parentheses of ReLU()?"),
         (([Dense(2, 2)],), DTypeError, '"0"'),
+        (([Dense(2, 2), ReLU()],), DTypeError, "unpack the list with a star: Sequential(*layers)"),
         ((None,), DTypeError, "got None"),
     ],
 )
@@ -301,7 +302,7 @@ def test_mlp_is_dense_layers_with_activations_between_them() -> None:
         "Dense(2 → 8)", "Sigmoid()", "Dense(8 → 4)", "Sigmoid()", "Dense(4 → 1)",
     ]
     assert [repr(layer) for layer in mlp([2, 3], output=Softmax)] == ["Dense(2 → 3)", "Softmax()"]
-    assert [repr(layer) for layer in mlp([2, 3, 1], activation=lambda: ELU(0.5))][1] == "ELU()"
+    assert [repr(layer) for layer in mlp([2, 3, 1], activation=lambda: ELU(0.5))][1] == "ELU(0.5)"
 
 
 def test_mlp_passes_initializers_dtype_and_seed_on() -> None:
@@ -318,6 +319,7 @@ def test_mlp_passes_initializers_dtype_and_seed_on() -> None:
     ("arguments", "options", "error", "words"),
     [
         (([3],), {}, ArgumentError, "mlp(sizes): expected at least an input and an output size, got [3]"),
+        ((3,), {}, DTypeError, "mlp(sizes): expected a list of widths such as [1, 20, 1], got 3"),
         (([3, 0],), {}, ArgumentError, "Dense(out_features): expected at least 1, got 0"),
         (([3, 2.0],), {}, DTypeError, "expected a whole number of at least 1, got 2.0"),
         (([3, 2, 1],), {"activation": "relu"}, DTypeError, "expected an activation class"),

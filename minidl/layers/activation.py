@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from typing_extensions import override
 
 from ..arrays import Array, real
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from ..functions import normal_distribution, sigmoid, softmax, softplus
 from ..initializers import HeUniform
+from ..typing import override
 from .layer import Layer
 
 
@@ -27,6 +27,11 @@ class Elementwise(Layer):
     @override
     def output_features(self, input_features: int) -> int:
         return input_features
+
+    def _check(self, grad: Array, shape: tuple[int, ...]) -> None:
+        """Refuse a gradient of another shape than the output, which NumPy might broadcast."""
+        if grad.shape != shape:
+            raise ShapeError(f"{self!r}: expected a gradient of shape {shape} like the output, got {grad.shape}")
 
 
 class Rectifier(Elementwise, ABC):
@@ -61,7 +66,7 @@ class Activation(Elementwise):
     @override
     def predict(self, x: Array) -> Array:
         y: Array = self.function(x)
-        return y.copy() if y is x else y
+        return y.copy() if np.may_share_memory(x, y) else y
 
     @override
     def forward(self, x: Array) -> Array:
@@ -70,6 +75,7 @@ class Activation(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         dx: Array = grad * self.derivative(self._x)
         return dx
 
@@ -92,7 +98,7 @@ class Identity(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
-        self._shape  # noqa: B018 - backward before forward is an error here as everywhere
+        self._check(grad, self._shape)
         return grad
 
 
@@ -110,6 +116,7 @@ class Sigmoid(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._y.shape)
         return grad * self._y * (1.0 - self._y)
 
 
@@ -128,6 +135,7 @@ class Tanh(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._y.shape)
         return grad * (1.0 - self._y * self._y)
 
 
@@ -147,6 +155,7 @@ class ReLU(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._y.shape)
         dx: Array = grad * (self._y > 0.0).astype(grad.dtype)
         return dx
 
@@ -173,8 +182,13 @@ class LeakyReLU(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         dx: Array = np.where(self._x > 0.0, grad, self.slope * grad)
         return dx
+
+    @override
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.slope})"
 
 
 class ELU(Rectifier):
@@ -199,8 +213,13 @@ class ELU(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         dx: Array = grad * np.where(self._x > 0.0, 1.0, self.alpha * np.exp(np.minimum(self._x, 0.0)))
         return dx
+
+    @override
+    def __repr__(self) -> str:
+        return f"ELU({self.alpha})"
 
 
 class GELU(Rectifier):
@@ -218,6 +237,7 @@ class GELU(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         x = np.clip(self._x, -50.0, 50.0)
         density = np.exp(-0.5 * x * x) * (2.0 * np.pi) ** -0.5
         dx: Array = grad * (self._probability + x * density)
@@ -239,6 +259,7 @@ class SiLU(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         x = np.clip(self._x, -1e3, 1e3)
         dx: Array = grad * (self._sigmoid * (1.0 + x * (1.0 - self._sigmoid)))
         return dx
@@ -258,6 +279,7 @@ class Softplus(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         return grad * sigmoid(self._x)
 
 
@@ -275,6 +297,7 @@ class Softmax(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._y.shape)
         dx: Array = self._y * (grad - np.add.reduce(grad * self._y, axis=1, keepdims=True))
         return dx
 

@@ -63,7 +63,8 @@ class Layer(Component, ABC):
         """Compute the output in training, and keep on ``self`` what `backward` needs.
 
         Args:
-            x: Input, ``(batch, in_features)``; it is not written to.
+            x: Input, ``(batch, in_features)``; it is not written to, and must stay unchanged until `backward`, as the
+                layer may keep it.
 
         Returns:
             A fresh array, ``(batch, out_features)``.

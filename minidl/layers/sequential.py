@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..initializers import Initializer
+from ..typing import override
 from .activation import ReLU
 from .component import Child
 from .container import Container
@@ -160,6 +160,7 @@ def mlp(
 
     Raises:
         ArgumentError: fewer than two sizes, or one below 1.
+        DTypeError: no list of sizes, or one that is not a whole number.
 
     Example:
         >>> mlp([2, 8, 1], rng=0)
@@ -169,6 +170,8 @@ def mlp(
           2: Dense(8 → 1)                          9
         )  33 parameters
     """
+    if not isinstance(sizes, (Sequence, np.ndarray)):
+        raise DTypeError(f"mlp(sizes): expected a list of widths such as [1, 20, 1], got {sizes!r}")
     if len(sizes) < 2:
         raise ArgumentError(f"mlp(sizes): expected at least an input and an output size, got {list(sizes)}")
     layers: list[Layer] = []
