@@ -16,7 +16,7 @@ def test_a_cycle_is_named_from_the_node_that_closes_it() -> None:
 
 
 def test_a_node_that_is_used_twice_is_computed_once_before_its_users() -> None:
-    nodes: dict[str, Node] = {"out": (Add(), "left", "right"), "right": (Tanh(), "h"), "left": (Tanh(), "h"), "h": (Tanh(), "x")}
+    nodes: dict[str, Node] = {"out": (Add(), "a", "b"), "b": (Tanh(), "h"), "a": (Tanh(), "h"), "h": (Tanh(), "x")}
     x = np.array([[0.5, -2.0]])
     assert (Graph(nodes, output="out").predict(x) == 2 * np.tanh(np.tanh(x))).all()
 
