@@ -1,4 +1,7 @@
-"""``python -m tests.benchmarks``: time minidl and its peers in turns, and print the table."""
+"""``python -m tests.benchmarks``: measure minidl and its peers in turns, and print the table.
+
+``--only update predict import process memory`` chooses among its parts, or single works by a piece of their names.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from . import table
 from .machine import description
 from .peers import PEERS, installed
 from .timing import alternate
-from .works import WORKS, Import
+from .works import works
 
 
 @dataclass(frozen=True)
@@ -31,31 +32,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     size = QUICK if options.quick else FULL
     rounds = options.rounds or size.rounds
-    works = [work for work in WORKS if not options.only or any(part in work.name for part in options.only)]
-    if not works:
-        raise SystemExit(f"--only: no work of that name; there are {', '.join(work.name for work in WORKS)}")
+    every = works(quick=options.quick)
+    chosen = [work for work in every if not options.only or any(part in work.name for part in options.only)]
+    if not chosen:
+        raise SystemExit(f"--only: no work of that name; there are {', '.join(work.name for work in every)}")
     peers = installed(options.peers)
     names = [peer.name for peer in peers]
     print(description(peers), end="\n\n")
     if options.quick:
         print("The quick size shows that everything runs; its times say nothing.\n")
     print(table.header(names), flush=True)
-    added: str | None = None
-    for work in works:
+    remarks = []
+    for work in chosen:
         times = alternate(work.tasks(peers), rounds, size.turn)
-        print(table.row(work.name, times, names), flush=True)
-        if isinstance(work, Import):
-            added = _beyond_numpy(times)
-    print(f"\n{table.CAPTION} {rounds} rounds." + f" {added}" * (added is not None))
+        print(table.row(work.name, times, names, work.written), flush=True)
+        if (remark := work.remark(times)) is not None:
+            remarks.append(f"- {work.name}: {remark}.")
+    print("\n".join([f"\n{table.CAPTION} {rounds} rounds.\n", *remarks]))
     for peer in peers:
         if peer.note:
-            print(f"{peer.name}: {peer.note}")
-
-
-def _beyond_numpy(times: table.Times) -> str:
-    """Say how many milliseconds the import takes beyond NumPy's."""
-    low, middle, high = np.quantile(np.asarray(times["minidl"]) - np.asarray(times["NumPy"]), (0.25, 0.5, 0.75)) * 1e3
-    return f"Importing minidl takes {middle:.0f} ms ({low:.0f}–{high:.0f}) more than importing NumPy."
+            print(f"- {peer.name}: {peer.note}")
 
 
 def _parser() -> argparse.ArgumentParser:

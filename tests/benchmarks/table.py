@@ -1,20 +1,20 @@
-"""The table in Markdown: minidl's time, and the times of its peers as multiples of it."""
+"""The table in Markdown: minidl's time or memory, and those of its peers as multiples of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 Times = Mapping[str, Sequence[float]]
-"""Seconds of each peer in each round."""
+"""Seconds, or bytes, of each peer in each round."""
 
 NOT_TIMED = "–"
 
 CAPTION = (
-    "Times of a peer are multiples of minidl's in the same round: above 1, minidl is faster. Each is the median over "
-    "the rounds, with the middle half of the rounds in brackets."
+    "The figures of a peer are multiples of minidl's in the same round: above 1, minidl is faster, or smaller. Each is "
+    "the median over the rounds, with the middle half of the rounds in brackets."
 )
 
 
@@ -23,11 +23,11 @@ def header(peers: Sequence[str]) -> str:
     return f"| work | {' | '.join(peers)} |\n|---|{'---:|' * len(peers)}"
 
 
-def row(name: str, times: Times, peers: Sequence[str]) -> str:
-    """Make one line: the first peer's time, and each other's as a multiple of it."""
+def row(name: str, times: Times, peers: Sequence[str], written: Callable[[float], str] | None = None) -> str:
+    """Make one line: the first peer's amount, as ``written``, and each other's as a multiple of it."""
     base = np.asarray(times[peers[0]])
     ratios = [ratio(np.asarray(times[peer]) / base) if peer in times else NOT_TIMED for peer in peers[1:]]
-    return f"| {' | '.join([name, duration(float(np.median(base))), *ratios])} |"
+    return f"| {' | '.join([name, (written or duration)(float(np.median(base))), *ratios])} |"
 
 
 def duration(seconds: float) -> str:

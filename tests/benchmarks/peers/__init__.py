@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
 
-from .minidl_peer import HandLoop, TrainerFit
-from .numpy_peer import NumPyLoop
 from .peer import Peer
 
-PEERS = {"torch": "torch_peer", "jax": "jax_peer", "sklearn": "sklearn_peer"}
-"""Package of each optional peer, and the module here whose ``PEER`` it is."""
+OWN = ("minidl_peer", "numpy_peer")
+"""The modules of what is always measured."""
+
+PEERS = {"torch": "torch_peer", "jax": "jax_peer", "sklearn": "sklearn_peer", "onnxruntime": "onnx_peer"}
+"""Package of each optional peer, and the module here whose ``PEERS`` it has."""
 
 
 def installed(packages: Iterable[str] = PEERS) -> list[Peer]:
     """List minidl first, the NumPy loop, and those of the optional peers that are installed."""
-    found = [package for package in packages if find_spec(package) is not None]
-    optional: list[Peer] = [import_module(f"{__name__}.{PEERS[package]}").PEER for package in found]
-    return [HandLoop(), TrainerFit(), NumPyLoop(), *optional]
+    modules = [*OWN, *(PEERS[package] for package in packages if find_spec(package) is not None)]
+    return [peer for module in modules for peer in import_module(f"{__name__}.{module}").PEERS]

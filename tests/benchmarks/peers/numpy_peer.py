@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from scipy.special import expit
 from typing_extensions import override
 
 from ..networks import Array, Network
@@ -22,6 +21,8 @@ class NumPyLoop(Peer):
 
     @override
     def training(self, network: Network) -> Training | None:
+        if not network.plain:
+            return None
         if network.batch == 1 and network.activation == "sigmoid" and network.loss == "half squared error":
             return _online_squared(network)
         if network.activation == "relu":
@@ -30,7 +31,7 @@ class NumPyLoop(Peer):
 
     @override
     def prediction(self, network: Network, x: Array) -> PredictionCall:
-        activation: Callable[[Array], Array] = expit if network.activation == "sigmoid" else _relu
+        activation: Callable[[Array], Array] = _logistic() if network.activation == "sigmoid" else _relu
         weights, biases = _values(network)
         if len(x) == 1:
             return partial(_predict_row, weights, biases, activation, x[0])
@@ -40,7 +41,7 @@ class NumPyLoop(Peer):
 def _online_squared(network: Network) -> Training:
     """Write equations (1) to (7) with vectors, one row at a time, sigmoid between the layers."""
     weights, biases = _values(network)
-    last, rate = len(weights) - 1, network.learning_rate
+    last, rate, expit = len(weights) - 1, network.learning_rate, _logistic()
 
     def step(x: Array, y: Array) -> float:
         outputs = [x]
@@ -127,6 +128,14 @@ def _predict_rows(weights: list[Array], biases: list[Array], activation: Callabl
     return y
 
 
+def _logistic() -> Callable[[Array], Array]:
+    """Import σ where it is wanted only: a process that needs none shall not pay for SciPy."""
+    from scipy.special import expit
+
+    function: Callable[[Array], Array] = expit
+    return function
+
+
 def _relu(x: Array) -> Array:
     y: Array = np.maximum(x, 0.0)
     return y
@@ -135,3 +144,6 @@ def _relu(x: Array) -> Array:
 def _values(network: Network) -> tuple[list[Array], list[Array]]:
     layers = network.initial_values()
     return [weight for weight, _ in layers], [bias for _, bias in layers]
+
+
+PEERS: tuple[Peer, ...] = (NumPyLoop(),)

@@ -35,7 +35,7 @@ class Peer:
         return ""
 
     def training(self, network: Network) -> Training | None:
-        """Make ready to train ``network`` from its first values by plain SGD, the loss computed in every update."""
+        """Make ready to train ``network`` from its first values, the loss computed in every update."""
         return None
 
     def prediction(self, network: Network, x: Array) -> PredictionCall | None:

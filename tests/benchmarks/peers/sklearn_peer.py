@@ -30,7 +30,9 @@ class ScikitLearn(Peer):
         return f"scikit-learn {sklearn.__version__}"
 
     @override
-    def training(self, network: Network) -> Training:
+    def training(self, network: Network) -> Training | None:
+        if not network.plain:
+            return None
         x, y = _data(network)
         model = _model(network)
         # Its loss is the mean over the outputs, while its gradient is that of the sum.
@@ -84,4 +86,4 @@ def _model(network: Network) -> Any:
     return model
 
 
-PEER = ScikitLearn()
+PEERS: tuple[Peer, ...] = (ScikitLearn(),)
