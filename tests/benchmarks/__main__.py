@@ -24,7 +24,7 @@ class Size:
     turn: float
 
 
-FULL, QUICK = Size(9, 0.2), Size(2, 0.001)
+FULL, QUICK = Size(9, 0.3), Size(2, 0.001)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -10,6 +11,9 @@ from typing_extensions import override
 
 from ..networks import Array, Network
 from .peer import Peer, PredictionCall, Training, by_steps
+
+if "OMP_NUM_THREADS" in os.environ:  # Whoever was imported before may have set another number.
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 class PyTorch(Peer):
