@@ -1,7 +1,8 @@
 """Learn a sine curve from 200 points, at three learning rates.
 
 The first experiment of the article: a 1-20-20-1 network with logistic hidden layers, first values drawn from
-N(0, 1), one point per update, 4000 passes over the points. It takes one to two minutes.
+N(0, 1), one point per update, 4000 passes over the points. It takes seconds with Numba, a
+minute or two in NumPy alone.
 """
 
 from __future__ import annotations
