@@ -73,6 +73,10 @@ class Validation:
         self._arrays = tuple(array[order[rows - held_out:]] for array in arrays)
         return tuple(array[order[: rows - held_out]] for array in arrays)
 
+    def names(self) -> list[str]:
+        """Name the figures that each epoch writes into the history."""
+        return ["loss", *(["validation_loss"] if self._arrays is not None else []), *self._metrics]
+
     def after_epoch(self, source: Source) -> dict[str, float]:
         """Return the figures of an epoch: with the loss on held-out data, else the metrics on the training data."""
         if self._arrays is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from ..arrays import generator, positive_int
 from ..clipping import Clip
 from ..data import check_parts, refuse_double_activation
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
 from ..metrics import Metric
@@ -91,6 +93,8 @@ class Trainer:
             )
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.penalties = checked_penalties(penalties, learned)
+        if clip is not None and not isinstance(clip, Clip):
+            raise DTypeError(f"Trainer(clip): expected a Clip such as ClipGlobalNorm(1.0), got {clip!r}")
         self.clip = clip
         self._wanted_engine = check_engine(engine)
         self.engine: str = engine
@@ -151,7 +155,9 @@ class Trainer:
         arrays = data.split(x, y, sample_weight, validation, self.run.rng if shuffle else None)
         self.run.start(plan, check_callbacks(callbacks))
         self.run.fit_began_with = began_with
-        return self._go(ArraySource(arrays, batch_size, shuffle), data, progress)
+        source = ArraySource(arrays, batch_size, shuffle)
+        self.run.check_data(source)
+        return self._go(source, data, progress)
 
     def fit_batches(
         self,
@@ -183,8 +189,10 @@ class Trainer:
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
         plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
+        source = StreamSource(stream, self.model, self.loss)
         self.run.start(plan, check_callbacks(callbacks))
-        return self._go(StreamSource(stream, self.model, self.loss), data, progress)
+        self.run.check_data(source)
+        return self._go(source, data, progress)
 
     def resume(
         self,
@@ -223,8 +231,10 @@ class Trainer:
         arrays = data.split(x, y, sample_weight, validation, rng if plan.shuffle else None)
         rng.bit_generator.state = now
         assert plan.batch_size is not None
+        source = ArraySource(arrays, plan.batch_size, plan.shuffle)
+        self.run.check_data(source)
         self.run.take_callbacks(callbacks)
-        return self._go(ArraySource(arrays, plan.batch_size, plan.shuffle), data, progress)
+        return self._go(source, data, progress)
 
     def resume_batches(
         self,
@@ -239,8 +249,10 @@ class Trainer:
         self.run.plan_to_resume(streamed=True)
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
+        source = StreamSource(stream, self.model, self.loss)
+        self.run.check_data(source)
         self.run.take_callbacks(callbacks)
-        return self._go(StreamSource(stream, self.model, self.loss), data, progress)
+        return self._go(source, data, progress)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole run to a file: the model, and all that `restore` needs to go on bit for bit.
@@ -293,7 +305,6 @@ class Trainer:
         """Go from the current position to the end of the plan."""
         run = self.run
         assert run.plan is not None
-        run.check_data(source)
         numpy = NumpyEngine(
             self.model, self.loss, self.optimizer, self.penalties, self.clip, run.plan.micro_batch_size
         )
@@ -303,6 +314,7 @@ class Trainer:
         for parameter in self.model.parameters():
             parameter.zero_grad()
         snapshot = Snapshot(self.model, self.optimizer)
+        run.figures = data.names()
         run.why_stop, self.interrupted, self.history.stopped_by = "", True, ""
         bar = Progress(run.plan.epochs - len(self.history), "fit", progress)
         for callback in self.run.callbacks:
@@ -327,21 +339,28 @@ class Trainer:
         here = self.run.position
         self.run.enter_epoch(source)
         engine.enter(source, here.batch)
-        at_once = min([engine.at_once, *(c.every_batches for c in self.run.callbacks if c.every_batches)])
+        steps = [callback.every_batches for callback in self.run.callbacks if callback.every_batches]
         ended = False
         while not ended:
             snapshot.take()
             source.mark()
-            first = here.batch
-            outcome = engine.run(at_once, here.loss, interrupts)
+            before = replace(here)
+            to_callback = [step - here.batch % step for step in steps]
+            try:
+                outcome = engine.run(min([engine.at_once, source.most_at_once(), *to_callback]), here.loss, interrupts)
+            except BaseException:
+                # Some of the batches are in the weights, and the position is before them: go back to where both agree.
+                snapshot.restore()
+                raise
             here.batch += outcome.batches
             here.rows += outcome.rows
             here.loss = outcome.loss
             ended = outcome.ended
             if not (outcome.finite and np.isfinite(self.optimizer.vector.values).all()):
-                epoch = len(self.history)
+                self.run.position = before
                 parts = self.model, self.loss, self.optimizer, self.penalties
-                explain(*parts, snapshot, engine.update, source, epoch, first)
+                batches = islice(source.replay(before.batch), outcome.batches + (not outcome.finite))
+                explain(*parts, snapshot, engine.update, batches, len(self.history), before)
             if not ended:
                 for callback in self.run.callbacks:
                     callback.after_batches(self)
