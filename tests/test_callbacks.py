@@ -34,7 +34,7 @@ from minidl import (
     mlp,
 )
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, ReduceOnPlateau, StopAfter
-from minidl.training.trainer import AT_ONCE
+from minidl.training.engine import AT_ONCE
 
 X = np.linspace(-1, 1, 40)[:, None]
 Y = X**2
