@@ -25,13 +25,25 @@ from .elementary import decay, decay_less_one, sigmoid, tanh
 from .language import Function, Kernels, Matrix, Real, Vector
 
 
-def activation_forward(x: Matrix, y: Matrix, function: Function) -> None:
+def activation_forward(x: Vector, y: Vector, function: Function) -> None:
     """Compute y = f(x) for a function of the user."""
+    for i in range(len(x)):
+        y[i] = function(x[i])
+
+
+def activation_backward(x: Vector, grad: Vector, dx: Vector, derivative: Function) -> None:
+    """Compute ∂e/∂x = g f′(x)."""
+    for i in range(len(x)):
+        dx[i] = grad[i] * derivative(x[i])
+
+
+def array_activation_forward(x: Matrix, y: Matrix, function: Function) -> None:
+    """Compute y = f(x) for a function that takes nothing but arrays."""
     y[:, :] = function(x)
 
 
-def activation_backward(x: Matrix, grad: Matrix, dx: Matrix, derivative: Function) -> None:
-    """Compute ∂e/∂x = g f′(x)."""
+def array_activation_backward(x: Matrix, grad: Matrix, dx: Matrix, derivative: Function) -> None:
+    """Compute ∂e/∂x = g f′(x) for a derivative that takes nothing but arrays."""
     dx[:, :] = grad * derivative(x)
 
 
@@ -201,3 +213,6 @@ ACTIVATIONS: dict[type[Layer], Kernels] = {
     Softplus: Kernels(softplus_forward, softplus_backward),
     Softmax: Kernels(softmax_forward, softmax_backward),
 }
+
+ARRAY_ACTIVATION = Kernels(array_activation_forward, array_activation_backward)
+"""For an `Activation` whose functions Numba compiles for arrays, but not for single numbers."""

@@ -183,6 +183,7 @@ def batch_norm_forward(
     bias: Row,
     running_mean: Row,
     running_var: Row,
+    num_batches_tracked: Vector,
     y: Matrix,
     normal: Matrix,
     mean: Row,
@@ -205,6 +206,7 @@ def batch_norm_forward(
         running_mean[j] += momentum * (mean[j] - running_mean[j])
         running_var[j] += momentum * (variance[j] / (rows - 1.0) - running_var[j])
         inverse_deviation[j] = 1.0 / sqrt(variance[j] / rows + epsilon)
+    num_batches_tracked[0] += 1
     for r in range(len(x)):
         for j in range(len(mean)):
             normal[r, j] *= inverse_deviation[j]

@@ -141,7 +141,7 @@ class CompiledLoop:
                 # A copy, so that who holds the array of now goes on seeing it unchanged, as on the NumPy path.
                 buffer = getattr(owner, argument.name)
                 buffer.value = np.array(buffer.value)
-                return buffer.value
+                return buffer.value if buffer.value.ndim else buffer.value.reshape(1)
             case "vector":
                 flat = argument.name in ("values", "gradients")
                 return getattr(owner.vector if flat else owner, argument.name)

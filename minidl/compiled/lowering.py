@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from ..errors import LoweringError
+from ..layers.activation import Activation
 from ..layers.layer import Layer
 from ..layers.sequential import Sequential
-from ..layers.structure import brief
 from ..losses import Loss
 from ..optimizers import Optimizer
+from .activations import ARRAY_ACTIVATION
 from .language import Kernels
 from .layers import LAYERS, ONE_ROW
 from .loop import CompiledLoop
@@ -44,12 +46,12 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
         raise LoweringError(f"expected a loss among {_names(LOSSES)}, got {loss!r}")
     if type(optimizer) not in OPTIMIZERS:
         raise LoweringError(f"expected an optimizer among {_names(OPTIMIZERS)}, got {type(optimizer).__name__}")
-    _check_parameters(links)
     dtype = optimizer.vector.values.dtype
     learned = {id(parameter) for parameter in optimizer.vector.parameters}
+    _check_parameters(links, learned)
     kernels = OPTIMIZERS[type(optimizer)](optimizer)
     program = Program(links, loss, LOSSES[type(loss)], optimizer, kernels, learned, dtype, one_row)
-    functions = {label: _jitted(label, function, dtype) for label, function in program.functions.items()}
+    functions = {label: _jitted(function) for label, function in program.functions.items()}
     return CompiledLoop(program, [layer for _, layer, _ in links], optimizer, functions)
 
 
@@ -63,15 +65,15 @@ def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 
 
 def _link(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Link:
-    where = f'{brief(layer)} at "{path}"' if path else brief(layer)
+    where = type(layer).__name__ + (f' at "{path}"' if path else "")
     if type(layer) not in table:
         raise LoweringError(f"{where} cannot be lowered; the layers that can are {_names(table)}")
     if {"forward", "backward", "backward_parameters"} & set(vars(layer)):
         raise LoweringError(f"{where} has a forward or backward of its own, which the compiled code would pass by")
-    return path, layer, table[type(layer)]
+    return path, layer, _user_kernels(where, layer) if isinstance(layer, Activation) else table[type(layer)]
 
 
-def _check_parameters(links: list[Link]) -> None:
+def _check_parameters(links: list[Link], learned: set[int]) -> None:
     """Refuse parameters in two dtypes, and shared ones: a kernel writes a gradient, it does not add to one."""
     found: dict[int, str] = {}
     dtypes = set()
@@ -85,26 +87,44 @@ def _check_parameters(links: list[Link]) -> None:
             dtypes.add(parameter.dtype)
     if len(dtypes) > 1:
         raise LoweringError("the parameters are of two dtypes; cast the model with astype")
+    if not learned & set(found):
+        raise LoweringError("the optimizer holds no parameter of this model")
 
 
-def _jitted(label: str, function: Callable[..., Any], dtype: np.dtype[Any]) -> Callable[..., Any]:
-    """Compile a function of the user, and see that it computes what it does in Python."""
-    from numba import njit
+def _user_kernels(where: str, layer: Activation) -> Kernels:
+    """Choose the kernels that the functions of a user can be compiled for."""
+    pair = {"function": layer.function, "derivative": layer.derivative}
+    by_number = {name: _problem(function, by_number=True) for name, function in pair.items()}
+    if not any(by_number.values()):
+        return LAYERS[Activation]
+    for name, function in pair.items():
+        if problem := _problem(function, by_number=False):
+            raise LoweringError(f"{where} cannot be lowered: its {name} {problem}")
+    return ARRAY_ACTIVATION
+
+
+def _problem(function: Callable[..., Any], *, by_number: bool) -> str:
+    """Compile a function of a user, try it, and say what is wrong with the result; "" for nothing."""
     from numba.core.errors import NumbaError
 
-    probe = np.linspace(-3.0, 3.0, 30, dtype=dtype).reshape(5, 6)
+    probe = np.linspace(-3.0, 3.0, 30).reshape(5, 6)
     wanted = function(probe.copy())
     try:
-        if isinstance(function, np.ufunc):
-            ready: Callable[..., Any] = njit(lambda x: function(x))
-        else:
-            ready = njit(function)
-        found = ready(probe.copy())
+        ready = _jitted(function)
+        found = np.reshape([ready(x) for x in probe.flat], probe.shape) if by_number else ready(probe.copy())
     except (NumbaError, TypeError, ValueError, NotImplementedError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise LoweringError(f"the function of {label} cannot be compiled by Numba: {reason}") from None
-    if not np.allclose(found, wanted, rtol=1e3 * np.finfo(dtype).eps, equal_nan=True):
-        raise LoweringError(f"the function of {label}, compiled by Numba, does not compute what it does in Python")
+        lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
+        return f"cannot be compiled by Numba: {lines[-1] if lines else type(error).__name__}"
+    same = np.shape(found) == probe.shape and np.allclose(found, wanted, rtol=1e-12, equal_nan=True)
+    return "" if same else "computes something else when Numba compiles it"
+
+
+@lru_cache(maxsize=64)
+def _jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function once; what it refers to outside of itself is frozen at that moment."""
+    from numba import njit
+
+    ready: Callable[..., Any] = njit(lambda x: function(x)) if isinstance(function, np.ufunc) else njit(function)
     return ready
 
 

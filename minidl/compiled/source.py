@@ -6,6 +6,7 @@ import inspect
 import io
 import tokenize
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,11 +19,20 @@ from .language import Argument, Kernel, Kernels
 Link: TypeAlias = tuple[str, Layer, Kernels]
 """A layer of a chain: its path in the model, itself, and its kernels."""
 
-REASSOCIATING = "{'reassoc', 'contract', 'nsz', 'arcp'}"
-"""What the compiler may do to sums and products. It may not assume that numbers are finite: NaN must be seen."""
+HEADER = """\
+from __future__ import annotations
 
-EXACT = "{'contract'}"
-"""The same for the elementary functions, whose roundings are meant as they are written."""
+from math import erfc, isfinite, log, log1p, sqrt
+
+import numpy as np
+from numba import njit
+
+# Nothing here but `train` is called from Python. In a kernel sums may be reordered, but numbers may not be assumed to be
+# finite: NaN must be seen. In an elementary function the roundings are meant as they are written.
+common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+kernel = {**common, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+elementary = {**common, "fastmath": {"contract"}}
+"""
 
 FIXED = ("x", "y", "weights", "rates", "step", "total")
 """The arguments that every program has: batches, learning rates, number of the first step, sum of losses so far."""
@@ -63,9 +73,9 @@ class Program:
     ) -> None:
         self.arguments: dict[str, Argument] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
-        self._kernels: dict[str, Kernel] = {}
+        self._kernels: list[Kernel] = []
         self._flat: dict[str, str] = {}
-        self._dtype, self._one_row = dtype, one_row
+        self._one_row = one_row
         lines = ["a0 = x[batch]"]
         for number, (path, layer, kernels) in enumerate(links):
             lines.append(self._layer_call(kernels.forward, number, path, layer))
@@ -83,8 +93,7 @@ class Program:
             lines.append(self._call(kernel, streams, optimizer, "", 0))
         chain = " → ".join([*(type(layer).__name__ for _, layer, _ in links), type(loss).__name__])
         title = f'"""{chain}, {type(optimizer).__name__}, {dtype}."""'
-        parts = [f"{title}\n\n{self._header()}", *self._kernel_sources(), self._loop(lines)]
-        self.source = "\n\n\n".join(parts) + "\n"
+        self.source = f"{title}\n\n{module_source(self._kernels, dtype)}\n\n\n{self._loop(lines)}\n"
 
     def _layer_call(self, kernel: Kernel, number: int, path: str, layer: Layer) -> str:
         streams = {"x": f"a{number}", "y": f"a{number + 1}", "grad": f"g{number + 1}", "dx": f"g{number}"}
@@ -96,7 +105,7 @@ class Program:
 
     def _call(self, kernel: Kernel, streams: dict[str, str], owner: object, path: str, number: int) -> str:
         """Write the call of a kernel, and note what it needs."""
-        self._need(kernel)
+        self._kernels.append(kernel)
         given = []
         for name, annotation in parameters_of(kernel).items():
             if name in streams:
@@ -135,45 +144,6 @@ class Program:
             return f"{label}[batch]"
         return f"real({label})" if annotation == "Real" else label
 
-    def _need(self, kernel: Kernel) -> None:
-        """Note a kernel, after the functions that it calls itself."""
-        for name in kernel.__code__.co_names:
-            called = kernel.__globals__.get(name)
-            if inspect.isfunction(called) and called.__module__.startswith(__package__):
-                self._need(called)
-        self._kernels.setdefault(kernel.__name__, kernel)
-
-    def _header(self) -> str:
-        names = ["real", "whole", *(name for name in vars(elementary) if name.isupper() and name != "SINGLE")]
-        constants = vars(elementary) if self._dtype == np.float64 else elementary.SINGLE
-        return "\n".join([
-            "from __future__ import annotations",
-            "",
-            "from math import erfc, isfinite, log, log1p, sqrt",
-            "",
-            "import numpy as np",
-            "from numba import njit",
-            "",
-            *(f"{name} = {self._constant(constants[name])}" for name in names),
-        ])
-
-    def _constant(self, value: Any) -> str:
-        if isinstance(value, type):
-            return f"np.{value.__name__}"
-        if isinstance(value, tuple):
-            return f"({', '.join(self._constant(item) for item in value)})"
-        return f"real({value!r})" if isinstance(value, float) else repr(value)
-
-    def _kernel_sources(self) -> list[str]:
-        sources = []
-        for kernel in self._kernels.values():
-            fastmath = EXACT if kernel.__module__ == elementary.__name__ else REASSOCIATING
-            text = inspect.getsource(kernel).rstrip()
-            if self._dtype != np.float64:
-                text = in_single_precision(text)
-            sources.append(f"@njit(fastmath={fastmath}, error_model='numpy')\n{text}")
-        return sources
-
     def _loop(self, lines: list[str]) -> str:
         flat = [f"{name} = {stream}.reshape(-1)" for name, stream in self._flat.items() if stream != "a0"]
         if "flat_a0" in self._flat:
@@ -187,6 +157,45 @@ class Program:
         ])
 
 
+def module_source(kernels: list[Kernel], dtype: np.dtype[Any]) -> str:
+    """Write a module of kernels, with what they call, for a dtype."""
+    needed: dict[str, Kernel] = {}
+    for kernel in kernels:
+        _add(kernel, needed)
+    constants = vars(elementary) if dtype == np.float64 else elementary.SINGLE
+    header = [HEADER, *(f"{name} = {_literal(constants[name])}" for name in elementary.SINGLE)]
+    return "\n\n\n".join(["\n".join(header), *(kernel_source(kernel, dtype) for kernel in needed.values())])
+
+
+def _add(kernel: Kernel, needed: dict[str, Kernel]) -> None:
+    """Note a kernel, after the functions that it calls itself."""
+    for name in kernel.__code__.co_names:
+        called = kernel.__globals__.get(name)
+        if inspect.isfunction(called) and called.__module__.startswith(__package__):
+            _add(called, needed)
+    needed.setdefault(kernel.__name__, kernel)
+
+
+def _literal(value: Any) -> str:
+    """Write a constant; floats in the dtype of the module."""
+    if isinstance(value, type):
+        return f"np.{value.__name__}"
+    if isinstance(value, tuple):
+        return f"({', '.join(_literal(item) for item in value)})"
+    return f"real({value!r})" if isinstance(value, float) else repr(value)
+
+
+@cache
+def kernel_source(kernel: Kernel, dtype: np.dtype[Any]) -> str:
+    """Return the text of a kernel, as it is to be compiled for a dtype."""
+    text = inspect.getsource(kernel).rstrip()
+    if dtype != np.float64:
+        text = in_single_precision(text)
+    options = "elementary" if kernel.__module__ == elementary.__name__ else "kernel"
+    return f"@njit(**{options})\n{text}"
+
+
+@cache
 def parameters_of(kernel: Kernel) -> dict[str, str]:
     """Map the names of a kernel's parameters to their annotations."""
     return {name: str(p.annotation) for name, p in inspect.signature(kernel).parameters.items()}

@@ -17,6 +17,10 @@ from ..running import Interrupts
 from .batches import slices
 from .sources import Batch, Source
 
+AT_ONCE = 64
+"""Batches between two snapshots, and between two looks at the weights: both together cost about a step of the
+smallest networks."""
+
 
 class Outcome(NamedTuple):
     """What came of some batches.
@@ -50,9 +54,7 @@ class NumpyEngine:
 
     name = "numpy"
 
-    at_once = 64
-    """Batches between two snapshots, and between two looks at the weights: both together cost about a step of the
-    smallest networks."""
+    at_once = AT_ONCE
 
     def __init__(
         self,

@@ -1,0 +1,457 @@
+"""Training on the compiled engine: what it takes, what it refuses, and that a run works as it does in NumPy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typing_extensions import override
+
+pytest.importorskip("numba")
+
+from minidl import (
+    L2,
+    SGD,
+    Activation,
+    Adam,
+    ArgumentError,
+    BatchNorm,
+    ClipGlobalNorm,
+    Dense,
+    DivergenceError,
+    Dropout,
+    Graph,
+    HalfSquaredError,
+    Layer,
+    Loss,
+    LoweringError,
+    Optimizer,
+    Residual,
+    RMSProp,
+    Sequential,
+    ShapeError,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    Tanh,
+    Trainer,
+)
+from minidl.callbacks import Callback
+from minidl.compiled import lower
+from minidl.training import compiled
+
+Array = np.ndarray[Any, Any]
+X = np.random.default_rng(1).normal(size=(60, 2))
+Y = np.sin(X[:, :1])
+
+
+def network() -> Sequential:
+    return Sequential(Dense(2, 5), Tanh(), Dropout(0.2), Dense(5, 1)).initialize(rng=1)
+
+
+def trainer(engine: Any = "compiled", model: Layer | None = None, **arguments: Any) -> Trainer:
+    model = network() if model is None else model
+    return Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=2, engine=engine, **arguments)
+
+
+def bits(run: Trainer) -> list[Any]:
+    generators = [own.bit_generator.state for own in run.model.named_generators().values()]
+    return [run.optimizer.vector.values.tobytes(), generators, run.history.loss, run.optimizer.steps]
+
+
+# What is lowered, and what is not.
+
+
+class OwnDense(Dense):
+    """A subclass may compute anything."""
+
+
+class OwnHalfSquaredError(HalfSquaredError):
+    """A subclass may compute anything."""
+
+
+class OwnSGD(SGD):
+    """A subclass may compute anything."""
+
+
+def own_function(x: Array) -> Array:
+    return np.array([eval("x")][0])
+
+
+def not_elementwise(x: Array) -> Array:
+    return x + np.random.random()
+
+
+def parts(*layers: Layer, loss: Loss | None = None, optimizer: type[Optimizer] = SGD) -> tuple[Layer, Loss, Optimizer]:
+    model = Sequential(*layers)
+    return model, loss or HalfSquaredError(), optimizer(model.parameters(), 0.1)
+
+
+def patched() -> Layer:
+    layer = Tanh()
+    vars(layer)["forward"] = layer.forward
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda: parts(Dense(2, 3), OwnDense(3, 1)), r'OwnDense.* at "1" cannot be lowered.*Dense, Dropout'),
+        (lambda: parts(Sequential(Dense(2, 2), Residual(Tanh()))), r'Residual at "0.1" cannot'),
+        (lambda: parts(Graph({"h": (Dense(2, 2), "x")}, output="h")), 'at "0" cannot be lowered'),
+        (lambda: parts(Dense(2, 2), patched()), r'Tanh at "1" has a forward or backward of its own'),
+        (lambda: parts(Dense(2, 2), loss=OwnHalfSquaredError()), r"expected a loss among .*, got OwnHalfSquaredError"),
+        (lambda: parts(Dense(2, 2), optimizer=OwnSGD), "expected an optimizer among Adam, AdamW, SGD, got OwnSGD"),
+        (lambda: parts(Dense(2, 2), optimizer=RMSProp), "expected an optimizer among Adam, AdamW, SGD, got RMSProp"),
+        (lambda: parts(Dense(2, 2), Activation(own_function, np.cos)), "its function cannot be compiled by Numba: "),
+        (lambda: parts(Dense(2, 2), Activation(not_elementwise, np.cos)), "its function computes something else"),
+    ],
+)
+def test_what_cannot_be_lowered_is_named(given: Callable[[], tuple[Layer, Loss, Optimizer]], message: str) -> None:
+    with pytest.raises(LoweringError, match=message):
+        lower(*given())
+
+
+def test_a_shared_parameter_is_refused() -> None:
+    first, second = Dense(2, 2), Dense(2, 2)
+    second.weight = first.weight
+    with pytest.raises(LoweringError, match=r'"1\.weight" is the same parameter as "0\.weight"'):
+        lower(*parts(first, second))
+
+
+def test_two_dtypes_are_refused() -> None:
+    model = Sequential(Dense(2, 2), Dense(2, 2, dtype=np.float32))
+    with pytest.raises(LoweringError, match="two dtypes"):
+        lower(model, HalfSquaredError(), SGD(model.layers[0].parameters(), 0.1))
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    with pytest.raises(LoweringError, match="no parameter of this model"):
+        lower(network(), HalfSquaredError(), SGD(network().parameters(), 0.1))
+
+
+def test_without_numba_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minidl.compiled.lowering.find_spec", lambda name: None)
+    with pytest.raises(LoweringError, match=r'pip install "minidl\[jit\]"'):
+        trainer().fit(X, Y, epochs=1)
+    run = trainer("auto")
+    monkeypatch.setattr(compiled, "UPDATES", 1)
+    run.fit(X, Y, epochs=1)
+    assert run.engine == "numpy"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fit_arguments", "message"),
+    [
+        ({"clip": ClipGlobalNorm(1.0)}, {}, r"no clip, got ClipGlobalNorm\(1\)"),
+        ({"penalties": "L2"}, {}, r"no penalties, got \(L2"),
+        ({}, {"micro_batch_size": 4}, "no micro_batch_size, got 4"),
+    ],
+)
+def test_extras_of_the_trainer_stay_in_numpy(
+    arguments: dict[str, Any], fit_arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = network()
+    if "penalties" in arguments:
+        arguments = {"penalties": [L2(0.1, model.parameters())]}
+    with pytest.raises(LoweringError, match=message):
+        trainer("compiled", model, **arguments).fit(X, Y, epochs=1, **fit_arguments)
+    monkeypatch.setattr(compiled, "UPDATES", 1)
+    run = trainer("auto", model, **arguments)
+    run.fit(X, Y, epochs=1, **fit_arguments)
+    assert run.engine == "numpy"
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    with pytest.raises(ArgumentError, match='expected "auto", "numpy" or "compiled", got \'jit\''):
+        trainer("jit")
+
+
+@pytest.mark.parametrize(
+    ("updates", "work", "epochs", "expected"),
+    [(40, 1 << 25, 10, "compiled"), (41, 1 << 25, 10, "numpy"), (40, 1 << 25, 9, "numpy"), (40, 335, 10, "numpy")],
+)
+def test_auto_compiles_by_a_rule_on_sizes(
+    monkeypatch: pytest.MonkeyPatch, updates: int, work: int, epochs: int, expected: str
+) -> None:
+    monkeypatch.setattr(compiled, "UPDATES", updates)
+    monkeypatch.setattr(compiled, "WORK", work)
+    run = trainer("auto")
+    assert run.engine == "auto"
+    run.fit(X, Y, epochs=epochs, batch_size=16)
+    assert run.engine == expected
+
+
+# A run on the compiled engine.
+
+
+def test_the_source_can_be_read() -> None:
+    source = lower(*parts(Dense(2, 5), Tanh(), Dense(5, 1))).source
+    assert source.startswith('"""Dense → Tanh → Dense → HalfSquaredError, SGD, float64."""')
+    loop = source[source.index("def train(") :]
+    steps = [line.strip().split("(")[0] for line in loop.splitlines() if line.startswith("        ")]
+    assert steps[1:4] == ["dense_forward", "tanh_forward", "dense_forward"]
+    assert steps[-4:] == ["dense_backward", "tanh_backward", "dense_backward_parameters", "sgd"]
+    assert "def tanh_backward(y: Vector, grad: Vector, dx: Vector)" in source
+
+
+def test_a_seed_means_the_same_bits() -> None:
+    runs = [trainer(), trainer()]
+    for run in runs:
+        run.fit(X, Y, epochs=4, batch_size=7)
+    assert bits(runs[0]) == bits(runs[1])
+
+
+class StopAt(Callback):
+    """Stop at a batch, or press Ctrl-C there."""
+
+    every_batches = 1
+
+    def __init__(self, batch: int, interrupt: bool) -> None:
+        self.batch, self.interrupt = batch, interrupt
+
+    @override
+    def after_batches(self, trainer: Trainer) -> None:
+        if (len(trainer.history), trainer.run.position.batch) == (1, self.batch):
+            if self.interrupt:
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                trainer.stop("asked to")
+
+
+@pytest.mark.parametrize("interrupt", [True, False])
+@pytest.mark.parametrize("batch", [1, 4, 8])
+def test_a_resumed_run_has_the_bits_of_a_run_in_one_piece(batch: int, interrupt: bool) -> None:
+    whole, cut = trainer(), trainer()
+    whole.fit(X, Y, epochs=3, batch_size=7)
+    cut.fit(X, Y, epochs=3, batch_size=7, callbacks=[StopAt(batch, interrupt)])
+    assert len(cut.history) == 1
+    cut.resume(X, Y, callbacks=[])
+    assert cut.engine == "compiled"
+    assert bits(cut) == bits(whole)
+
+
+class Count(Callback):
+    """Note at which batches it is called."""
+
+    def __init__(self, every: int) -> None:
+        self.every_batches = every
+        self.seen: list[int] = []
+
+    @override
+    def after_batches(self, trainer: Trainer) -> None:
+        self.seen.append(trainer.run.position.batch)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 100])
+def test_callbacks_are_called_at_the_same_batches(every: int) -> None:
+    seen = []
+    for engine in ("numpy", "compiled"):
+        count = Count(every)
+        trainer(engine).fit(X, Y, epochs=2, batch_size=7, callbacks=[count])
+        seen.append(count.seen)
+    assert seen[0] == seen[1]
+
+
+def test_ctrl_c_ends_a_long_run_soon() -> None:
+    run = trainer()
+    run.fit(X, Y, epochs=1, batch_size=7)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    run.fit(X, Y, epochs=10_000_000, batch_size=7)
+    timer.join()
+    assert run.history.stopped_by == "SIGINT"
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_divergence_is_explained_as_in_numpy(batch_size: int) -> None:
+    found = {}
+    for engine in ("numpy", "compiled"):
+        model = Sequential(Dense(2, 5), Tanh(), Dropout(0.2), Dense(5, 1)).initialize(rng=1)
+        run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 40.0), rng=2, engine=engine)
+        with pytest.raises(DivergenceError) as caught:
+            run.fit(X, 1e3 * Y, epochs=200, batch_size=batch_size)
+        error = caught.value
+        found[engine] = [error.epoch, error.batch, error.layer, error.phase, error.learning_rate, run.optimizer.steps]
+        assert np.isfinite(run.optimizer.vector.values).all()
+    assert found["compiled"] == found["numpy"]
+
+
+def test_frozen_parameters_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for engine in ("numpy", "compiled"):
+        model = network()
+        frozen = [model[0].parameters()[0], model[3].parameters()[1]]
+        before = [parameter.value.copy() for parameter in frozen]
+        learned = [p for p in model.parameters() if p not in frozen]
+        run = Trainer(model, HalfSquaredError(), SGD(learned, 0.1), rng=2, engine=engine)
+        run.fit(X, Y, epochs=2, batch_size=7)
+        assert all(np.array_equal(p.value, value) for p, value in zip(frozen, before, strict=True))
+        results.append(run.optimizer.vector.values)
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-12)
+
+
+def test_layers_before_the_first_that_learns_only_run_forward() -> None:
+    results = []
+    for engine in ("numpy", "compiled"):
+        model = network()
+        run = Trainer(model, HalfSquaredError(), SGD(model[3].parameters(), 0.1), rng=2, engine=engine)
+        run.fit(X, Y, epochs=2, batch_size=7)
+        results.append(run.optimizer.vector.values)
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-12)
+
+
+def layouts() -> dict[str, tuple[Array, Array]]:
+    read_only = X.copy(), Y.copy()
+    for array in read_only:
+        array.flags.writeable = False
+    wide = np.repeat(X, 2, axis=1)
+    return {"fortran": (np.asfortranarray(X), Y), "strided": (wide[:, ::2], Y), "read-only": read_only,
+            "reversed": (X[::-1].copy()[::-1], Y)}
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("layout", layouts())
+def test_every_layout_of_the_data_gives_the_same_bits(layout: str, shuffle: bool) -> None:
+    runs = []
+    for x, y in ((X, Y), layouts()[layout]):
+        run = trainer()
+        run.fit(x, y, epochs=2, batch_size=7, shuffle=shuffle)
+        runs.append(bits(run))
+    assert runs[0] == runs[1]
+
+
+def test_memory_mapped_data(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    first, second = trainer(), trainer()
+    first.fit(X, Y, epochs=1)
+    second.fit(np.load(tmp_path / "x.npy", mmap_mode="r"), Y, epochs=1)
+    assert bits(first) == bits(second)
+
+
+def test_a_stream_is_trained_on_as_in_numpy() -> None:
+    cuts = [(0, 9), (9, 10), (10, 40), (40, 60)]
+    runs = []
+    for engine in ("numpy", "compiled"):
+        run = trainer(engine)
+        run.fit_batches(lambda: ((X[a:b], Y[a:b]) for a, b in cuts), epochs=3)
+        assert run.engine == engine
+        runs.append(run)
+    np.testing.assert_allclose(runs[1].history.loss, runs[0].history.loss, rtol=1e-12)
+    np.testing.assert_allclose(runs[1].optimizer.vector.values, runs[0].optimizer.vector.values, rtol=1e-12)
+
+
+def test_a_batch_too_small_for_a_layer_is_refused_as_in_numpy() -> None:
+    messages = []
+    for engine in ("numpy", "compiled"):
+        model = Sequential(Dense(2, 3), BatchNorm(3), Dense(3, 1)).initialize(rng=0)
+        run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), engine=engine)
+        with pytest.raises(ShapeError, match="at least 2 rows") as caught:
+            run.fit(X, Y, epochs=1, batch_size=1)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_running_statistics_that_someone_holds_are_not_written_to() -> None:
+    model = Sequential(BatchNorm(2), Dense(2, 1)).initialize(rng=0)
+    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0, engine="compiled")
+    run.fit(X + 3.0, Y, epochs=1)
+    fixed = model.inference()
+    before = fixed.predict(X)
+    held = next(iter(model.named_buffers().values())).value
+    copy = held.copy()
+    weights = run.optimizer.vector.values.copy()
+    run.fit(X - 9.0, Y, epochs=1)
+    run.optimizer.vector.values[...] = weights
+    assert np.array_equal(held, copy)
+    assert np.array_equal(fixed.predict(X), before)
+
+
+class Meddle(Callback):
+    """Change the rate, and move the parameters to another optimizer's storage, in the middle of an epoch."""
+
+    every_batches = 4
+
+    @override
+    def after_batches(self, trainer: Trainer) -> None:
+        trainer.optimizer.learning_rate = 0.02
+        Adam(trainer.model.parameters())
+
+
+def test_what_a_callback_changes_is_seen_at_the_next_batch() -> None:
+    runs = []
+    for engine in ("numpy", "compiled"):
+        run = trainer(engine)
+        run.fit(X, Y, epochs=2, batch_size=7, callbacks=[Meddle()])
+        runs.append(run)
+    np.testing.assert_allclose(runs[1].model.predict(X), runs[0].model.predict(X), rtol=1e-12)
+    assert runs[1].history.learning_rate == [0.02, 0.02]
+
+
+def bend(x: Array) -> Array:
+    return 0.1 * x * x
+
+
+def bend_prime(x: Array) -> Array:
+    return 0.2 * x
+
+
+def step(x: Array) -> Array:
+    return (x > 0).astype(x.dtype)
+
+
+def ramp(x: Array) -> Array:
+    return np.clip(x, 0.0, np.inf)
+
+
+@pytest.mark.parametrize("pair", [(bend, bend_prime), (np.sin, np.cos), (ramp, step)])
+def test_functions_of_the_user_are_compiled(pair: tuple[Any, Any]) -> None:
+    runs = []
+    for engine in ("numpy", "compiled"):
+        model = Sequential(Dense(2, 5), Activation(*pair), Dense(5, 1)).initialize(rng=1)
+        run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=2, engine=engine)
+        run.fit(X, Y, epochs=2, batch_size=7)
+        runs.append(run)
+    np.testing.assert_allclose(runs[1].optimizer.vector.values, runs[0].optimizer.vector.values, rtol=1e-12)
+
+
+def test_two_threads_train_at_once() -> None:
+    alone = trainer()
+    alone.fit(X, Y, epochs=50, batch_size=7)
+    model, labels = Sequential(Dense(2, 3)).initialize(rng=0), (X[:, 0] > 0).astype(int)
+    other = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1), rng=0, engine="compiled")
+    together = trainer()
+    threads = [
+        threading.Thread(target=together.fit, args=(X, Y), kwargs={"epochs": 50, "batch_size": 7}),
+        threading.Thread(target=other.fit, args=(X, labels), kwargs={"epochs": 50, "batch_size": 7}),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bits(together) == bits(alone)
+    assert other.engine == "compiled"
+
+
+def test_a_bare_layer_is_a_chain_of_one() -> None:
+    model: Layer = Dense(2, 1, rng=0)
+    found = trainer("compiled", model)
+    found.fit(X, Y, epochs=2)
+    model = Dense(2, 1, rng=0)
+    wanted = trainer("numpy", model)
+    wanted.fit(X, Y, epochs=2)
+    np.testing.assert_allclose(found.history.loss, wanted.history.loss, rtol=1e-12)
+
+
+def test_validation_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Sequential(Dense(2, 4), Sigmoid(), Dense(4, 1)).initialize(rng=3)
+    found = trainer("compiled", model)
+    found.fit(X, Y, epochs=2, validation=0.25)
+    wanted = trainer("numpy", model.initialize(rng=3))
+    wanted.fit(X, Y, epochs=2, validation=0.25)
+    np.testing.assert_allclose(found.history.validation_loss, wanted.history.validation_loss, rtol=1e-12)

@@ -1,0 +1,319 @@
+"""Each kernel alone, compiled in both dtypes, against the NumPy path; the elementary functions against mpmath."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+import numba
+
+from minidl import (
+    ELU,
+    GELU,
+    SGD,
+    Activation,
+    Adam,
+    AdamW,
+    BatchNorm,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    HalfSquaredError,
+    Huber,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Optimizer,
+    Parameter,
+    PReLU,
+    ReLU,
+    RMSNorm,
+    Sigmoid,
+    SigmoidCrossEntropy,
+    SiLU,
+    Softmax,
+    SoftmaxCrossEntropy,
+    Softplus,
+    Tanh,
+)
+from minidl.compiled import elementary
+from minidl.compiled.language import Kernel, Kernels
+from minidl.compiled.layers import LAYERS, ONE_ROW
+from minidl.compiled.losses import LOSSES
+from minidl.compiled.lowering import _jitted
+from minidl.compiled.optimizers import OPTIMIZERS
+from minidl.compiled.source import module_source, parameters_of
+from minidl.parameter import Buffer
+
+DTYPES = ["float64", "float32"]
+TOLERANCE = {"float64": 1e-13, "float32": 3e-6}
+WIDTH = 11
+
+
+
+def square(x: Any) -> Any:
+    return x * x
+
+
+def double(x: Any) -> Any:
+    return x + x
+
+
+EXAMPLES: list[Layer] = [
+    Activation(square, double),
+    BatchNorm(WIDTH, momentum=0.3),
+    Dense(WIDTH, 7, rng=0),
+    Dense(WIDTH, 4, rng=1),
+    Dropout(0.4, rng=0),
+    ELU(0.7),
+    GELU(),
+    Identity(),
+    LayerNorm(WIDTH),
+    LeakyReLU(0.2),
+    PReLU(0.3),
+    ReLU(),
+    RMSNorm(WIDTH),
+    SiLU(),
+    Sigmoid(),
+    Softmax(),
+    Softplus(),
+    Tanh(),
+]
+
+
+@cache
+def compiled(kernel: Kernel, dtype: str) -> Callable[..., Any]:
+    """Compile one kernel as a program would."""
+    namespace: dict[str, Any] = {}
+    path = f"<{kernel.__name__} {dtype}>"
+    exec(compile(module_source([kernel], np.dtype(dtype)), path, "exec"), namespace)
+    inner = namespace[kernel.__name__]
+    ready: Callable[..., Any] = numba.njit(lambda *given: inner(*given))
+    return ready
+
+
+def call(kernel: Kernel, dtype: str, known: dict[str, Any], owner: object) -> Any:
+    """Call a kernel with what its parameters name; what is not known yet is room for its results."""
+    given = []
+    for name, annotation in parameters_of(kernel).items():
+        value = known[name] if name in known else attribute(owner, name, annotation, known)
+        if annotation == "Real":
+            value = np.dtype(dtype).type(value)
+        elif annotation == "Vector":
+            value = value.reshape(-1)
+        given.append(value)
+    return compiled(kernel, dtype)(*given)
+
+
+def attribute(owner: object, name: str, annotation: str, known: dict[str, Any]) -> Any:
+    value = getattr(owner, name, None)
+    if isinstance(value, Buffer):
+        value = known[name] = np.array(value.value, ndmin=1)
+    elif isinstance(value, Parameter):
+        value = value.value
+    elif callable(value):
+        value = _jitted(value)
+    elif value is None and name.endswith("_grad"):
+        value = known[name] = np.full_like(getattr(owner, name.removesuffix("_grad")).value, np.nan)
+    elif value is None:
+        x = known["x"]
+        shapes = {"Row": x.shape[1:], "Column": x.shape[:1]}
+        value = known[name] = np.full(shapes.get(annotation, x.shape), np.nan, x.dtype)
+    return value
+
+
+def close(found: Any, wanted: Any, dtype: str) -> bool:
+    """Whether two arrays agree to rounding, measured by their largest number."""
+    wanted = np.asarray(wanted)
+    scale = max(1.0, float(np.abs(wanted).max()))
+    return np.shape(found) == wanted.shape and bool(np.abs(found - wanted).max() <= TOLERANCE[dtype] * scale)
+
+
+def test_there_is_an_example_of_every_layer_that_is_lowered() -> None:
+    assert {type(layer) for layer in EXAMPLES} == set(LAYERS) == set(ONE_ROW)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("layer", "rows"), [(layer, rows) for layer in EXAMPLES for rows in (1, 6)], ids=repr)
+def test_a_kernel_computes_what_its_layer_does(layer: Layer, rows: int, dtype: str) -> None:
+    if rows < layer.smallest_batch:
+        pytest.skip("the layer takes no single row")
+    rng = np.random.default_rng(7)
+    reference = copy.deepcopy(layer)
+    for parameter in reference.parameters():
+        parameter.value += 0.1 * rng.normal(size=parameter.shape)
+    own = reference.astype(dtype)
+    x = (2.0 * rng.normal(size=(rows, WIDTH))).astype(dtype)
+    generator = copy.deepcopy(getattr(own, "rng", None))
+    if isinstance(reference, Dropout):
+        reference = own
+    y = reference.forward(x.astype(float) if reference is not own else x)
+    grad = rng.normal(size=y.shape).astype(dtype)
+    dx = reference.backward(grad.astype(float) if reference is not own else grad)
+
+    kernels: Kernels = (ONE_ROW if rows == 1 else LAYERS)[type(layer)]
+    known: dict[str, Any] = {"x": x, "y": np.empty_like(y, dtype), "grad": grad, "dx": np.empty_like(x)}
+    if generator is not None:
+        known["uniform"] = generator.random(x.shape, dtype=x.dtype.type)
+    call(kernels.forward, dtype, known, own)
+    assert close(known["y"], y, dtype)
+    call(kernels.backward, dtype, known, own)
+    assert close(known["dx"], dx, dtype)
+    for name, part in reference.children():
+        if isinstance(part, Parameter):
+            assert close(known.pop(f"{name}_grad"), part.grad, dtype), name
+        if isinstance(part, Buffer) and name in known:
+            assert close(known[name], np.atleast_1d(part.value), dtype), name
+    if kernels.backward_parameters is not None:
+        call(kernels.backward_parameters, dtype, known, own)
+        for name, part in reference.children():
+            if isinstance(part, Parameter):
+                assert close(known[f"{name}_grad"], part.grad, dtype), name
+
+
+def test_dropout_draws_the_bits_of_the_numpy_path() -> None:
+    x = np.random.default_rng(0).normal(size=(5, WIDTH))
+    layer = Dropout(0.3, rng=2)
+    known = {"x": x, "y": np.empty_like(x), "uniform": copy.deepcopy(layer.rng).random(x.shape)}
+    call(LAYERS[Dropout].forward, "float64", known, layer)
+    assert np.array_equal(known["y"], layer.forward(x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "layer", [ELU(0.7), GELU(), LeakyReLU(0.2), PReLU(0.3), ReLU(), SiLU(), Sigmoid(), Softplus(), Tanh()], ids=repr
+)
+def test_tails_and_nan_are_those_of_the_numpy_path(layer: Layer, dtype: str) -> None:
+    own = layer.astype(dtype)
+    x = np.array([[np.nan, np.inf, -np.inf, 0.0, -0.0, -1e4, 1e4, -85.0, 85.0, -720.0, 1e-30]], dtype)
+    known = {"x": x, "y": np.empty_like(x), "grad": np.ones_like(x), "dx": np.empty_like(x)}
+    call(LAYERS[type(layer)].forward, dtype, known, own)
+    call(LAYERS[type(layer)].backward, dtype, known, own)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(known["y"], own.forward(x), rtol=1e-5, atol=float(np.finfo(dtype).tiny))
+        np.testing.assert_allclose(known["dx"][:, 1:], own.backward(np.ones_like(x))[:, 1:], rtol=1e-5, atol=1e-30)
+    assert np.isnan(known["y"][0, 0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["decay", "sigmoid", "tanh", "decay_less_one"])
+def test_elementary_functions_are_right_to_the_last_bits(name: str, dtype: str) -> None:
+    mpmath = pytest.importorskip("mpmath")
+    exact = {
+        "decay": mpmath.exp,
+        "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+        "tanh": mpmath.tanh,
+        "decay_less_one": mpmath.expm1,
+    }[name]
+    limit = 700.0 if dtype == "float64" else 80.0
+    x = -np.concatenate([np.geomspace(1e-30, limit, 400), np.linspace(0, 3, 400)]).astype(dtype)
+    if name in ("sigmoid", "tanh"):
+        x = np.concatenate([x, -x])
+    function: Any = compiled(getattr(elementary, name), dtype)
+    found = np.array([function(value) for value in x], dtype)
+    with mpmath.workdps(40):
+        wanted = [exact(mpmath.mpf(float(value))) for value in x]
+        error = [abs(mpmath.mpf(float(a)) - b) for a, b in zip(found, wanted, strict=True)]
+    assert str(function.nopython_signatures[0].return_type) == dtype
+    assert max(np.array(error, float) / np.spacing(np.abs(found))) <= 4.0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_decay_goes_to_zero_through_the_numbers_without_full_precision(dtype: str) -> None:
+    decay = compiled(elementary.decay, dtype)
+    real = np.dtype(dtype).type
+    least = np.finfo(dtype).smallest_subnormal
+    for x in np.linspace(-650, -800, 301) if dtype == "float64" else np.linspace(-80, -120, 301):
+        assert abs(float(decay(real(x))) - np.exp(float(real(x)))) <= 2 * max(least, np.exp(x) * 1e-6)
+    assert decay(real(-np.inf)) == 0.0
+    assert np.isnan(decay(real(np.nan)))
+
+
+LOSS_EXAMPLES: list[Loss] = [
+    BinaryCrossEntropy(),
+    CrossEntropy(),
+    HalfSquaredError(),
+    Huber(0.4),
+    MeanAbsoluteError(),
+    MeanSquaredError(),
+    SigmoidCrossEntropy(),
+    SoftmaxCrossEntropy(),
+]
+
+
+def test_there_is_an_example_of_every_loss_that_is_lowered() -> None:
+    assert {type(loss) for loss in LOSS_EXAMPLES} == set(LOSSES)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", LOSS_EXAMPLES, ids=repr)
+def test_a_loss_kernel_computes_what_its_loss_does(loss: Loss, dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    probabilities = isinstance(loss, (BinaryCrossEntropy, CrossEntropy))
+    prediction = (rng.random((9, 5)) if probabilities else 3.0 * rng.normal(size=(9, 5))).astype(dtype)
+    target = rng.dirichlet(np.ones(5), 9).astype(dtype)
+    weights = rng.random(9).astype(dtype)
+    gradient = np.empty_like(prediction)
+    known = {"prediction": prediction, "target": target, "weights": weights, "gradient": gradient}
+    found = call(LOSSES[type(loss)], dtype, known, loss)
+    wanted = loss.forward(prediction.astype(float), target.astype(float), weights.astype(float))
+    assert found == pytest.approx(wanted, rel=10 * TOLERANCE[dtype])
+    assert close(gradient, loss.backward(), dtype)
+
+
+@pytest.mark.parametrize("logit", [0.0, 40.0, 800.0, 1e30])
+def test_a_sure_row_costs_what_it_should(logit: float) -> None:
+    prediction = np.array([[logit, 0.0, -logit]])
+    gradient = np.empty_like(prediction)
+    known = {"prediction": prediction, "target": np.eye(3)[:1], "weights": np.ones(1), "gradient": gradient}
+    found = call(LOSSES[SoftmaxCrossEntropy], "float64", known, SoftmaxCrossEntropy())
+    assert found == pytest.approx(np.log1p(np.exp(-logit) + np.exp(-2 * logit)), rel=1e-12)
+    assert gradient[0, 1] == pytest.approx(np.exp(-logit) / (1 + np.exp(-logit) + np.exp(-2 * logit)), rel=1e-12)
+
+
+def optimizer_examples(parameters: list[Parameter]) -> list[Optimizer]:
+    return [
+        SGD(parameters, 0.1),
+        SGD(parameters, 0.1, weight_decay=0.3),
+        SGD(parameters, 0.1, momentum=0.8, weight_decay=0.3),
+        SGD(parameters, 0.1, momentum=0.8, nesterov=True),
+        Adam(parameters, 0.1),
+        Adam(parameters, 0.1, beta1=0.7, weight_decay=0.3),
+        AdamW(parameters, 0.1, beta2=0.9),
+        AdamW(parameters, 0.1, weight_decay=0.0),
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("number", range(8))
+def test_optimizer_kernels_take_the_steps_of_the_optimizer(number: int, dtype: str) -> None:
+    rng = np.random.default_rng(5)
+    start = [rng.normal(size=(3, 4)), rng.normal(size=3)]
+    wanted = optimizer_examples([Parameter(value) for value in start])[number]
+    found = optimizer_examples([Parameter(value, dtype=dtype) for value in start])[number]
+    assert set(OPTIMIZERS) == {type(o) for o in optimizer_examples([Parameter(1.0)])}
+    for step in range(1, 6):
+        gradients = rng.normal(size=15)
+        for parameter, gradient in zip(wanted.vector.parameters, np.split(gradients, [12]), strict=True):
+            parameter.grad += gradient.reshape(parameter.shape)
+        wanted.step()
+        found.vector.gradients[:] = gradients
+        known = {"values": found.vector.values, "gradients": found.vector.gradients, "rate": 0.1, "step": step}
+        for kernel in OPTIMIZERS[type(found)](found):
+            call(kernel, dtype, known, found)
+    assert close(found.vector.values, wanted.vector.values, dtype)
+    assert found.slots().keys() == wanted.slots().keys()
+    for name, slot in found.slots().items():
+        assert close(slot, wanted.slots()[name], dtype), name
