@@ -10,7 +10,10 @@ import numpy.typing as npt
 from .arrays import features, finite
 from .errors import DataError, DTypeError, ShapeError, StructureError
 from .layers.activation import Sigmoid, Softmax
+from .layers.dense import Dense
+from .layers.graph import Graph
 from .layers.layer import Layer
+from .layers.merge import Merge
 from .layers.sequential import Sequential
 from .losses import Loss, check_weights
 
@@ -54,17 +57,31 @@ def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
 def refuse_double_activation(where: str, model: Layer, loss: Loss) -> None:
     """Refuse Sigmoid or Softmax under a loss that contains it: the gradient would be right, the model wrong.
 
+    A loss that expects it, over a model that has none, is refused as well.
+
     Raises:
         StructureError: naming the loss and the layer.
     """
-    last = model
-    while isinstance(last, Sequential):
-        last = last[-1]
+    last = last_part(model)
     if loss.from_logits and isinstance(last, (Sigmoid, Softmax)):
         raise StructureError(
             f"{where}: {loss!r} expects logits, but the model ends in {last!r}, which the loss contains already; "
             f"leave the last layer out for training and predict with it: Sequential(model, {last!r})"
         )
+    # A subclass of Dense may well give probabilities.
+    if loss.from_probabilities and type(last) is Dense:
+        raise StructureError(
+            f"{where}: {loss!r} expects probabilities, but the model ends in {last!r}, which gives any number; end it "
+            "in Sigmoid() or Softmax(), or use SigmoidCrossEntropy() or SoftmaxCrossEntropy(), which work on logits"
+        )
+
+
+def last_part(model: Layer) -> Layer | Merge:
+    """Return what the output of a model comes from, through chains and graphs."""
+    last: Layer | Merge = model
+    while isinstance(last, (Sequential, Graph)):
+        last = last[-1] if isinstance(last, Sequential) else last.nodes[last.output][0]
+    return last
 
 
 def check_lengths(**arrays: Rows | None) -> int:

@@ -22,15 +22,20 @@ class Loss(ABC):
 
         class LogCosh(Loss):
             def forward_rows(self, prediction: Array, target: Array) -> Array:
-                self._difference = prediction - target
-                return np.log(np.cosh(self._difference)).sum(axis=1)
+                self._difference = d = prediction - target
+                rows: Array = np.sum(np.logaddexp(d, -d) - np.log(2.0), axis=1)
+                return rows
 
             def backward_rows(self) -> Array:
-                return np.tanh(self._difference)
+                gradient: Array = np.tanh(self._difference)
+                return gradient
     """
 
     from_logits: ClassVar[bool] = False
     """Whether the loss contains the sigmoid or softmax, so that the model must not end in one."""
+
+    from_probabilities: ClassVar[bool] = False
+    """Whether the loss expects numbers in 0 … 1, as after a sigmoid or softmax, so that the model has to end in one."""
 
     @abstractmethod
     def forward_rows(self, prediction: Array, target: Array) -> Array:
@@ -62,6 +67,11 @@ class Loss(ABC):
         """
         target = self.check(prediction, target)
         rows = self.forward_rows(prediction, target)
+        if getattr(rows, "shape", None) != target.shape[:1]:
+            raise ShapeError(
+                f"{self!r}.forward_rows: expected one number for each row, shape {target.shape[:1]}, "
+                f"got {np.shape(rows)}; sum over the outputs: .sum(axis=1)"
+            )
         if weights is None:
             self._scale: float | Array | None = None if len(rows) == 1 else 1.0 / len(rows)
             return float(ones(len(rows), rows.dtype).dot(rows)) / len(rows)
@@ -224,6 +234,8 @@ class BinaryCrossEntropy(Loss):
     `SigmoidCrossEntropy` is exact where this one has to stop.
     """
 
+    from_probabilities = True
+
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         kind = np.finfo(prediction.dtype)
@@ -249,6 +261,8 @@ class CrossEntropy(Loss):
     p is kept at or above 2 / (the largest number), so that 1 / p is a number. From logits
     `SoftmaxCrossEntropy` is exact.
     """
+
+    from_probabilities = True
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:

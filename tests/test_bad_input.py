@@ -59,7 +59,8 @@ LABELS = np.array([0, 1, 0, 1, 1, 0])
 
 
 def trainer(loss: Loss | None = None, outputs: int = OUTPUTS) -> Trainer:
-    model = mlp([WIDTH, 4, outputs], activation=Tanh, rng=0)
+    output = Sigmoid if loss and loss.from_probabilities else None
+    model = mlp([WIDTH, 4, outputs], activation=Tanh, output=output, rng=0)
     return Trainer(model, loss or HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
 
 

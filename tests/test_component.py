@@ -8,6 +8,7 @@ import pytest
 from typing_extensions import override
 
 from minidl import Array, Buffer, CallOrderError, Dense, Layer, Normal, Parameter, Sequential, Tanh
+from tests.refusal import refused
 
 
 class Toolbox(Layer):
@@ -111,7 +112,7 @@ def test_the_dtype_is_that_of_the_first_parameter_or_none() -> None:
 
 def test_something_private_that_is_missing_is_a_call_out_of_order() -> None:
     box = Toolbox()
-    with pytest.raises(CallOrderError, match="Toolbox: expected forward before backward; nothing is kept as '_x' yet"):
+    with pytest.raises(CallOrderError, match=r"Toolbox: expected forward before backward; forward has not kept '_x'$"):
         box.backward(np.ones((1, 2)))
     assert not hasattr(box, "_x")
     with pytest.raises(AttributeError, match="'Toolbox' object has no attribute 'wieght'") as caught:
@@ -125,3 +126,16 @@ def test_a_shared_parameter_stays_shared_in_a_copy() -> None:
     twin = copy.deepcopy(Sequential(one, two))
     paths = list(twin.named_parameters())
     assert paths == ["0.weight", "0.bias", "1.bias"]
+
+
+class Misspelt(Toolbox):
+    @override
+    def backward(self, grad: Array) -> Array:
+        return grad * self._xx  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_name_that_forward_keeps_under_another_spelling_is_suggested() -> None:
+    layer = Misspelt()
+    layer.forward(np.ones((1, 2)))
+    with refused(CallOrderError, "forward has not kept '_xx'; did you mean '_x'?"):
+        layer.backward(np.ones((1, 2)))

@@ -5,8 +5,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import DataError, HalfSquaredError, ShapeError, SoftmaxCrossEntropy, mlp
-from minidl.data import checked
+from minidl import (
+    SGD,
+    Add,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    DataError,
+    Dense,
+    Graph,
+    HalfSquaredError,
+    Loss,
+    Sequential,
+    ShapeError,
+    Sigmoid,
+    Softmax,
+    SoftmaxCrossEntropy,
+    StructureError,
+    Tanh,
+    Trainer,
+    mlp,
+)
+from minidl.data import checked, refuse_double_activation
+from minidl.solvers import lbfgs
 from tests.refusal import refused
 
 MODEL = mlp([3, 4, 2], rng=0)
@@ -50,3 +70,23 @@ def test_what_does_not_fit_is_refused(x: Any, y: Any, error: Any, words: list[st
 def test_numbers_too_large_for_float32_are_refused_and_not_trained_on() -> None:
     with refused(DataError, "x: expected finite numbers, got inf at index (0, 0)"):
         checked(MODEL.astype(np.float32), HalfSquaredError(), X * 1e300, Y)
+
+
+def test_a_graph_that_ends_in_what_the_loss_contains_is_refused() -> None:
+    inner = Sequential(Dense(3, 2), Graph({"p": (Softmax(), "x")}, output="p"))
+    graph = Graph({"out": (inner, "h"), "h": (Tanh(), "x")}, output="out")
+    with refused(StructureError, "Trainer: SoftmaxCrossEntropy() expects logits, but the model ends in Softmax()"):
+        refuse_double_activation("Trainer", graph, SoftmaxCrossEntropy())
+    refuse_double_activation("Trainer", graph, CrossEntropy())
+    refuse_double_activation("Trainer", Graph({"out": (Add(), "x", "x")}, output="out"), SoftmaxCrossEntropy())
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy(), CrossEntropy()], ids=repr)
+def test_a_loss_from_probabilities_over_a_model_that_gives_any_number_is_refused(loss: Loss) -> None:
+    words = f"{loss!r} expects probabilities, but the model ends in Dense(4 → 2)", "Sigmoid()", "SoftmaxCrossEntropy()"
+    with refused(StructureError, "Trainer: ", *words):
+        Trainer(MODEL, loss, SGD(MODEL.parameters(), 0.1))
+    with refused(StructureError, "lbfgs: ", *words):
+        lbfgs(MODEL, loss, X, Y / 2)
+    for last in (Sigmoid(), Softmax()):
+        refuse_double_activation("Trainer", Sequential(MODEL, last), loss)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 from typing_extensions import override
 
-from minidl import Array, CallOrderError, Dense, Layer, Parameter, Sequential
+from minidl import Array, CallOrderError, Columns, Dense, Layer, Parameter, Sequential, Tanh
 from tests.derivatives import complex_step, relative_error
 from tests.refusal import refused
 
@@ -142,3 +144,56 @@ def test_threads_may_predict_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+class Doubled:
+    """Mix into a layer: twice its output, and so twice its gradients."""
+
+    def forward(self, x: Array) -> Array:
+        y: Array = 2.0 * super().forward(x)  # type: ignore[misc]
+        return y
+
+    def backward(self, grad: Array) -> Array:
+        dx: Array = super().backward(2.0 * grad)  # type: ignore[misc]
+        return dx
+
+
+class DoubledDense(Doubled, Dense):  # type: ignore[misc]
+    pass
+
+
+class DoubledTanh(Doubled, Tanh):  # type: ignore[misc]
+    pass
+
+
+class DoubledColumns(Doubled, Columns):  # type: ignore[misc]
+    pass
+
+
+class DoubledAgain(DoubledDense):
+    pass
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: DoubledDense(2, 2, rng=0), DoubledTanh, lambda: DoubledColumns([1, 0]),
+             lambda: DoubledAgain(2, 2, rng=0)]
+)
+def test_no_short_cut_of_a_layer_goes_past_what_is_mixed_into_it(make: Callable[[], Layer]) -> None:
+    layer, short = make(), make()
+    assert (layer.predict(X) == layer.forward(X)).all()
+    short.forward(X)
+    layer.backward(X)
+    short.backward_parameters(X)
+    for ours, theirs in zip(short.parameters(), layer.parameters(), strict=True):
+        assert (ours.grad == theirs.grad).all()
+
+
+def test_a_short_cut_that_is_mixed_in_stays() -> None:
+    class Shown:
+        def predict(self, x: Array) -> Array:
+            return x + 100.0
+
+    class ShownDense(Shown, DoubledDense):  # type: ignore[misc]
+        pass
+
+    assert (ShownDense(2, 2).predict(X) == X + 100.0).all()

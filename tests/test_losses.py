@@ -421,3 +421,26 @@ def test_losses_agree_with_torch() -> None:
     halves = torch.full_like(p, 0.25)
     theirs = nn.binary_cross_entropy_with_logits(p, halves, reduction="sum").item() / ROWS
     assert SigmoidCrossEntropy()(P, np.full_like(P, 0.25)) == pytest.approx(theirs, rel=1e-13)
+
+
+class Unsummed(LogCosh):
+    """Forget the sum over the outputs."""
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        return prediction - target
+
+
+class Summed(LogCosh):
+    """Sum over too much."""
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        return 0.0  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("loss", "shape"), [(Unsummed(), (2, 3)), (Summed(), ())], ids=["unsummed", "summed"])
+def test_an_error_for_each_row_is_what_forward_rows_must_give(loss: Loss, shape: tuple[int, ...]) -> None:
+    for weights in (None, np.ones(2)):
+        with refused(ShapeError, f"{loss!r}.forward_rows: expected one number for each row, shape (2,), got {shape}"):
+            loss.forward(np.ones((2, 3)), np.zeros((2, 3)), weights)

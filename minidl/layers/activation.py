@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, real
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError
 from ..functions import normal_distribution, sigmoid, softmax, softplus
 from ..initializers import HeUniform
 from ..typing import override
@@ -27,11 +27,6 @@ class Elementwise(Layer):
     @override
     def output_features(self, input_features: int) -> int:
         return input_features
-
-    def _check(self, grad: Array, shape: tuple[int, ...]) -> None:
-        """Refuse a gradient of another shape than the output, which NumPy might broadcast."""
-        if grad.shape != shape:
-            raise ShapeError(f"{self!r}: expected a gradient of shape {shape} like the output, got {grad.shape}")
 
 
 class Rectifier(Elementwise, ABC):
@@ -71,7 +66,7 @@ class Activation(Elementwise):
     @override
     def forward(self, x: Array) -> Array:
         self._x = x
-        return self.predict(x)
+        return Activation.predict(self, x)
 
     @override
     def backward(self, grad: Array) -> Array:
@@ -130,7 +125,7 @@ class Tanh(Elementwise):
 
     @override
     def forward(self, x: Array) -> Array:
-        self._y = self.predict(x)
+        self._y = Tanh.predict(self, x)
         return self._y
 
     @override
@@ -150,7 +145,7 @@ class ReLU(Rectifier):
 
     @override
     def forward(self, x: Array) -> Array:
-        self._y = self.predict(x)
+        self._y = ReLU.predict(self, x)
         return self._y
 
     @override
@@ -178,7 +173,7 @@ class LeakyReLU(Rectifier):
     @override
     def forward(self, x: Array) -> Array:
         self._x = x
-        return self.predict(x)
+        return LeakyReLU.predict(self, x)
 
     @override
     def backward(self, grad: Array) -> Array:
@@ -209,7 +204,7 @@ class ELU(Rectifier):
     @override
     def forward(self, x: Array) -> Array:
         self._x = x
-        return self.predict(x)
+        return ELU.predict(self, x)
 
     @override
     def backward(self, grad: Array) -> Array:

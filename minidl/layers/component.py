@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import child_generator, generator
+from ..arrays import Array, child_generator, generator
 from ..configuration import config_of
-from ..errors import CallOrderError
+from ..errors import CallOrderError, ShapeError
 from ..parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
@@ -110,6 +110,11 @@ class Component:
             vars(clone)[name] = replaced(value, lambda part: part.inference())
         return clone
 
+    def _check(self, grad: Array, shape: tuple[int, ...]) -> None:
+        """Refuse a gradient of another shape than the output, which NumPy might broadcast."""
+        if grad.shape != shape:
+            raise ShapeError(f"{self!r}: expected a gradient of shape {shape} like the output, got {grad.shape}")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -134,12 +139,21 @@ def _after_forward(backward: Callable[..., Any]) -> Callable[..., Any]:
             return backward(self, *arguments)
         except AttributeError as error:
             if error.obj is self and str(error.name).startswith("_") and not isinstance(error, CallOrderError):
-                raise CallOrderError(
-                    f"{type(self).__name__}: expected forward before backward; nothing is kept as {error.name!r} yet"
-                ) from None
+                raise _not_kept(self, str(error.name)) from None
             raise
 
     return checked
+
+
+def _not_kept(part: Component, name: str) -> CallOrderError:
+    """Make the error for a backward that looks for what is not there: too early, or under a name that is misspelt."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, [kept for kept in vars(part) if kept.startswith("_")], 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return CallOrderError(
+        f"{type(part).__name__}: expected forward before backward; forward has not kept {name!r}{hint}"
+    )
 
 
 def _parts(name: str, value: object) -> Iterator[tuple[str, Child]]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, features
+from ..errors import ShapeError
 from ..typing import override
 from .layer import Layer
 from .structure import refuse_repeated_layers
@@ -34,6 +35,17 @@ class Container(Layer):
         ):
             return x
         return features(x, type(self).__name__, self._in_features, self.dtype, self.takes_any_rank)
+
+    def _leave(self, y: Array) -> Array:
+        """Remember the shape of the output, for the gradient that comes back."""
+        self._output_shape = y.shape
+        return y
+
+    def _check_gradient(self, grad: Array) -> None:
+        if grad.shape != self._output_shape:
+            raise ShapeError(
+                f"{type(self).__name__}: expected a gradient of shape {self._output_shape}, got {grad.shape}"
+            )
 
     @property
     @override

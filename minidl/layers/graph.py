@@ -70,10 +70,11 @@ class Graph(Container):
             except Exception as error:
                 locate(error, self, part)
                 raise
-        return values[self.output]
+        return self._leave(values[self.output])
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check_gradient(grad)
         gradients = _Gradients()
         gradients.add(self.output, grad)
         for name in reversed(self._order):

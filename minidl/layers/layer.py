@@ -55,7 +55,7 @@ class Layer(Component, ABC):
         """Keep a subclass of a layer from inheriting a short cut past what it overrides."""
         super().__init_subclass__()
         for method, short_cut in (("backward", "backward_parameters"), ("forward", "predict")):
-            if method in vars(cls) and short_cut not in vars(cls):
+            if _place(cls, method) < _place(cls, short_cut):
                 setattr(cls, short_cut, getattr(Layer, short_cut))
 
     @abstractmethod
@@ -123,3 +123,8 @@ class Layer(Component, ABC):
             warnings.simplefilter("ignore")
             y = self.predict(np.zeros((0, input_features), self.dtype))
         return int(y.shape[1])
+
+
+def _place(cls: type[Layer], method: str) -> int:
+    """Return which class in the order of look-up a method comes from; a mixin stands before what it is mixed into."""
+    return next(place for place, base in enumerate(cls.__mro__) if method in vars(base))

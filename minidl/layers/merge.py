@@ -90,6 +90,7 @@ class Multiply(Merge):
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
+        self._check(grad, self._xs[0].shape)
         # No division by an input, which may be zero: multiply by what stands before and what stands after.
         before = [grad]
         for x in self._xs[:-1]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError
 from ..initializers import Initializer
 from ..typing import override
 from .activation import ReLU
@@ -68,8 +68,7 @@ class Sequential(Container):
         except Exception as error:
             locate(error, self, layer)
             raise
-        self._output_shape = x.shape
-        return x
+        return self._leave(x)
 
     @override
     def backward(self, grad: Array) -> Array:
@@ -111,10 +110,6 @@ class Sequential(Container):
     @override
     def output_features(self, input_features: int) -> int:
         return chain_widths(self.layers, input_features)[1] or input_features
-
-    def _check_gradient(self, grad: Array) -> None:
-        if grad.shape != self._output_shape:
-            raise ShapeError(f"Sequential: expected a gradient of shape {self._output_shape}, got {grad.shape}")
 
     @overload
     def __getitem__(self, index: int) -> Layer: ...
