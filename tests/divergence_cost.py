@@ -48,7 +48,7 @@ class Unwatched(NumpyEngine):
 
     @override
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
-        update = self.update if self.micro_batch_size is None else self.update_in_pieces
+        update = self.update
         total, rows, done = so_far, 0, 0
         for batch in self._batches:
             total += update(batch) * len(batch[0])
