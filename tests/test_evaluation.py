@@ -22,10 +22,12 @@ def trainer(**arguments: Any) -> Trainer:
 
 
 def test_a_metric_that_gives_a_matrix_is_named() -> None:
+    matrix: Any = metrics.confusion_matrix
     with refused(DTypeError, "expected one number from 'confusion_matrix', got an array of shape (2, 2)"):
-        trainer().fit(X, LABELS, epochs=1, metrics=[metrics.confusion_matrix])
+        trainer().fit(X, LABELS, epochs=1, metrics=[matrix])
+    nothing: Any = lambda prediction, target: None  # noqa: E731
     with refused(DTypeError, "expected one number from 'nothing', got None"):
-        trainer().measure(X, LABELS, {"nothing": lambda prediction, target: None})  # type: ignore[dict-item, return-value]
+        trainer().measure(X, LABELS, {"nothing": nothing})
 
 
 def test_metrics_of_a_stream_need_validation_data() -> None:

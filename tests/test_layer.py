@@ -158,15 +158,15 @@ class Doubled:
         return dx
 
 
-class DoubledDense(Doubled, Dense):  # type: ignore[misc]
+class DoubledDense(Doubled, Dense):
     pass
 
 
-class DoubledTanh(Doubled, Tanh):  # type: ignore[misc]
+class DoubledTanh(Doubled, Tanh):
     pass
 
 
-class DoubledColumns(Doubled, Columns):  # type: ignore[misc]
+class DoubledColumns(Doubled, Columns):
     pass
 
 
@@ -193,7 +193,7 @@ def test_a_short_cut_that_is_mixed_in_stays() -> None:
         def predict(self, x: Array) -> Array:
             return x + 100.0
 
-    class ShownDense(Shown, DoubledDense):  # type: ignore[misc]
+    class ShownDense(Shown, DoubledDense):
         pass
 
     assert (ShownDense(2, 2).predict(X) == X + 100.0).all()

@@ -89,7 +89,7 @@ LAYERS = [
     _layer(layers.AssignsTheGradient, "backward", says="expected `p.grad += g`"),
     _layer(layers.SlipInTheFastPath, "backward_parameters", says="gradient of bias of backward_parameters called 1×"),
     _layer(layers.AccumulatesOnce, "backward_parameters", says="called 2×"),
-    _layer(layers.UsesItsMemoryUp, "backward again", says="nothing is kept as '_x' yet"),
+    _layer(layers.UsesItsMemoryUp, "backward again", says="forward has not kept '_x'"),
     _layer(layers.KeepsTheFirstInput, "last forward counts", says="self.weight.grad += np.sum(grad * self._x, axis=0)"),
     _layer(layers.MemoryFromTheStart, "backward before forward", says="raised TypeError"),
     _layer(layers.NeedsNoForward, "backward before forward", says="got a result"),
