@@ -123,7 +123,7 @@ class Trainer:
         once.
 
         Args:
-            x: Input, ``(rows, features)``; it may be memory-mapped.
+            x: Input, ``(rows, features)``; may be memory-mapped (a ``validation`` fraction with ``shuffle`` copies it).
             y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
             epochs: Passes over the data.
             batch_size: Rows of one update.
