@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Array, real
+from ..configuration import arguments
 from ..errors import ArgumentError, DTypeError
 from ..parameter import Parameter, ParameterVector
 from ..schedules import LearningRate
@@ -122,8 +125,28 @@ class Optimizer(ABC):
         }
 
     def numbers(self) -> dict[str, float]:
-        """Return the plain numbers that change from step to step or that a callback may change."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, (int, float))}
+        """Return the plain numbers that change from step to step, and the learning rate, which a callback may lower.
+
+        Other arguments of the constructor are `settings`; an optimizer that changes one as it goes adds it here.
+        """
+        fixed = _constructor_arguments(type(self)) - {"learning_rate", "steps", "last_rate"}
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, (int, float))}
+        return {name: value for name, value in plain.items() if name not in fixed}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what stays from step to step: which parameters learn and decay, and the constructor's arguments.
+
+        Of the arguments there are those that are kept as attributes of their names.
+        """
+        own, changing = vars(self), self.numbers()
+        names = sorted(_constructor_arguments(type(self)) - changing.keys() - {"parameters", "decayed"})
+        owned = zip(self.vector.parameters, self.vector.slices(), strict=True)
+        decay = self._decay
+        return {
+            **{name: own[name] for name in names if name in own},
+            "parameters": list(self.vector.parameters),
+            "decayed": [] if decay is None else [parameter for parameter, place in owned if decay[place].any()],
+        }
 
     def restore_numbers(self, numbers: dict[str, float]) -> None:
         """Take back what `numbers` gave."""
@@ -141,3 +164,9 @@ class Optimizer(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.vector.values.size:,} numbers, learning_rate={self.learning_rate})"
+
+
+@cache
+def _constructor_arguments(kind: type) -> frozenset[str]:
+    """Name the arguments of a class's constructor and of those of its bases."""
+    return frozenset(name for base in kind.__mro__ if "__init__" in vars(base) for name in arguments(base))
