@@ -2,7 +2,8 @@
 
 Mutations know the structure (fields, shapes, offsets, names, the tree of the architecture) and put the right checksum
 on most files, so that what lies behind it is reached. Every tenth file is traced, and one that takes a new step through
-the readers becomes a seed of later ones. Anything but a good load or a `FileFormatError` is a failure.
+the readers becomes a seed of later ones. Anything but a good load, a `FileFormatError`, or the refusal of
+another run than the Trainer's, is a failure.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,10 +25,14 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 import minidl.storage
+import minidl.training.checkpoint
 from minidl import (
+    SGD,
     Activation,
+    ArgumentError,
     BatchNorm,
     Concat,
     Dense,
@@ -34,18 +40,22 @@ from minidl import (
     Embedding,
     FileFormatError,
     Graph,
+    HalfSquaredError,
     Identity,
     LayerNorm,
     Parallel,
     PReLU,
     Residual,
     Sequential,
+    Trainer,
     load,
     load_weights,
+    metrics,
     save,
 )
+from minidl.callbacks import Callback
 
-from .hostile import GOOD, TABLE, frame, signed, split
+from .hostile import GOOD, RUNS, TABLE, frame, put, signed, split
 
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 7, 64, 65, 255, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, -(2**63),
@@ -66,6 +76,30 @@ class Result(NamedTuple):
     lines: int
 
 
+def trainer() -> Trainer:
+    """Build the Trainer that every file is restored into."""
+    model = Sequential(Dense(2, 2), Dropout(0.1)).initialize(0)
+    return Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.01, momentum=0.5), rng=0)
+
+
+def run_file(path: Path) -> bytes:
+    """Make the file of a run that was stopped in the middle of its second epoch."""
+
+    class Stop(Callback):
+        every_batches = 1
+
+        @override
+        def after_batches(self, trainer: Trainer) -> None:
+            if (len(trainer.history), trainer.run.position.batch) == (1, 2):
+                trainer.stop("enough")
+
+    made = trainer()
+    x = np.random.default_rng(0).normal(size=(10, 2))
+    made.fit(x, x, epochs=3, batch_size=3, metrics=[metrics.mean_absolute_error], callbacks=[Stop()])
+    made.save(path)
+    return path.read_bytes()
+
+
 def seeds(folder: Path) -> list[Seed]:
     """Good files of many kinds, taken apart."""
     tied = Sequential(Dense(3, 3), Dense(3, 3), Dropout(0.1), Dropout(0.1))
@@ -84,6 +118,7 @@ def seeds(folder: Path) -> list[Seed]:
     for place, model in enumerate(models):
         save(model, folder / f"{place}")
         found.append(split((folder / f"{place}").read_bytes()))
+    found += [split(run_file(folder / "run"))] * 3
     return found
 
 
@@ -168,11 +203,11 @@ def mutated(known: list[Seed], draw: random.Random) -> tuple[bytes, Seed]:
 
 def traced(read: Callable[[], None]) -> set[tuple[str, int, int]]:
     """Run a reader and return the steps from line to line that it took in the readers' own code."""
-    home = os.path.dirname(minidl.storage.__file__)
+    homes = os.path.dirname(minidl.storage.__file__), minidl.training.checkpoint.__file__
     steps: set[tuple[str, int, int]] = set()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(home):
+        if not frame.f_code.co_filename.startswith(homes):
             return None
         before = frame.f_lineno
 
@@ -200,25 +235,33 @@ def fuzz(files: int, seed: int = 0, report: bool = False) -> Result:
     slowest = 0.0
     steps: set[tuple[str, int, int]] = set()
     target = Sequential(Dense(2, 2))
+    runner = trainer()
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    with tempfile.TemporaryDirectory(dir=memory) as name, np.errstate(all="ignore"):
+    with tempfile.TemporaryDirectory(dir=memory) as name, np.errstate(all="ignore"), warnings.catch_warnings():
+        # A changed environment is a good run all the same.
+        warnings.simplefilter("ignore", UserWarning)
         path = Path(name) / "file"
         known = seeds(Path(name))
-        raws = [case.make() for case in TABLE]
+        run = run_file(Path(name) / "run")
+        raws = [*(case.make() for case in TABLE), *(put(run, place, value) for place, value in RUNS)]
         for number in range(files):
             if number < len(raws):
                 raw, parts = raws[number], known[0]
             else:
                 raw, parts = mutated(known, draw)
             path.write_bytes(raw)
-            for read in (lambda: load(path), lambda: load_weights(target, path, strict=False, cast=True)):
+            for read in (
+                lambda: load(path),
+                lambda: load_weights(target, path, strict=False, cast=True),
+                lambda: runner.restore(path),
+            ):
                 began = time.perf_counter()
                 try:
                     if number % 10:
                         read()
                     else:
                         def outcome(read: Callable[[], object] = read) -> None:
-                            with suppress(FileFormatError):
+                            with suppress(FileFormatError, ArgumentError):
                                 read()
 
                         new = traced(outcome) - steps
@@ -229,6 +272,12 @@ def fuzz(files: int, seed: int = 0, report: bool = False) -> Result:
                     loaded += 1
                 except FileFormatError:
                     refused += 1
+                except ArgumentError as error:
+                    # A run that is another one than the Trainer's; nothing else may be refused in this way.
+                    if str(error).startswith("restore: expected"):
+                        refused += 1
+                    else:
+                        others.append(traceback.format_exc())
                 except BaseException:
                     others.append(traceback.format_exc())
                     Path(tempfile.gettempdir(), f"fuzz-{seed}-{number}.safetensors").write_bytes(raw)
@@ -250,7 +299,7 @@ def main() -> None:
     for text in result.others[:3]:
         print(text)
     print(
-        f"fuzz files: {options.files:,} tried by two readers, {result.refused:,} refusals, {result.loaded:,} loads, "
+        f"fuzz files: {options.files:,} tried by three readers, {result.refused:,} refusals, {result.loaded:,} loads, "
         f"{len(result.others)} other exceptions, {result.lines} steps reached, slowest {result.slowest:.2f} s"
     )
     sys.exit(bool(result.others))

@@ -398,3 +398,50 @@ ATTACK = [
 ]  # fmt: skip
 
 TABLE = [*FRAMING, *HEADER, *ENTRIES, *OFFSETS, *MODEL, *ATTACK]
+
+
+def put(run: bytes, place: str, value: Any) -> bytes:
+    """Change one place of the state in the file of a run, such as ``"optimizer.numbers.steps"``; `GONE` removes it."""
+    tensors, entry, data = split(run)
+    *outer, last = place.split(".")
+    holder = entry["training"]["items"]
+    for key in outer:
+        holder = holder[key]["items"]
+    if value is GONE:
+        del holder[last]
+    else:
+        holder[last] = value
+    return signed(tensors, {key: item for key, item in entry.items() if key not in ("format", "sha256")}, data)
+
+
+GONE = object()
+RUNS: list[tuple[str, Any]] = [
+    *((place, GONE) for place in (
+        "optimizer", "settings", "settings.clip", "environment", "history", "history.seconds", "run", "run.callbacks",
+        "run.plan", "run.rng", "run.position", "optimizer.numbers", "optimizer.numbers.steps", "optimizer.slots",
+        "generators", "loss",
+    )),
+    *((place, 5) for place in (
+        "optimizer", "settings", "environment", "history", "history.loss", "history.metrics", "history.stopped_by",
+        "run", "run.callbacks", "run.plan", "run.rng", "run.position", "run.fingerprint", "optimizer.numbers.vector",
+        "optimizer.numbers.update", "optimizer.numbers.momentum", "optimizer.slots.velocity", "optimizer.parameters",
+        "generators", "loss", "settings.loss",
+    )),
+    ("optimizer.numbers.steps", -1), ("optimizer.numbers.steps", 0.5), ("optimizer.numbers.steps", True),
+    ("optimizer.numbers.steps", 2**53), ("optimizer.numbers.learning_rate", -3.0),
+    ("optimizer.numbers.learning_rate", {"number": "nan"}), ("optimizer.numbers.learning_rate", "0.1"),
+    ("optimizer.numbers.last_rate", {"number": "inf"}), ("optimizer.numbers.last_rate", None),
+    ("optimizer.slots.velocity", {"tensor": "0.weight"}), ("optimizer.slots.velocity", {"tensor": "nowhere"}),
+    ("settings.momentum", "0.1"), ("settings.learning_rate", "cosine(initial=0.1, steps=3, final=0.0)"),
+    ("run.position.batch", 1e9), ("run.position.batch", 10**9), ("run.position.batch", -1),
+    ("run.position.rows", 1), ("run.position.loss", "x"), ("run.position.loss", {"number": "nan"}),
+    ("run.position.extra", 1), ("run.plan.batch_size", 0), ("run.plan.batch_size", 7), ("run.plan.batch_size", None),
+    ("run.plan.epochs", 0), ("run.plan.epochs", 2.5), ("run.plan.shuffle", "yes"), ("run.plan.micro_batch_size", -2),
+    ("run.plan.extra", 1), ("run.fingerprint.shapes", 3), ("run.fingerprint.sha256", 3),
+    ("run.fingerprint", {"items": {}}), ("run.callbacks", [5]), ("run.callbacks", [{"items": {"kind": 5, "state": {"items": {}}}}]),
+    ("run.callbacks", [{"items": {"kind": "EarlyStopping"}}]), ("run.rng.bit_generator", "MT19937"),
+    ("run.epoch_began_with.has_uint32", 7), ("history.loss", "abc"), ("history.loss", [1.0, "a"]),
+    ("history.loss", {"tensor": "0.weight"}), ("history.seconds", {"tensor": "0.bias"}),
+    ("history.metrics", ["a", "b"]), ("history.metric_values", {"tensor": "0.weight"}), ("generators", {"items": {"7.rng": 5}}),
+]  # fmt: skip
+"""Places in the state of a run, and what must be refused there."""

@@ -1,4 +1,5 @@
-"""Count what the readers refuse: ``python -m tests.refusals``. Prints the hostile table, truncations, flipped bits."""
+"""Count what the readers refuse: ``python -m tests.refusals``. Prints the hostile table, truncations, flipped
+bits, damaged runs."""
 
 from __future__ import annotations
 
@@ -6,25 +7,26 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from minidl import BatchNorm, Dense, Dropout, FileFormatError, Sequential, load, save
+from minidl import ArgumentError, BatchNorm, Dense, Dropout, FileFormatError, Sequential, load, save
 
-from .hostile import TABLE
+from .fuzz_files import run_file, trainer
+from .hostile import RUNS, TABLE, put
 
 
-def refused(files: Iterable[bytes], path: Path) -> tuple[int, int]:
+def refused(files: Iterable[bytes], path: Path, read: Callable[[Path], object]) -> tuple[int, int]:
     """Return how many files there were, and how many of them were refused."""
     tried = count = 0
     for raw in files:
         path.write_bytes(raw)
         tried += 1
         try:
-            load(path)
-        except FileFormatError:
+            read(path)
+        except (FileFormatError, ArgumentError):
             count += 1
     return tried, count
 
@@ -48,13 +50,15 @@ def main() -> None:
         model.forward(np.random.default_rng(0).normal(size=(5, 8)))
         save(model, path)
         good = path.read_bytes()
+        run = run_file(path)
         kinds = {
             "hostile files": (case.make() for case in TABLE),
             "truncations": (good[:length] for length in range(len(good))),
             "bit flips": flipped(good, 10_000),
+            "damaged runs": (put(run, place, value) for place, value in RUNS),
         }
         for kind, files in kinds.items():
-            tried, count = refused(files, path)
+            tried, count = refused(files, path, trainer().restore if kind == "damaged runs" else load)
             complete &= tried == count
             print(f"{kind}: {tried:,} tried, {count:,} refused")
     sys.exit(not complete)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,16 +15,28 @@ from typing_extensions import override
 from minidl import (
     SGD,
     ArgumentError,
+    Array,
     CallOrderError,
     DataError,
     Dense,
+    Dropout,
     HalfSquaredError,
+    Huber,
     MeanSquaredError,
+    Parameter,
     Sequential,
+    Tanh,
     Trainer,
     mlp,
+    optimizers,
 )
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping
+from minidl.clipping import ClipGlobalNorm
+from minidl.optimizers import Optimizer
+from minidl.penalties import L2
+from minidl.schedules import cosine, warmup
+from minidl.training.checkpoint import environment
+from minidl.training.history import History
 
 from .resume_points import BATCH, EPOCHS, EXTRAS, KINDS, OPTIMIZERS, X, Y, bits, build, fit, points, watchers
 
@@ -145,3 +161,101 @@ def test_a_run_saved_as_it_ended_is_over_when_it_is_resumed(tmp_path: Path) -> N
     again.restore(keeper.files()[-1])
     again.resume(X, Y, validation=0.2, callbacks=[EarlyStopping(patience=2), Checkpoint(tmp_path)])
     assert bits(again) == bits(whole)
+
+
+def made(**changes: Any) -> Trainer:
+    """Build a Trainer whose parts are the usual ones but for what is given."""
+    model = Sequential(Dense(3, 8), Tanh(), dropout := Dropout(0.1), Dense(8, 1)).initialize(0)
+    dropout.rng = changes.pop("dropout_rng", dropout.rng)
+    parts = {name: changes.pop(name, default) for name, default in
+             {"loss": Huber(1.0), "clip": None, "penalty": 0.0, "penalized": 0, "rng": 0}.items()}  # fmt: skip
+    penalties = [L2(parts["penalty"], [model.parameters()[parts["penalized"]]])] if parts["penalty"] else []
+    optimizer = changes.pop("kind", SGD)(model.parameters(), **{"learning_rate": 0.05, **changes})
+    return Trainer(model, parts["loss"], optimizer, rng=parts["rng"], clip=parts["clip"], penalties=penalties)
+
+
+DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "schedule": ({"learning_rate": cosine(0.1, 100)}, {}, r"cosine\(initial=0.1.* got .*a number"),
+    "other schedule": ({"learning_rate": cosine(0.1, 100)}, {"learning_rate": cosine(0.1, 90)}, "steps=100.* got .*90"),
+    "schedule of a function": ({"learning_rate": warmup(np.sqrt, 3)}, {"learning_rate": warmup(np.cbrt, 3)}, "sqrt"),
+    "decay": ({"weight_decay": 0.1}, {}, "'weight_decay': '0.1'.* got .*'weight_decay': '0.0'"),
+    "momentum": ({"momentum": 0.9}, {"momentum": 0.8}, "0.9.* got .*0.8"),
+    "nesterov": ({"momentum": 0.9, "nesterov": True}, {"momentum": 0.9}, "'True'.* got .*'False'"),
+    "betas": ({"kind": optimizers.Adam, "beta2": 0.9}, {"kind": optimizers.Adam}, "'beta2': '0.9'.* got .*0.999"),
+    "clip": ({"clip": ClipGlobalNorm(1.0)}, {}, r"ClipGlobalNorm\(limit=1.0\).* got .*None"),
+    "penalty": ({"penalty": 0.1}, {"penalty": 0.10000001}, r"strength=0.1, .* got .*strength=0.10000001"),
+    "penalized": ({"penalty": 0.1}, {"penalty": 0.1, "penalized": 2}, r"0.weight.* got .*3.weight"),
+    "delta": ({"loss": Huber(1.0)}, {"loss": Huber(2.0)}, r"Huber\(delta=1.0\).* got .*Huber\(delta=2.0\)"),
+    "generator": ({}, {"rng": np.random.Generator(np.random.MT19937(0))}, "PCG64.* got .*MT19937"),
+    "generator of a layer": ({}, {"dropout_rng": np.random.Generator(np.random.SFC64(0))}, "PCG64.* got .*SFC64"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_run_with_other_settings_is_refused_and_nothing_is_changed(case: str, swapped: bool, tmp_path: Path) -> None:
+    one, two, words = DIFFERENT[case]
+    path = tmp_path / "run.safetensors"
+    first, second = made(**one), made(**two)
+    if swapped:
+        first, second = second, first
+    first.fit(X, Y, epochs=2)
+    first.save(path)
+    before = repr((bits(second), second.run.state()))
+    with pytest.raises(ArgumentError, match="restore: expected" if swapped else words):
+        second.restore(path)
+    assert repr((bits(second), second.run.state())) == before
+
+
+def test_a_learning_rate_that_was_lowered_and_the_steps_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    for kind in (SGD, optimizers.NAdam):
+        first, second = made(kind=kind), made(kind=kind)
+        first.fit(X, Y, epochs=2)
+        first.optimizer.learning_rate = 0.01
+        first.save(path)
+        second.restore(path)
+        assert second.optimizer.numbers() == first.optimizer.numbers()
+        assert second.optimizer.numbers()["learning_rate"] == 0.01
+
+
+def test_an_optimizer_may_change_an_argument_as_it_goes(tmp_path: Path) -> None:
+    class Cooling(Optimizer):
+        def __init__(self, parameters: Iterable[Parameter], learning_rate: float, heat: float = 1.0) -> None:
+            super().__init__(parameters, learning_rate)
+            self.heat = heat
+
+        @override
+        def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
+            values -= learning_rate * self.heat * gradients
+            self.heat *= 0.9
+
+        @override
+        def numbers(self) -> dict[str, float]:
+            return {**super().numbers(), "heat": self.heat}
+
+    first, second = made(kind=Cooling), made(kind=Cooling)
+    first.fit(X, Y, epochs=2)
+    first.save(tmp_path / "run.safetensors")
+    second.restore(tmp_path / "run.safetensors")
+    assert second.optimizer.numbers() == first.optimizer.numbers()
+
+
+def test_a_long_history_is_saved_and_comes_back(tmp_path: Path) -> None:
+    epochs = 100_000
+    first, second = made(), made()
+    first.fit(X, Y, epochs=1)
+    numbers = np.random.default_rng(0).normal(size=epochs).tolist()
+    first.history = History(numbers, [], {"a.b": numbers, "": [math.nan] * epochs}, numbers, numbers, "epochs")
+    assert first.run.plan is not None
+    first.run.plan.epochs = epochs
+    first.save(tmp_path / "run.safetensors")
+    second.restore(tmp_path / "run.safetensors")
+    assert repr(second.history.to_dict()) == repr(first.history.to_dict())
+
+
+def test_the_environment_says_how_many_processors_may_be_used() -> None:
+    found = environment()
+    assert found["processors"] == os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):
+        assert found["usable processors"] == len(os.sched_getaffinity(0))

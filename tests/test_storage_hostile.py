@@ -17,10 +17,24 @@ import numpy as np
 import pytest
 
 import minidl.storage
-from minidl import BatchNorm, Dense, Dropout, FileFormatError, Layer, Sequential, Tanh, load, load_weights, save
+from minidl import (
+    ArgumentError,
+    BatchNorm,
+    Dense,
+    Dropout,
+    FileFormatError,
+    Layer,
+    Sequential,
+    Tanh,
+    load,
+    load_weights,
+    save,
+)
 
 from . import hostile
-from .hostile import DATA, ENTRY, GOOD, TABLE, TENSORS, Hostile, Json, chain, dense, signed
+from .fuzz_files import run_file, trainer
+from .hostile import DATA, ENTRY, GOOD, RUNS, TABLE, TENSORS, Hostile, Json, chain, dense, put, signed
+from .resume_points import bits
 
 
 @pytest.fixture
@@ -349,3 +363,28 @@ def test_custom_classes_cannot_be_confused_with_built_in_ones() -> None:
         load("anything", custom=[int])
     with pytest.raises(minidl.DTypeError, match="custom: expected classes of layers"):
         load("anything", custom=["os.system"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return run_file(tmp_path_factory.mktemp("run") / "run")
+
+
+def test_the_run_from_which_the_bad_ones_are_made_is_good(run: bytes, tmp_path: Path) -> None:
+    (tmp_path / "run").write_bytes(run)
+    restored = trainer()
+    restored.restore(tmp_path / "run")
+    assert (len(restored.history), restored.run.position.batch) == (1, 2)
+
+
+@pytest.mark.parametrize(("place", "value"), RUNS, ids=lambda part: str(part)[:40])
+def test_a_damaged_run_is_refused_and_nothing_is_changed(place: str, value: object, run: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_bytes(put(run, place, value))
+    target = trainer()
+    before, where = bits(target), target.run.state()
+    with pytest.raises((FileFormatError, ArgumentError)) as caught:
+        target.restore(path)
+    assert len(str(caught.value)) < 700 + len(str(path))
+    assert str(caught.value).startswith((f"{path}: expected the state of a run", "restore: expected"))
+    assert (bits(target), target.run.state()) == (before, where)
