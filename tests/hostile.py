@@ -438,10 +438,12 @@ RUNS: list[tuple[str, Any]] = [
     ("run.position.extra", 1), ("run.plan.batch_size", 0), ("run.plan.batch_size", 7), ("run.plan.batch_size", None),
     ("run.plan.epochs", 0), ("run.plan.epochs", 2.5), ("run.plan.shuffle", "yes"), ("run.plan.micro_batch_size", -2),
     ("run.plan.extra", 1), ("run.fingerprint.shapes", 3), ("run.fingerprint.sha256", 3),
-    ("run.fingerprint", {"items": {}}), ("run.callbacks", [5]), ("run.callbacks", [{"items": {"kind": 5, "state": {"items": {}}}}]),
+    ("run.fingerprint", {"items": {}}), ("run.callbacks", [5]),
+    ("run.callbacks", [{"items": {"kind": 5, "state": {"items": {}}}}]),
     ("run.callbacks", [{"items": {"kind": "EarlyStopping"}}]), ("run.rng.bit_generator", "MT19937"),
     ("run.epoch_began_with.has_uint32", 7), ("history.loss", "abc"), ("history.loss", [1.0, "a"]),
     ("history.loss", {"tensor": "0.weight"}), ("history.seconds", {"tensor": "0.bias"}),
-    ("history.metrics", ["a", "b"]), ("history.metric_values", {"tensor": "0.weight"}), ("generators", {"items": {"7.rng": 5}}),
+    ("history.metrics", ["a", "b"]), ("history.metric_values", {"tensor": "0.weight"}),
+    ("generators", {"items": {"7.rng": 5}}),
 ]  # fmt: skip
 """Places in the state of a run, and what must be refused there."""
