@@ -1,5 +1,7 @@
 """minidl: the smallest neural-network framework that people use for real work."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import schedules
 from .arrays import Array
 from .clipping import Clip, ClipGlobalNorm, ClipNorm, ClipValue
@@ -9,6 +11,7 @@ from .errors import (
     DataError,
     DivergenceError,
     DTypeError,
+    FileFormatError,
     GradientError,
     LoweringError,
     MinidlError,
@@ -72,6 +75,9 @@ from .training.batches import batches
 from .training.history import History
 from .training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from .storage import load, load_weights, save, save_weights
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -105,6 +111,7 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "Embedding",
+    "FileFormatError",
     "Flatten",
     "GlorotNormal",
     "GlorotUniform",
@@ -158,6 +165,26 @@ __all__ = [
     "Uniform",
     "Zeros",
     "batches",
+    "load",
+    "load_weights",
     "mlp",
+    "save",
+    "save_weights",
     "schedules",
 ]
+
+LAZY = {"load": "storage", "load_weights": "storage", "save": "storage", "save_weights": "storage"}
+"""Where the names lie that are imported at first use."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = found = getattr(import_module(f".{LAZY[name]}", __name__), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LAZY})

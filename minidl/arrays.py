@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,14 @@ Array: TypeAlias = npt.NDArray[np.floating[Any]]
 """What flows through a network: a floating array, ``(batch, features)`` between layers."""
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+@lru_cache(maxsize=16)
+def ones(count: int, dtype: np.dtype[Any]) -> Array:
+    """Return a vector of ones: a product with it sums rows in a half to a third of the time of NumPy's own sum."""
+    vector = np.ones(count, dtype)
+    vector.flags.writeable = False
+    return vector
 
 
 def features(
@@ -62,14 +71,7 @@ def floating(x: npt.ArrayLike, where: str, dtype: np.dtype[Any] | None = None) -
         DTypeError: for complex numbers, objects, strings, dates and sparse matrices.
         DataError: for a masked array with masked entries.
     """
-    if hasattr(x, "toarray") and hasattr(x, "nnz"):
-        raise DTypeError(f"{where}: expected a dense array, got a sparse {type(x).__name__}; use .toarray()")
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        raise DataError(f"{where}: expected complete data, got a masked array; fill or drop the masked entries")
-    try:
-        values = np.asarray(x)
-    except ValueError as error:
-        raise ShapeError(f"{where}: expected rows of equal length ({error})") from None
+    values = dense(x, where)
     if values.dtype.kind == "O":
         values = _numbers_in(values, where)
     if values.dtype.kind not in "fiub":
@@ -81,6 +83,26 @@ def floating(x: npt.ArrayLike, where: str, dtype: np.dtype[Any] | None = None) -
     with np.errstate(over="ignore"):
         cast: Array = values.astype(dtype)
     return cast
+
+
+def dense(x: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
+    """Return ``x`` as an array of whatever dtype.
+
+    Raises:
+        DTypeError: for sparse matrices.
+        DataError: for a masked array with masked entries.
+        ShapeError: for rows of different lengths.
+    """
+    if type(x) is np.ndarray:
+        return x
+    if hasattr(x, "toarray") and hasattr(x, "nnz"):
+        raise DTypeError(f"{where}: expected a dense array, got a sparse {type(x).__name__}; use .toarray()")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise DataError(f"{where}: expected complete data, got a masked array; fill or drop the masked entries")
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{where}: expected rows of equal length ({error})") from None
 
 
 def _numbers_in(values: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
@@ -161,3 +183,12 @@ def generator(rng: Seed, purpose: str) -> np.random.Generator:
 def child_generator(rng: np.random.Generator) -> np.random.Generator:
     """Draw a generator from a generator, so that a restored parent draws the same children."""
     return np.random.default_rng(int(rng.integers(2**63)))
+
+
+def plain_state(value: Any) -> Any:
+    """Return the state of a bit generator with its arrays as lists of numbers."""
+    if isinstance(value, dict):
+        return {name: plain_state(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return [int(item) for item in value]
+    return value if isinstance(value, str) else int(value)

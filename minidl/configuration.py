@@ -18,7 +18,7 @@ def config_of(instance: object) -> dict[str, Any]:
         ArgumentError: an argument that is not kept as an attribute of its name.
     """
     found: dict[str, Any] = {}
-    for name in _arguments(type(instance)):
+    for name in arguments(type(instance)):
         try:
             value = getattr(instance, name)
         except AttributeError:
@@ -35,14 +35,15 @@ def from_config(kind: type[Any], config: dict[str, Any]) -> Any:
     """Make an object of ``kind`` from what `config_of` gave."""
     given = dict(config)
     positional: tuple[Any, ...] = ()
-    for name, parameter in _arguments(kind).items():
+    for name, parameter in arguments(kind).items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             positional = tuple(given.pop(name))
     return kind(*positional, **given)
 
 
-def _arguments(kind: type[Any]) -> dict[str, inspect.Parameter]:
+def arguments(kind: type[Any]) -> dict[str, inspect.Parameter]:
+    """Map the name of each argument of a constructor to its description, without ``rng`` and ``**keywords``."""
     if kind.__init__ is object.__init__:
         return {}
-    arguments = list(inspect.signature(kind.__init__).parameters.items())[1:]
-    return {name: p for name, p in arguments if name != "rng" and p.kind is not inspect.Parameter.VAR_KEYWORD}
+    described = list(inspect.signature(kind.__init__).parameters.items())[1:]
+    return {name: p for name, p in described if name != "rng" and p.kind is not inspect.Parameter.VAR_KEYWORD}

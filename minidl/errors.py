@@ -63,3 +63,25 @@ class DivergenceError(MinidlError, ArithmeticError):
         self.learning_rate = learning_rate
         self.layer = layer
         self.phase = phase
+
+
+class FileFormatError(MinidlError, ValueError):
+    """A file was refused: it is damaged, hostile, or does not fit the model; nothing was changed.
+
+    Attributes:
+        path: The file.
+        expected: What should have been there.
+        found: What was there.
+        tensor: Name of the tensor that is wrong; None where it is the file as a whole.
+    """
+
+    def __init__(self, path: str, expected: str, found: str, tensor: str | None = None) -> None:
+        super().__init__(path, expected, found, tensor)
+        self.path = path
+        self.expected = expected
+        self.found = found
+        self.tensor = tensor
+
+    def __str__(self) -> str:
+        where = self.path if self.tensor is None else f'{self.path}: tensor "{self.tensor}"'
+        return f"{where}: expected {self.expected}, got {self.found}"

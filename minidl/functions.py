@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, ones
 
 SMALL = 256
 """Up to this many numbers SciPy's scalar loops are quicker than NumPy's vector units and their calls."""
@@ -53,24 +53,43 @@ def softplus(x: Array) -> Array:
 
 
 def softmax(x: Array) -> Array:
-    """Compute eˣⱼ / Σₖ eˣₖ of each row."""
-    y: Array = np.exp(_below_maximum(x))
-    y /= np.add.reduce(y, axis=1, keepdims=True)
-    return y
+    """Compute eˣʲ / Σₖ eˣᵏ of each row; NaN where a logit is +∞ or all are −∞, which leaves no limit."""
+    _, y, others = softmax_parts(x)
+    y /= 1.0 + others[:, None]
+    return y.astype(x.dtype, copy=False)
 
 
 def log_softmax(x: Array) -> Array:
-    """Compute xⱼ − log Σₖ eˣₖ of each row."""
-    y = _below_maximum(x)
-    y -= np.log(np.add.reduce(np.exp(y), axis=1, keepdims=True))
-    return y
+    """Compute xⱼ − log Σₖ eˣᵏ of each row; NaN where `softmax` is."""
+    y, _, others = softmax_parts(x)
+    y -= np.log1p(others)[:, None]
+    with np.errstate(over="ignore"):
+        return y.astype(x.dtype, copy=False)
 
 
-def _below_maximum(x: Array) -> Array:
-    """Return ``x`` less the maximum of its row, so that no exponential overflows."""
-    highest = np.maximum.reduce(x.real, axis=1, keepdims=True)
-    y: Array = x - highest
-    return y
+def softmax_parts(x: Array) -> tuple[Array, Array, Array]:
+    """Return x − m, eˣ⁻ᵐ, and Σ eˣᵏ⁻ᵐ over all but the largest, with m the largest of each row, in float64.
+
+    The softmax is eˣ⁻ᵐ / (1 + Σ), its logarithm (x − m) − log(1 + Σ): exact even where a row is all but sure. What the
+    subtraction rounds away would be hundreds of units in the last place of a small exponential. A difference of
+    float32 numbers has room in float64; of float64 numbers the rest is kept, and counted as a factor.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = x.astype(np.float64) if x.dtype == np.float32 else x
+        top = np.arange(len(x)), x.real.argmax(axis=1)
+        largest = wide[top][:, None]
+        difference: Array = wide - largest
+        exponential: Array = np.exp(difference)
+        if wide is x:
+            back = difference + largest
+            rest = (x - back) + ((back - difference) - largest)
+            np.add(exponential, exponential * rest, out=exponential, where=exponential.real > 0.0)
+        sure = exponential[top]
+        exponential[top] = 0.0
+        others: Array = exponential.dot(ones(x.shape[1], exponential.dtype))
+        others += sure - 1.0  # 0, or NaN where there is no limit
+        exponential[top] = sure
+    return difference, exponential, others
 
 
 def normal_distribution(x: Array) -> Array:

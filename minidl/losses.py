@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
-from .arrays import Array, finite, floating, real
+from .arrays import Array, dense, finite, floating, ones, real
 from .errors import CallOrderError, DataError, ShapeError
-from .functions import log_softmax, sigmoid, softmax
+from .functions import sigmoid, softmax, softmax_parts
+from .typing import override
 
 
 class Loss(ABC):
@@ -22,15 +22,20 @@ class Loss(ABC):
 
         class LogCosh(Loss):
             def forward_rows(self, prediction: Array, target: Array) -> Array:
-                self._difference = prediction - target
-                return np.log(np.cosh(self._difference)).sum(axis=1)
+                self._difference = d = prediction - target
+                rows: Array = np.sum(np.logaddexp(d, -d) - np.log(2.0), axis=1)
+                return rows
 
             def backward_rows(self) -> Array:
-                return np.tanh(self._difference)
+                gradient: Array = np.tanh(self._difference)
+                return gradient
     """
 
     from_logits: ClassVar[bool] = False
     """Whether the loss contains the sigmoid or softmax, so that the model must not end in one."""
+
+    from_probabilities: ClassVar[bool] = False
+    """Whether the loss expects numbers in 0 … 1, as after a sigmoid or softmax, so that the model has to end in one."""
 
     @abstractmethod
     def forward_rows(self, prediction: Array, target: Array) -> Array:
@@ -62,9 +67,14 @@ class Loss(ABC):
         """
         target = self.check(prediction, target)
         rows = self.forward_rows(prediction, target)
+        if getattr(rows, "shape", None) != target.shape[:1]:
+            raise ShapeError(
+                f"{self!r}.forward_rows: expected one number for each row, shape {target.shape[:1]}, "
+                f"got {np.shape(rows)}; sum over the outputs: .sum(axis=1)"
+            )
         if weights is None:
-            self._scale: float | Array = 1.0 / len(rows)
-            return float(np.add.reduce(rows)) / len(rows)
+            self._scale: float | Array | None = None if len(rows) == 1 else 1.0 / len(rows)
+            return float(ones(len(rows), rows.dtype).dot(rows)) / len(rows)
         wanted = check_weights(weights, len(rows), prediction.dtype)
         self._scale = wanted[:, None] / len(rows)
         return float(np.dot(wanted, rows)) / len(rows)
@@ -79,8 +89,8 @@ class Loss(ABC):
             scale = self._scale
         except AttributeError:
             raise CallOrderError(f"{self!r}.backward: expected forward before backward") from None
-        gradient: Array = self.backward_rows() * scale
-        return gradient
+        gradient = self.backward_rows()
+        return gradient if scale is None else gradient * scale
 
     def __call__(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
         """Compute e and keep nothing."""
@@ -123,11 +133,12 @@ class Loss(ABC):
 
 def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) -> ShapeError:
     """Make the error for a target that is not of the shape of the prediction."""
+    if len(wanted) != 2:
+        hint = "; use prediction[:, None]" if len(wanted) == 1 else ""
+        return ShapeError(f"{loss!r}: expected a prediction of shape (batch, features), got {wanted}{hint}")
     message = f"{loss!r}: expected a target of shape {wanted} like the prediction, got {target.shape}"
     if target.ndim == 1 and wanted == (len(target), 1):
         message += "; use y[:, None]"
-    elif target.ndim == 2 and target.shape[1] == 1 and len(wanted) == 1:
-        message += "; predictions are (batch, features): use prediction[:, None]"
     elif target.ndim == 1 and isinstance(loss, SoftmaxCrossEntropy):
         message += "; labels must be integers: y.astype(int)"
     elif target.ndim == 1:
@@ -151,7 +162,7 @@ class HalfSquaredError(Loss):
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         self._difference = difference = prediction - target
-        rows: Array = 0.5 * np.add.reduce(difference * difference, axis=1)
+        rows: Array = 0.5 * np.vecdot(difference.conj(), difference)
         return rows
 
     @override
@@ -219,14 +230,16 @@ class Huber(Loss):
 class BinaryCrossEntropy(Loss):
     """eᵢ = −Σⱼ [t log p + (1 − t) log(1 − p)] from probabilities p, ∂e/∂p = (p − t) / (p (1 − p)).
 
-    p is kept between the least and the greatest number inside (0, 1). From logits `SigmoidCrossEntropy`
-    is exact where this one has to stop.
+    p is kept between 2 / (the largest number), so that 1 / p is a number, and the greatest number below 1. From logits
+    `SigmoidCrossEntropy` is exact where this one has to stop.
     """
+
+    from_probabilities = True
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         kind = np.finfo(prediction.dtype)
-        self._p = p = np.clip(prediction, kind.tiny, 1.0 - kind.epsneg)
+        self._p = p = np.clip(prediction, 2.0 / kind.max, 1.0 - kind.epsneg)
         self._target = target
         rows: Array = -np.add.reduce(target * np.log(p) + (1.0 - target) * np.log1p(-p), axis=1)
         return rows
@@ -245,12 +258,15 @@ class BinaryCrossEntropy(Loss):
 class CrossEntropy(Loss):
     """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
 
-    p is kept at or above the least positive number. From logits `SoftmaxCrossEntropy` is exact.
+    p is kept at or above 2 / (the largest number), so that 1 / p is a number. From logits
+    `SoftmaxCrossEntropy` is exact.
     """
+
+    from_probabilities = True
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
-        self._p = p = np.maximum(prediction, np.finfo(prediction.dtype).tiny)
+        self._p = p = np.maximum(prediction, 2.0 / np.finfo(prediction.dtype).max)
         self._target = target
         rows: Array = -np.add.reduce(target * np.log(p), axis=1)
         return rows
@@ -281,13 +297,17 @@ class SigmoidCrossEntropy(Loss):
         z = prediction
         self._z, self._target = z, target
         positive = z.real > 0
-        linear = np.where(positive, (1.0 - target) * z, -target * z)
+        # A logit of ±∞ on the side of its target adds 0, not 0 · ∞.
+        slope = np.where(positive, 1.0 - target, -target)
+        linear = np.multiply(slope, z, out=np.zeros_like(z), where=slope != 0.0)
         rows: Array = np.add.reduce(linear + np.log1p(np.exp(np.where(positive, -z, z))), axis=1)
         return rows
 
     @override
     def backward_rows(self) -> Array:
-        return sigmoid(self._z) - self._target
+        # σ(z) − t, in a form that loses nothing where a row is sure and right: 1 − σ(z) = σ(−z).
+        z, t = self._z, self._target
+        return (1.0 - t) * sigmoid(z) - t * sigmoid(-z)
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -305,16 +325,17 @@ class SoftmaxCrossEntropy(Loss):
 
     @override
     def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
-        labels = np.asarray(target)
+        labels = dense(target, f"{self!r}: target")
         if labels.ndim == 1 and labels.dtype.kind in "iu" and prediction.ndim == 2:
             if len(labels) != len(prediction):
                 raise ShapeError(f"{self!r}: expected {len(prediction)} labels, one for each row, got {len(labels)}")
-            return _one_hot(self, labels, prediction.shape[1], prediction.real.dtype)
+            check_labels(self, labels, prediction.shape[1])
+            return labels
         return super().check(prediction, labels)
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        labels = np.asarray(target)
+        labels = dense(target, f"{self!r}: target y")
         if labels.ndim == 1 and labels.dtype.kind in "iu":
             check_labels(self, labels, width)
             return labels
@@ -326,33 +347,38 @@ class SoftmaxCrossEntropy(Loss):
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
-        self._log_p = log_p = log_softmax(prediction)
-        self._target = target
-        rows: Array = -np.add.reduce(target * log_p, axis=1)
+        difference, exponential, others = softmax_parts(prediction)
+        log_total = np.log1p(others)
+        self._p: Array = exponential / (1.0 + others)[:, None]
+        self._target, self._dtype = target, prediction.dtype
+        if target.ndim == 1:
+            chosen = np.arange(len(target)), target
+            rows: Array = log_total - difference[chosen]
+            self._p[chosen] = np.expm1(-rows)
+            return rows
+        # A class that is ruled out by a logit of −∞ and is not the target adds 0, not 0 · ∞.
+        log_p = difference - log_total[:, None]
+        terms = np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0.0)
+        rows = -np.add.reduce(terms, axis=1)
         return rows
 
     @override
     def backward_rows(self) -> Array:
-        total = np.add.reduce(self._target, axis=1, keepdims=True)
-        gradient: Array = np.exp(self._log_p) * total - self._target
-        return gradient
+        gradient = self._p
+        if self._target.ndim == 2:
+            gradient = gradient * np.add.reduce(self._target, axis=1, keepdims=True) - self._target
+        return gradient.astype(self._dtype)
 
 
 def check_labels(loss: Loss, labels: npt.NDArray[Any], classes: int | None) -> None:
     """Refuse integer labels outside of 0 … classes − 1, naming the first."""
     if not len(labels):
         raise DataError(f"{loss!r}: expected at least one row, got an empty batch")
-    if np.minimum.reduce(labels) < 0 or (classes is not None and np.maximum.reduce(labels) >= classes):
+    # As unsigned numbers the negative ones are the largest, so that one look finds both kinds of bad label.
+    if np.maximum.reduce(labels.astype(np.uintp, copy=False)) >= (1 << 62 if classes is None else classes):
         row = int(np.argmax((labels < 0) | (labels >= (np.inf if classes is None else classes))))
         last = "…" if classes is None else classes - 1
         raise DataError(f"{loss!r}: expected labels in 0 … {last}, got {labels[row]} at row {row}")
-
-
-def _one_hot(loss: Loss, labels: npt.NDArray[Any], classes: int, dtype: np.dtype[Any]) -> Array:
-    check_labels(loss, labels, classes)
-    target: Array = np.zeros((len(labels), classes), dtype)
-    target[np.arange(len(labels)), labels] = 1.0
-    return target
 
 
 def _probabilities(loss: Loss, target: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -2,7 +2,7 @@
 
 For classes the prediction is a row of probabilities or scores, ``(rows, classes)``, of which the largest wins, or one
 probability, ``(rows, 1)``, which means class 1 from ``threshold`` on. The target is integer labels ``(rows,)``,
-one-hot rows, or 0 and 1 in ``(rows, 1)``.
+one-hot rows, or one column ``(rows, 1)``: 0 and 1 for two classes, labels where the prediction has more columns.
 """
 
 from __future__ import annotations
@@ -109,10 +109,21 @@ def labels(values: npt.NDArray[Any], *, threshold: float = 0.5) -> Labels:
 
 
 def _both_labels(prediction: Array, target: npt.NDArray[Any], threshold: float) -> tuple[Labels, Labels]:
+    if target.ndim == 2 and target.shape[1] == 1 != prediction.shape[-1]:
+        target = _whole(target[:, 0])
     found, wanted = labels(prediction, threshold=threshold), labels(target)
     if len(found) != len(wanted) or not len(found):
         raise ShapeError(f"metrics: expected the same number of rows, at least one, got {len(found)} and {len(wanted)}")
     return found, wanted
+
+
+def _whole(column: npt.NDArray[Any]) -> Labels:
+    """Return a column of labels as integers; refuse what is not whole."""
+    whole: Labels = column.astype(np.intp)
+    if (whole != column).any():
+        row = int(np.argmax(whole != column))
+        raise DataError(f"metrics: expected whole labels for several classes, got {column[row]} at row {row}")
+    return whole
 
 
 def _of_classes(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> float:

@@ -30,7 +30,7 @@ class Parameter:
         rng: Generator or seed for the first draw.
 
     Raises:
-        ArgumentError: a shape together with a value, or an initializer without a shape.
+        ArgumentError: a shape together with a value, an initializer without a shape, a negative size, or a Parameter.
         DTypeError: a value that is not made of real numbers.
     """
 
@@ -49,12 +49,19 @@ class Parameter:
         if isinstance(value, Initializer):
             if shape is None:
                 raise ArgumentError(f"Parameter: an initializer needs a shape: Parameter({value!r}, (4, 3))")
+            if not all(isinstance(size, (int, np.integer)) and size >= 0 for size in np.atleast_1d(shape)):
+                raise ArgumentError(f"Parameter(shape): expected whole numbers of at least 0, got {shape!r}")
             self._initial = value
             self._value: Array = np.empty(shape, kind or np.float64)
             self.initialize(generator(rng, "model"))
         else:
+            if isinstance(value, Parameter):
+                raise ArgumentError(
+                    f"Parameter: expected a value or an initializer, got {value!r}; to share a parameter keep the "
+                    "object itself in both places, for a copy of its numbers give its value"
+                )
             if shape is not None:
-                raise ArgumentError("Parameter: a shape goes with an initializer, a value has its own")
+                raise ArgumentError(f"Parameter: expected an initializer such as Zeros() with a shape, got {value!r}")
             self._value = np.array(floating(value, "Parameter", kind), order="C")
             self._initial = self._value.copy()
         self._grad: Array = np.zeros_like(self._value)
@@ -220,6 +227,11 @@ class ParameterVector:
         for parameter in self.parameters:
             parameter._used = False
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A view that is copied or pickled comes back as an array of its own.
+        vars(self).update(state)
+        self.gather()
+
     def slices(self) -> list[slice]:
         """Say where each parameter lies in the vectors."""
         places, start = [], 0
@@ -236,11 +248,20 @@ class Buffer:
         value: The initial value, to which `reset` returns.
     """
 
-    __slots__ = ("_initial", "value")
+    __slots__ = ("_initial", "_value")
 
     def __init__(self, value: npt.ArrayLike) -> None:
-        self.value: npt.NDArray[Any] = np.array(value)
-        self._initial = self.value.copy()
+        self._value = np.array(value)
+        self._initial = self._value.copy()
+
+    @property
+    def value(self) -> npt.NDArray[Any]:
+        """The array. Assigning puts another in its place; a single number becomes an array without dimensions."""
+        return self._value
+
+    @value.setter
+    def value(self, value: npt.ArrayLike) -> None:
+        self._value = np.asarray(value)
 
     def reset(self) -> None:
         """Return to the initial value."""
@@ -257,6 +278,8 @@ class Buffer:
 
 def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
     """List each parameter once, in order."""
+    if not isinstance(parameters, Iterable):
+        raise DTypeError(f"expected a list of Parameter objects, got {parameters!r}; pass model.parameters()")
     found: dict[int, Parameter] = {}
     for parameter in parameters:
         if not isinstance(parameter, Parameter):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
-from types import FrameType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
 
 
 class Progress:
@@ -70,17 +71,24 @@ class Interrupts:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
+        import signal
+        import threading
+
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
+        import signal
+
         for number, handler in self._previous.items():
             # None stands for a handler that was not installed from Python and cannot be put back from there.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        import signal
+
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name

@@ -77,3 +77,12 @@ def test_bad_input_is_named() -> None:
         metrics.r2(np.ones((3, 1)), np.ones((3, 1)))
     with pytest.raises(ShapeError, match="expected integer labels"):
         metrics.accuracy(SCORES, LABELS.astype(float))
+
+
+@pytest.mark.parametrize("kind", [int, np.int8, float])
+def test_a_column_of_labels_counts_as_labels_where_there_are_several_classes(kind: Any) -> None:
+    column = LABELS[:, None].astype(kind)
+    assert metrics.accuracy(np.eye(4)[LABELS], column) == 1.0
+    assert (metrics.confusion_matrix(SCORES, column) == metrics.confusion_matrix(SCORES, LABELS)).all()
+    with pytest.raises(DataError, match=r"several classes, got 0\.5 at row 0"):
+        metrics.accuracy(SCORES, np.full((60, 1), 0.5))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,9 @@ from minidl import (
     Trainer,
     mlp,
 )
-from minidl.callbacks import Callback, EarlyStopping
+from minidl.callbacks import Callback, Checkpoint, EarlyStopping
 
-from .resume_points import BATCH, EPOCHS, EXTRAS, OPTIMIZERS, X, Y, bits, build, fit, points, watchers
+from .resume_points import BATCH, EPOCHS, EXTRAS, KINDS, OPTIMIZERS, X, Y, bits, build, fit, points, watchers
 
 
 class SaveAt(Callback):
@@ -41,7 +40,7 @@ class SaveAt(Callback):
             trainer.stop("saved")
 
 
-@pytest.mark.parametrize(("optimizer", "extra", "shuffle"), itertools.product(OPTIMIZERS, EXTRAS, (True, False)))
+@pytest.mark.parametrize(("optimizer", "extra", "shuffle"), KINDS)
 def test_a_run_saved_at_a_batch_goes_on_with_the_same_bits(
     tmp_path: Path, optimizer: str, extra: str, shuffle: bool
 ) -> None:
@@ -135,3 +134,14 @@ def test_early_stopping_counts_on_over_a_resume(tmp_path: Path) -> None:
     watcher = EarlyStopping(patience=3)
     trainer.resume(X, Y, validation=0.2, callbacks=[watcher, watchers("sgd")[1], SaveAt(path, -1, -1)])
     assert watcher.best < np.inf
+
+
+def test_a_run_saved_as_it_ended_is_over_when_it_is_resumed(tmp_path: Path) -> None:
+    whole = build("momentum", "plain")
+    keeper = Checkpoint(tmp_path)
+    whole.fit(X, Y, epochs=100, batch_size=BATCH, validation=0.2, callbacks=[EarlyStopping(patience=2), keeper])
+    assert whole.history.stopped_by.startswith("EarlyStopping")
+    again = build("momentum", "plain")
+    again.restore(keeper.files()[-1])
+    again.resume(X, Y, validation=0.2, callbacks=[EarlyStopping(patience=2), Checkpoint(tmp_path)])
+    assert bits(again) == bits(whole)

@@ -27,8 +27,8 @@ from math import erfc, isfinite, log, log1p, sqrt
 import numpy as np
 from numba import njit
 
-# Nothing here but `train` is called from Python. In a kernel sums may be reordered, but no number may be assumed to be
-# finite: NaN must be seen. In an elementary function the roundings are meant as they are written.
+# Nothing here but `train` is called from Python. In a kernel sums may be reordered, but numbers may not be assumed to
+# be finite: NaN must be seen. In an elementary function the roundings are meant as they are written.
 common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 kernel = {**common, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 elementary = {**common, "fastmath": {"contract"}}

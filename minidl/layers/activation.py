@@ -10,17 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from typing_extensions import override
 
 from ..arrays import Array, real
 from ..errors import DTypeError
 from ..functions import normal_distribution, sigmoid, softmax, softplus
 from ..initializers import HeUniform
+from ..typing import override
 from .layer import Layer
 
 
 class Elementwise(Layer):
     """A layer that keeps the width: as many features come out as go in."""
+
+    keeps_width = True
 
     @override
     def output_features(self, input_features: int) -> int:
@@ -59,15 +61,16 @@ class Activation(Elementwise):
     @override
     def predict(self, x: Array) -> Array:
         y: Array = self.function(x)
-        return y.copy() if y is x else y
+        return y.copy() if np.may_share_memory(x, y) else y
 
     @override
     def forward(self, x: Array) -> Array:
         self._x = x
-        return self.predict(x)
+        return Activation.predict(self, x)
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         dx: Array = grad * self.derivative(self._x)
         return dx
 
@@ -90,7 +93,7 @@ class Identity(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
-        self._shape  # noqa: B018 - backward before forward is an error here as everywhere
+        self._check(grad, self._shape)
         return grad
 
 
@@ -108,6 +111,7 @@ class Sigmoid(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._y.shape)
         return grad * self._y * (1.0 - self._y)
 
 
@@ -121,11 +125,12 @@ class Tanh(Elementwise):
 
     @override
     def forward(self, x: Array) -> Array:
-        self._y = self.predict(x)
+        self._y = Tanh.predict(self, x)
         return self._y
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._y.shape)
         return grad * (1.0 - self._y * self._y)
 
 
@@ -134,17 +139,19 @@ class ReLU(Rectifier):
 
     @override
     def predict(self, x: Array) -> Array:
-        y: Array = np.maximum(x, 0.0)
+        # Clipping between two numbers is four times as fast as the maximum with one, but slower to start.
+        y: Array = np.maximum(x, 0.0) if x.size < 4096 else x.clip(0.0, np.inf)
         return y
 
     @override
     def forward(self, x: Array) -> Array:
-        self._y = self.predict(x)
+        self._y = ReLU.predict(self, x)
         return self._y
 
     @override
     def backward(self, grad: Array) -> Array:
-        dx: Array = np.multiply(grad, self._y > 0.0)
+        self._check(grad, self._y.shape)
+        dx: Array = grad * (self._y > 0.0).astype(grad.dtype)
         return dx
 
 
@@ -166,12 +173,17 @@ class LeakyReLU(Rectifier):
     @override
     def forward(self, x: Array) -> Array:
         self._x = x
-        return self.predict(x)
+        return LeakyReLU.predict(self, x)
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         dx: Array = np.where(self._x > 0.0, grad, self.slope * grad)
         return dx
+
+    @override
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.slope})"
 
 
 class ELU(Rectifier):
@@ -192,12 +204,17 @@ class ELU(Rectifier):
     @override
     def forward(self, x: Array) -> Array:
         self._x = x
-        return self.predict(x)
+        return ELU.predict(self, x)
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         dx: Array = grad * np.where(self._x > 0.0, 1.0, self.alpha * np.exp(np.minimum(self._x, 0.0)))
         return dx
+
+    @override
+    def __repr__(self) -> str:
+        return f"ELU({self.alpha})"
 
 
 class GELU(Rectifier):
@@ -215,6 +232,7 @@ class GELU(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         x = np.clip(self._x, -50.0, 50.0)
         density = np.exp(-0.5 * x * x) * (2.0 * np.pi) ** -0.5
         dx: Array = grad * (self._probability + x * density)
@@ -236,6 +254,7 @@ class SiLU(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         x = np.clip(self._x, -1e3, 1e3)
         dx: Array = grad * (self._sigmoid * (1.0 + x * (1.0 - self._sigmoid)))
         return dx
@@ -255,6 +274,7 @@ class Softplus(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         return grad * sigmoid(self._x)
 
 
@@ -272,6 +292,7 @@ class Softmax(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._y.shape)
         dx: Array = self._y * (grad - np.add.reduce(grad * self._y, axis=1, keepdims=True))
         return dx
 

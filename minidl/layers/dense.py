@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
-from ..arrays import Array, generator, positive_int, width_error
+from ..arrays import Array, generator, ones, positive_int, width_error
 from ..errors import ShapeError
 from ..initializers import GlorotUniform, Initializer, Zeros
 from ..parameter import Parameter
+from ..typing import override
 from .layer import Layer
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ class Dense(Layer):
 
     @override
     def forward(self, x: Array) -> Array:
-        y = self.predict(x)
+        y = Dense.predict(self, x)
         self._x = x
         return y
 
     @override
     def backward(self, grad: Array) -> Array:
         """∂e/∂x = (∂e/∂y) W, equation (4); gradients as in `backward_parameters`."""
-        self.backward_parameters(grad)
+        Dense.backward_parameters(self, grad)
         dx: Array = grad.dot(self.weight.value)
         return dx
 
@@ -71,8 +71,8 @@ class Dense(Layer):
             raise ShapeError(
                 f"{self}: expected a gradient of shape {(self._x.shape[0], self.out_features)}, got {grad.shape}"
             )
-        self.weight.accumulate(np.dot, grad.T, self._x)
-        self.bias.accumulate(np.add.reduce, grad)
+        self.weight.accumulate(grad.T.dot, self._x)
+        self.bias.accumulate(ones(len(grad), grad.dtype).dot, grad)
 
     @override
     def predict(self, x: Array) -> Array:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from typing_extensions import override
 
 from ..arrays import Array, generator, real
+from ..typing import override
 from .activation import Elementwise, Identity
 from .layer import Layer
 
@@ -37,6 +37,7 @@ class Dropout(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._mask.shape)
         return grad * self._mask
 
     @override

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array
 from ..errors import ArgumentError, StructureError
+from ..typing import override
 from .component import Child
 from .container import Container
 from .layer import Layer
@@ -70,10 +70,11 @@ class Graph(Container):
             except Exception as error:
                 locate(error, self, part)
                 raise
-        return values[self.output]
+        return self._leave(values[self.output])
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check_gradient(grad)
         gradients = _Gradients()
         gradients.add(self.output, grad)
         for name in reversed(self._order):
@@ -165,28 +166,28 @@ def _topological_order(nodes: Mapping[str, Node], output: str) -> list[str]:
     """Order the nodes so that each comes after its inputs; refuse unknown names, cycles and unused nodes."""
     if output not in nodes:
         raise StructureError(f"Graph(output): expected one of the nodes {list(nodes)}, got {output!r}")
-    order: list[str] = []
-    entered: list[str] = []
+    order: dict[str, None] = {}  # these two are lists whose members are found at once
+    entered = {output: None}
     waiting = [(output, iter(nodes[output][1:]))]
-    entered.append(output)
     while waiting:
         name, sources = waiting[-1]
         source = next((s for s in sources if s != INPUT and s not in order), None)
         if source is None:
-            order.append(name)
-            entered.remove(name)
+            order[name] = None
+            del entered[name]
             waiting.pop()
         elif source in entered:
-            cycle = " ← ".join([*entered[entered.index(source):], source])
+            path = list(entered)
+            cycle = " ← ".join([*path[path.index(source):], source])
             raise StructureError(f"Graph: node {source!r} depends on itself: {cycle}")
         elif source not in nodes:
             raise StructureError(f"Graph: node {name!r} has the unknown input {source!r}; known are {[INPUT, *nodes]}")
         else:
-            entered.append(source)
+            entered[source] = None
             waiting.append((source, iter(nodes[source][1:])))
     unused = [name for name in nodes if name not in order]
     if unused:
         raise StructureError(f"Graph: the output {output!r} does not use the nodes {unused}; remove or connect them")
     if not any(INPUT in nodes[name][1:] for name in order):
         raise StructureError(f"Graph: no node reads the input {INPUT!r}")
-    return order
+    return list(order)

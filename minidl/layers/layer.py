@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -47,12 +48,23 @@ class Layer(Component, ABC):
     initializer_before: Initializer = GlorotUniform()
     """From which values the weights of the Dense layer before it start, where `mlp` builds both."""
 
+    keeps_width: bool = False
+    """Whether a row comes out with as many numbers as it goes in with, whatever their number."""
+
+    def __init_subclass__(cls) -> None:
+        """Keep a subclass of a layer from inheriting a short cut past what it overrides."""
+        super().__init_subclass__()
+        for method, short_cut in (("backward", "backward_parameters"), ("forward", "predict")):
+            if _place(cls, method) < _place(cls, short_cut):
+                setattr(cls, short_cut, getattr(Layer, short_cut))
+
     @abstractmethod
     def forward(self, x: Array) -> Array:
         """Compute the output in training, and keep on ``self`` what `backward` needs.
 
         Args:
-            x: Input, ``(batch, in_features)``; it is not written to.
+            x: Input, ``(batch, in_features)``; it is not written to, and must stay unchanged until `backward`, as the
+                layer may keep it.
 
         Returns:
             A fresh array, ``(batch, out_features)``.
@@ -107,5 +119,12 @@ class Layer(Component, ABC):
 
     def output_features(self, input_features: int) -> int:
         """Return the width that comes out when ``input_features`` go in; found by predicting no rows."""
-        y = self.predict(np.zeros((0, input_features), self.dtype))
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = self.predict(np.zeros((0, input_features), self.dtype))
         return int(y.shape[1])
+
+
+def _place(cls: type[Layer], method: str) -> int:
+    """Return which class in the order of look-up a method comes from; a mixin stands before what it is mixed into."""
+    return next(place for place, base in enumerate(cls.__mro__) if method in vars(base))

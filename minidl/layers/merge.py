@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from functools import reduce
 
 import numpy as np
-from typing_extensions import override
 
 from ..arrays import Array
 from ..errors import ShapeError
+from ..typing import override
 from .component import Component
 
 
@@ -90,6 +90,7 @@ class Multiply(Merge):
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
+        self._check(grad, self._xs[0].shape)
         # No division by an input, which may be zero: multiply by what stands before and what stands after.
         before = [grad]
         for x in self._xs[:-1]:
@@ -107,6 +108,8 @@ class Concat(Merge):
 
     @override
     def forward(self, *xs: Array) -> Array:
+        if any(len(x) != len(xs[0]) for x in xs):
+            raise ShapeError(f"{self}: expected inputs of as many rows, got {', '.join(str(x.shape) for x in xs)}")
         self._widths = [x.shape[1] for x in xs]
         return np.concatenate(xs, axis=1)
 

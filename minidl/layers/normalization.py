@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array, positive_int, real, width_error
 from ..errors import ShapeError
 from ..initializers import Constant, Zeros
 from ..parameter import Buffer, Parameter, float_dtype
+from ..typing import override
 from .activation import Elementwise
 from .layer import Layer
 
@@ -43,6 +43,7 @@ class LayerNorm(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._normal.shape)
         self.weight.accumulate(np.add.reduce, grad * self._normal)
         self.bias.accumulate(np.add.reduce, grad)
         h = grad * self.weight.value
@@ -83,6 +84,7 @@ class RMSNorm(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._normal.shape)
         self.weight.accumulate(np.add.reduce, grad * self._normal)
         h = grad * self.weight.value
         h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
@@ -135,7 +137,7 @@ class BatchNorm(Elementwise):
         if rows == 1:
             raise ShapeError(f"{self}: expected at least 2 rows in training, got 1; use a larger batch")
         if rows == 0:
-            self._normal, self._inverse_deviation = x, self.weight.value
+            self._normal, self._inverse_deviation = x, np.ones(self.features, x.dtype)
             return x.copy()
         mean = np.add.reduce(x, axis=0) / rows
         centred = x - mean
@@ -149,6 +151,7 @@ class BatchNorm(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._normal.shape)
         rows = max(len(grad), 1)
         self.weight.accumulate(np.add.reduce, grad * self._normal)
         self.bias.accumulate(np.add.reduce, grad)
@@ -188,6 +191,7 @@ class _FixedNorm(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._normal.shape)
         self.weight.accumulate(np.add.reduce, grad * self._normal)
         self.bias.accumulate(np.add.reduce, grad)
         dx: Array = grad * (self.weight.value * self._inverse_deviation)

@@ -7,10 +7,10 @@ from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array
 from ..errors import ArgumentError
+from ..typing import override
 from .component import Child
 from .container import Container
 from .layer import Layer
@@ -57,18 +57,20 @@ class Parallel(Container):
             for part in self.layers:
                 outputs.append(part.forward(x))
             part = self.merge
-            return part.forward(*outputs)
+            return self._leave(part.forward(*outputs))
         except Exception as error:
             locate(error, self, part)
             raise
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check_gradient(grad)
         gradients = self.merge.backward(grad)
         return reduce(np.add, [layer.backward(g) for layer, g in zip(self.layers, gradients, strict=True)])
 
     @override
     def backward_parameters(self, grad: Array) -> None:
+        self._check_gradient(grad)
         for layer, gradient in zip(self.layers, self.merge.backward(grad), strict=True):
             layer.backward_parameters(gradient)
 

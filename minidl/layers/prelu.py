@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array, real
 from ..initializers import Constant
 from ..parameter import Parameter
+from ..typing import override
 from .activation import Rectifier
 
 
@@ -34,6 +34,7 @@ class PReLU(Rectifier):
 
     @override
     def backward(self, grad: Array) -> Array:
+        self._check(grad, self._x.shape)
         below = np.where(self._x > 0.0, 0.0, self._x)
         self.weight.grad += np.sum(grad * below)
         dx: Array = np.where(self._x > 0.0, grad, self.weight.value * grad)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing_extensions import override
-
 from ..arrays import Array
 from ..errors import ShapeError
+from ..typing import override
 from .layer import Layer
 from .structure import check_kept_width, locate, refuse_repeated_layers
 

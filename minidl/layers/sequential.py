@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError
 from ..initializers import Initializer
+from ..typing import override
 from .activation import ReLU
 from .component import Child
 from .container import Container
@@ -68,8 +68,7 @@ class Sequential(Container):
         except Exception as error:
             locate(error, self, layer)
             raise
-        self._output_shape = x.shape
-        return x
+        return self._leave(x)
 
     @override
     def backward(self, grad: Array) -> Array:
@@ -111,10 +110,6 @@ class Sequential(Container):
     @override
     def output_features(self, input_features: int) -> int:
         return chain_widths(self.layers, input_features)[1] or input_features
-
-    def _check_gradient(self, grad: Array) -> None:
-        if grad.shape != self._output_shape:
-            raise ShapeError(f"Sequential: expected a gradient of shape {self._output_shape}, got {grad.shape}")
 
     @overload
     def __getitem__(self, index: int) -> Layer: ...
@@ -160,6 +155,7 @@ def mlp(
 
     Raises:
         ArgumentError: fewer than two sizes, or one below 1.
+        DTypeError: no list of sizes, or one that is not a whole number.
 
     Example:
         >>> mlp([2, 8, 1], rng=0)
@@ -169,6 +165,8 @@ def mlp(
           2: Dense(8 → 1)                          9
         )  33 parameters
     """
+    if not isinstance(sizes, (Sequence, np.ndarray)):
+        raise DTypeError(f"mlp(sizes): expected a list of widths such as [1, 20, 1], got {sizes!r}")
     if len(sizes) < 2:
         raise ArgumentError(f"mlp(sizes): expected at least an input and an output size, got {list(sizes)}")
     layers: list[Layer] = []

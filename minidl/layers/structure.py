@@ -17,6 +17,7 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
         StructureError: naming both layers and their places, where one gives what the next does not take.
     """
     first = width
+    kept = True
     for place, layer in enumerate(layers):
         wanted = layer.input_features()
         if wanted is not None and width is not None and wanted != width:
@@ -24,7 +25,8 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
             raise StructureError(f'{brief(layer)} at "{place}": expected {wanted} features, {before}')
         if width is None:
             width = wanted
-            first = wanted if first is None else first
+            first = wanted if kept else first
+        kept = kept and layer.keeps_width
         if width is not None:
             try:
                 width = layer.output_features(width)
@@ -61,10 +63,14 @@ def common_width(container: Layer, widths: Sequence[int | None]) -> int | None:
 
 
 def check_part(part: object, kind: type[Component] | tuple[type[Component], ...], where: str) -> None:
-    """Refuse what is not a layer (or a merge), with the usual slip named: a class without its parentheses."""
+    """Refuse what is not a layer (or a merge), naming the usual slips: no parentheses, a list that is not unpacked."""
     if not isinstance(part, kind):
         wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        hint = f"; did you forget the parentheses of {part.__name__}()?" if isinstance(part, type) else ""
+        hint = ""
+        if isinstance(part, type):
+            hint = f"; did you forget the parentheses of {part.__name__}()?"
+        elif isinstance(part, (list, tuple)):
+            hint = f"; unpack the {type(part).__name__} with a star: Sequential(*layers)"
         raise DTypeError(f"{where}: expected a {wanted}, got {part!r}{hint}")
 
 

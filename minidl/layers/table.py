@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from ..arrays import Array, generator, positive_int, width_error
-from ..errors import ArgumentError, DataError, ShapeError
+from ..errors import ArgumentError, DataError, DTypeError, ShapeError
 from ..initializers import Initializer, Normal
 from ..parameter import Parameter
+from ..typing import override
 from .layer import Layer
 
 if TYPE_CHECKING:
@@ -29,9 +29,12 @@ class Columns(Layer):
 
     Raises:
         ArgumentError: no column, or a negative one.
+        DTypeError: no list, or one that holds something else than whole numbers.
     """
 
     def __init__(self, indices: Sequence[int]) -> None:
+        if not isinstance(indices, (Sequence, np.ndarray)) or not all(_is_whole(index) for index in indices):
+            raise DTypeError(f"Columns(indices): expected a list of whole numbers such as [0, 2], got {indices!r}")
         self.indices = [int(index) for index in indices]
         if not self.indices or min(self.indices) < 0:
             raise ArgumentError(f"Columns(indices): expected at least one column, from 0, got {list(indices)}")
@@ -44,12 +47,14 @@ class Columns(Layer):
 
     @override
     def forward(self, x: Array) -> Array:
-        self._width = x.shape[1]
-        return self.predict(x)
+        y = Columns.predict(self, x)
+        self._shape = x.shape
+        return y
 
     @override
     def backward(self, grad: Array) -> Array:
-        dx: Array = np.zeros((len(grad), self._width), grad.dtype)
+        self._check(grad, (self._shape[0], len(self.indices)))
+        dx: Array = np.zeros(self._shape, grad.dtype)
         np.add.at(dx.T, np.array(self.indices), grad.T)
         return dx
 
@@ -104,11 +109,12 @@ class Embedding(Layer):
 
     @override
     def backward(self, grad: Array) -> Array:
-        self.backward_parameters(grad)
+        Embedding.backward_parameters(self, grad)
         return np.zeros((len(grad), 1), grad.dtype)
 
     @override
     def backward_parameters(self, grad: Array) -> None:
+        self._check(grad, (len(self._rows), self.out_features))
         np.add.at(self.weight.grad, self._rows, grad)
 
     def _codes_in(self, x: Array) -> npt.NDArray[np.intp]:
@@ -131,6 +137,7 @@ class Flatten(Layer):
     """Put all dimensions after the first into one: images ``(batch, height, width)`` become rows of features."""
 
     takes_any_rank = True
+    keeps_width = True
 
     @override
     def predict(self, x: Array) -> Array:
@@ -139,8 +146,12 @@ class Flatten(Layer):
     @override
     def forward(self, x: Array) -> Array:
         self._shape = x.shape
-        return self.predict(x)
+        return Flatten.predict(self, x)
 
     @override
     def backward(self, grad: Array) -> Array:
         return grad.reshape(self._shape)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from math import sqrt
 
 import numpy as np
-from typing_extensions import override
 
 from ..arrays import Array, real
 from ..parameter import Parameter
 from ..schedules import LearningRate
+from ..typing import override
 from .optimizer import Optimizer
 
 
@@ -114,11 +114,12 @@ class AdamW(_Moments):
                          weight_decay=weight_decay, decayed=decayed)
 
     @override
-    def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> None:
-        """W ← W − η λ W."""
+    def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> Array:
+        """W ← W − η λ W; the gradients stay as they are."""
         np.multiply(strengths, values, out=self._scratch)
         self._scratch *= learning_rate
         values -= self._scratch
+        return gradients
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:

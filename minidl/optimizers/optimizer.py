@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Array, real
+from ..configuration import arguments
 from ..errors import ArgumentError, DTypeError
 from ..parameter import Parameter, ParameterVector
 from ..schedules import LearningRate
@@ -59,6 +62,8 @@ class Optimizer(ABC):
         self.last_rate = 0.0
         self._decay = self._decay_vector(decayed) if weight_decay else None
         self._scratch = np.empty_like(self.vector.values)
+        if weight_decay:
+            self._decayed_gradients = np.empty_like(self.vector.values)
 
     @abstractmethod
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
@@ -80,21 +85,25 @@ class Optimizer(ABC):
         self.last_rate = self.current_rate()
         values, gradients = self.vector.values, self.vector.gradients
         if self._decay is not None:
-            self.decay(values, gradients, self._decay, self.last_rate)
+            gradients = self.decay(values, gradients, self._decay, self.last_rate)
         self.update(values, gradients, self.last_rate)
         self.steps += 1
 
-    def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> None:
-        """Draw the decayed parameters towards zero before the update: g ← g + λ W, the gradient of ½ λ ‖W‖².
+    def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> Array:
+        """Draw the decayed parameters towards zero before the update: g + λ W, where λ W is the gradient of ½ λ ‖W‖².
 
         Args:
             values: All parameters in one vector.
-            gradients: ∂e/∂values, changed in place.
+            gradients: ∂e/∂values; it is not written to.
             strengths: λ of each number, zero for what does not decay.
             learning_rate: η of this step.
+
+        Returns:
+            The gradients that `update` is given.
         """
-        np.multiply(strengths, values, out=self._scratch)
-        gradients += self._scratch
+        np.multiply(strengths, values, out=self._decayed_gradients)
+        self._decayed_gradients += gradients
+        return self._decayed_gradients
 
     def current_rate(self) -> float:
         """Return the learning rate of the next step."""
@@ -116,8 +125,28 @@ class Optimizer(ABC):
         }
 
     def numbers(self) -> dict[str, float]:
-        """Return the plain numbers that change from step to step or that a callback may change."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, (int, float))}
+        """Return the plain numbers that change from step to step, and the learning rate, which a callback may lower.
+
+        Other arguments of the constructor are `settings`; an optimizer that changes one as it goes adds it here.
+        """
+        fixed = _constructor_arguments(type(self)) - {"learning_rate", "steps", "last_rate"}
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, (int, float))}
+        return {name: value for name, value in plain.items() if name not in fixed}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what stays from step to step: which parameters learn and decay, and the constructor's arguments.
+
+        Of the arguments there are those that are kept as attributes of their names.
+        """
+        own, changing = vars(self), self.numbers()
+        names = sorted(_constructor_arguments(type(self)) - changing.keys() - {"parameters", "decayed"})
+        owned = zip(self.vector.parameters, self.vector.slices(), strict=True)
+        decay = self._decay
+        return {
+            **{name: own[name] for name in names if name in own},
+            "parameters": list(self.vector.parameters),
+            "decayed": [] if decay is None else [parameter for parameter, place in owned if decay[place].any()],
+        }
 
     def restore_numbers(self, numbers: dict[str, float]) -> None:
         """Take back what `numbers` gave."""
@@ -135,3 +164,9 @@ class Optimizer(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.vector.values.size:,} numbers, learning_rate={self.learning_rate})"
+
+
+@cache
+def _constructor_arguments(kind: type) -> frozenset[str]:
+    """Name the arguments of a class's constructor and of those of its bases."""
+    return frozenset(name for base in kind.__mro__ if "__init__" in vars(base) for name in arguments(base))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import generator, positive_int
-from ..errors import DataError, ShapeError
+from ..arrays import dense, generator, positive_int
+from ..data import Rows, check_lengths
 
 if TYPE_CHECKING:
     from ..arrays import Seed
-
-Rows: TypeAlias = npt.NDArray[Any]
 
 GATHERED = 1 << 16
 """About how many bytes of shuffled rows are gathered at a time: a slice of gathered rows costs a fifth of an
@@ -44,7 +42,7 @@ def batches(
         >>> [len(rows) for rows, _ in batches(x, 2 * x, batch_size=2, rng=0)]
         [2, 3]
     """
-    arrays = (np.asarray(x), np.asarray(y))
+    arrays = (dense(x, "batches(x)"), dense(y, "batches(y)"))
     rows = check_lengths(x=arrays[0], y=arrays[1])
     size = positive_int(batch_size, "batches(batch_size)")
     order = generator(rng, "batches").permutation(rows) if shuffle else None
@@ -80,25 +78,3 @@ def batch_count(rows: int, size: int) -> int:
     """Return the number of batches; a single left-over row is none of its own."""
     full, rest = divmod(rows, size)
     return max(1, full + (rest > 1 or (rest == 1 and size == 1)))
-
-
-def check_lengths(**arrays: Rows | None) -> int:
-    """Return the common number of rows of some named arrays.
-
-    Raises:
-        ShapeError: they differ, or one is a single number.
-        DataError: there are no rows.
-    """
-    lengths = {}
-    for name, array in arrays.items():
-        if array is not None:
-            if array.ndim == 0:
-                raise ShapeError(f"{name}: expected an array with one row for each sample, got the single {array!r}")
-            lengths[name] = len(array)
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise ShapeError(f"expected the same number of rows in {' and '.join(lengths)}, got {found}")
-    rows = next(iter(lengths.values()))
-    if rows == 0:
-        raise DataError(f"{' and '.join(lengths)}: expected at least one row, got none")
-    return rows

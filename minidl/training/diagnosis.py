@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -15,8 +15,10 @@ from ..layers.structure import brief
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..parameter import Parameter
+from ..penalties import Penalty
+from .run import Position
 from .snapshot import Snapshot
-from .sources import Batch, Source
+from .sources import Batch
 
 
 class NotFiniteError(Exception):
@@ -31,22 +33,36 @@ def explain(
     model: Layer,
     loss: Loss,
     optimizer: Optimizer,
+    penalties: Sequence[Penalty],
     snapshot: Snapshot,
     update: Callable[[Batch], float],
-    source: Source,
+    batches: Iterable[Batch],
     epoch: int,
-    first: int,
+    position: Position,
 ) -> NoReturn:
-    """Replay from the snapshot, taken before batch ``first``, with every array looked at.
+    """Replay some batches from the snapshot that was taken before them, with every array looked at.
+
+    Model, optimizer and ``position`` are left as they were before the update that failed.
+
+    Args:
+        model: The model.
+        loss: Its loss.
+        optimizer: Its optimizer.
+        penalties: What is added to the loss.
+        snapshot: The state from before the first of the batches.
+        update: What makes one update.
+        batches: The batches, up to the one that failed.
+        epoch: Number of the epoch, for the message.
+        position: Where the first of the batches is.
 
     Raises:
-        DivergenceError: always; the weights from before the update that failed stand.
+        DivergenceError: always.
     """
     snapshot.restore()
-    rate, number, found = optimizer.current_rate(), first, NotFiniteError("", model, "forward")
+    rate, found = optimizer.current_rate(), None
     try:
-        with watched(model, loss):
-            for batch in source.replay(first):
+        with watched(model, loss, penalties):
+            for batch in batches:
                 snapshot.take()
                 rate = optimizer.current_rate()
                 error = update(batch)
@@ -55,32 +71,40 @@ def explain(
                 for path, parameter in model.named_parameters().items():
                     if not np.isfinite(parameter.value).all():
                         raise NotFiniteError(path, parameter, "update")
-                number += 1
+                position.batch += 1
+                position.rows += len(batch[0])
+                position.loss += error * len(batch[0])
     except NotFiniteError as problem:
         found = problem
     snapshot.restore()
-    part = found.part if isinstance(found.part, (Layer, Loss, Parameter)) else model
-    name = brief(part) if isinstance(part, Component) else repr(part)
-    place = f'{name} at "{found.path}"' if found.path else name
+    where = f"training diverged in epoch {epoch}, batch {position.batch}, at learning rate {rate:g}"
+    if found is None:
+        what = "a replay of the same batches found nothing: is there a layer whose results change from call to call?"
+        path, phase = "", "loss"
+    else:
+        part = found.part if isinstance(found.part, (Component, Loss, Penalty, Parameter)) else model
+        name = brief(part) if isinstance(part, Component) else repr(part)
+        place = f'{name} at "{found.path}"' if found.path else name
+        what = f"the first number that is not finite came up in the {found.phase} of {place}"
+        path, phase = found.path, found.phase
     raise DivergenceError(
-        f"training diverged in epoch {epoch}, batch {number}, at learning rate {rate:g}: the first number that is not "
-        f"finite came up in the {found.phase} of {place}. The weights from before that update stand. "
+        f"{where}: {what}. The weights from before that update stand. "
         "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
-        epoch=epoch, batch=number, learning_rate=rate, layer=found.path, phase=found.phase,
+        epoch=epoch, batch=position.batch, learning_rate=rate, layer=path, phase=phase,
     )
 
 
 @contextmanager
-def watched(model: Layer, loss: Loss) -> Iterator[None]:
-    """Within this context model and loss raise `NotFiniteError` where a result is not finite."""
+def watched(model: Layer, loss: Loss, penalties: Sequence[Penalty]) -> Iterator[None]:
+    """Within this context model, loss and penalties raise `NotFiniteError` where a result is not finite."""
     parts: list[tuple[str, Any]] = [("", model)]
     parts += [(path, part) for path, part in model.walk() if isinstance(part, Component)]
     methods = [(path, part, name) for path, part in parts for name in ("forward", "backward", "backward_parameters")]
-    methods += [("", loss, "forward"), ("", loss, "backward")]
+    methods += [("", loss, "forward"), ("", loss, "backward"), *(("", penalty, "value") for penalty in penalties)]
     try:
         for path, part, name in methods:
             if hasattr(part, name):
-                phase = "loss" if part is loss else name.removesuffix("_parameters")
+                phase = name.removesuffix("_parameters") if isinstance(part, Component) else "loss"
                 vars(part)[name] = _watching(getattr(part, name), path, part, phase)
         yield
     finally:

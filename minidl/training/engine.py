@@ -83,7 +83,7 @@ class NumpyEngine:
             so_far: The sum of losses to continue; one sum in one order has the same bits wherever it is cut.
             interrupts: Where an interrupt is noted.
         """
-        update = self.update if self.micro_batch_size is None else self.update_in_pieces
+        update = self.update
         total, rows, done = so_far, 0, 0
         for batch in self._batches:
             error = update(batch)
@@ -98,6 +98,8 @@ class NumpyEngine:
 
     def update(self, batch: Batch) -> float:
         """Make one update from a batch, and return its loss; none where the loss or a gradient is not finite."""
+        if self.micro_batch_size is not None:
+            return self._update_in_pieces(batch, self.micro_batch_size)
         model, loss = self.model, self.loss
         error = loss.forward(model.forward(batch[0]), *batch[1:])
         if self.penalties:
@@ -107,12 +109,11 @@ class NumpyEngine:
         model.backward_parameters(loss.backward())
         return self._step(error)
 
-    def update_in_pieces(self, batch: Batch) -> float:
+    def _update_in_pieces(self, batch: Batch, size: int) -> float:
         """Make one update from a batch that goes through the model in pieces: e = Σ (rows of piece / rows) e_piece."""
-        assert self.micro_batch_size is not None
         model, loss = self.model, self.loss
         error = float(sum(penalty.value() for penalty in self.penalties))
-        for piece in slices(batch, None, self.micro_batch_size):
+        for piece in slices(batch, None, size):
             share = len(piece[0]) / len(batch[0])
             error += share * loss.forward(model.forward(piece[0]), *piece[1:])
             if error - error != 0.0:

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import real
+from ..data import Rows, checked
 from ..errors import ArgumentError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
 from ..metrics import Metric
-from .batches import Rows, slices
-from .data import checked
+from .batches import slices
 from .sources import ArraySource, Batch, Source
 
 AT_ONCE = 4096
@@ -36,11 +36,22 @@ class Validation:
     def hold_out(
         self, validation: tuple[npt.ArrayLike, npt.ArrayLike] | None, weights: npt.ArrayLike | None = None
     ) -> None:
-        """Check data and keep it."""
+        """Check data and keep it.
+
+        Raises:
+            ArgumentError: metrics, and no data to compute them on.
+            DTypeError: something else than a pair.
+        """
         if validation is None:
+            if self._metrics:
+                raise ArgumentError(
+                    f"metrics: expected validation=(x, y) to compute {list(self._metrics)} on, got None; "
+                    "batches that come from elsewhere are not kept"
+                )
             return
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise DTypeError(f"validation: expected (x, y), got {validation!r}")
+            raise DTypeError("validation: expected (x, y), or in a fit to arrays a fraction of the rows such as 0.2, "
+                             f"got {validation!r}")
         self._arrays = checked(self._model, self._loss, *validation, weights)
 
     def split(
@@ -53,6 +64,9 @@ class Validation:
     ) -> Batch:
         """Check training data, hold out what ``validation`` says, and return what is left to train on.
 
+        The last rows are held out as views, so that memory-mapped data stays on disk; random rows are copied, all of
+        them, both those held out and those left.
+
         Args:
             x: Input.
             y: Target.
@@ -61,7 +75,9 @@ class Validation:
             rng: What chooses the rows of a fraction; None for the last rows.
         """
         arrays = checked(self._model, self._loss, x, y, weights)
-        if not isinstance(validation, (int, float)):
+        if validation is None:
+            return arrays
+        if not isinstance(validation, (int, float, np.integer, np.floating)):
             self.hold_out(validation)
             return arrays
         fraction = real(validation, "fit(validation)", above=0, below=1)
@@ -69,9 +85,17 @@ class Validation:
         held_out = round(fraction * rows)
         if not 0 < held_out < rows:
             raise ArgumentError(f"fit(validation): {fraction:g} of {rows} rows leaves nothing on one side")
-        order = np.arange(rows) if rng is None else rng.permutation(rows)
-        self._arrays = tuple(array[order[rows - held_out:]] for array in arrays)
-        return tuple(array[order[: rows - held_out]] for array in arrays)
+        kept = rows - held_out
+        if rng is None:
+            self._arrays = tuple(array[kept:] for array in arrays)
+            return tuple(array[:kept] for array in arrays)
+        order = rng.permutation(rows)
+        self._arrays = tuple(array[order[kept:]] for array in arrays)
+        return tuple(array[order[:kept]] for array in arrays)
+
+    def names(self) -> list[str]:
+        """Name the figures that each epoch writes into the history."""
+        return ["loss", *(["validation_loss"] if self._arrays is not None else []), *self._metrics]
 
     def after_epoch(self, source: Source) -> dict[str, float]:
         """Return the figures of an epoch: with the loss on held-out data, else the metrics on the training data."""
@@ -94,7 +118,7 @@ class Validation:
             return {}
         predictions: list[Rows] = [self._model.predict(batch[0]) for batch in slices(arrays, None, AT_ONCE)]
         prediction = self._loss.read(np.concatenate(predictions))
-        return {name: float(metric(prediction, arrays[1])) for name, metric in self._metrics.items()}
+        return {name: _number(name, metric(prediction, arrays[1])) for name, metric in self._metrics.items()}
 
 
 def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
@@ -114,6 +138,16 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
         raise ArgumentError(f"metrics: expected different names, none of {sorted(reserved) or 'them twice'}, "
                             f"got {[name for name, _ in pairs]}; give a mapping {{name: function}}")
     return named
+
+
+def _number(name: str, value: object) -> float:
+    """Return what a metric gave as a float; refuse what is not one number, such as a matrix."""
+    figure = np.asarray(value)
+    if figure.ndim or figure.dtype.kind not in "fiub":
+        found = f"an array of shape {figure.shape}" if figure.ndim else repr(value)
+        raise DTypeError(f"metrics: expected one number from {name!r}, got {found}; "
+                         "call it on model.predict(x) after the fit instead")
+    return float(figure)
 
 
 def _name(metric: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import plain_state
 from ..errors import ArgumentError, CallOrderError, DataError
 from .callbacks import Callback, check_callbacks
 from .sources import Source
@@ -40,6 +41,13 @@ class Run:
 
     Args:
         rng: What shuffles, and splits off validation data.
+
+    Attributes:
+        plan: What the fit was asked to do; None before the first.
+        position: Where in the epoch it stands.
+        callbacks: What else it does.
+        why_stop: Why it is to end after the current batch; empty while it goes on.
+        figures: Names of the figures that each epoch writes into the history.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -48,6 +56,7 @@ class Run:
         self.position = Position()
         self.callbacks: list[Callback] = []
         self.why_stop = ""
+        self.figures: list[str] = []
         self.fit_began_with = self.epoch_began_with = rng.bit_generator.state
         self._fingerprint: dict[str, Any] = {}
         self._saved_callbacks: list[dict[str, Any]] = []
@@ -57,6 +66,8 @@ class Run:
         self.plan, self.callbacks, self._saved_callbacks = plan, callbacks, []
         self._fingerprint = {}
         self.position = Position()
+        for callback in callbacks:
+            callback.reset()
 
     def plan_to_resume(self, *, streamed: bool) -> Plan:
         """Return the plan of the fit that is to be resumed.
@@ -95,8 +106,8 @@ class Run:
         found = source.fingerprint()
         if self._fingerprint and found != self._fingerprint:
             raise DataError(
-                f"resume: expected the data of the fit, {self._fingerprint}, got {found}; rows, order, dtype and "
-                "held-out share must be the same"
+                f"resume: expected the data of the fit, {_brief(self._fingerprint)}, got {_brief(found)}; give x, y, "
+                "sample_weight and the fraction for validation as the fit had them"
             )
         self._fingerprint = found
 
@@ -116,11 +127,12 @@ class Run:
         return {
             "plan": None if self.plan is None else asdict(self.plan),
             "position": asdict(self.position),
-            "rng": self.rng.bit_generator.state,
-            "fit_began_with": self.fit_began_with,
-            "epoch_began_with": self.epoch_began_with,
+            "rng": plain_state(self.rng.bit_generator.state),
+            "fit_began_with": plain_state(self.fit_began_with),
+            "epoch_began_with": plain_state(self.epoch_began_with),
             "fingerprint": self._fingerprint,
-            "callbacks": [{"kind": type(c).__name__, "state": c.state()} for c in self.callbacks],
+            "callbacks": self._saved_callbacks
+            or [{"kind": type(c).__name__, "state": c.state()} for c in self.callbacks],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -131,3 +143,9 @@ class Run:
         self.fit_began_with, self.epoch_began_with = state["fit_began_with"], state["epoch_began_with"]
         self._fingerprint = state["fingerprint"]
         self.callbacks, self._saved_callbacks = [], state["callbacks"]
+
+
+def _brief(fingerprint: dict[str, Any]) -> str:
+    """Show a fingerprint in a few words."""
+    shapes = ", ".join(str(tuple(shape)) for shape in fingerprint.get("shapes", ()))
+    return f"{shapes or 'a stream'} with hash {str(fingerprint['sha256'])[:8]}…"

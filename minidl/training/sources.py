@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
+from ..data import Rows, checked
 from ..errors import DataError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
-from .batches import Rows, batch_count, slices
-from .data import checked
+from ..typing import override
+from .batches import batch_count, slices
 
 Batch: TypeAlias = tuple[Rows, ...]
 """(x, y) or (x, y, weights)."""
 
 HASHED = 1 << 26
 """Up to this many bytes a fingerprint covers all of the data; beyond, it covers rows spread evenly over them."""
+
+
+REPLAYED = 1 << 25
+"""About how many bytes of a stream are kept for a replay."""
 
 
 class Source(ABC):
@@ -42,6 +46,10 @@ class Source(ABC):
     @abstractmethod
     def mark(self) -> None:
         """Forget what came before; a replay will begin here."""
+
+    def most_at_once(self) -> int:
+        """Return how many batches may pass between two marks, because of the memory that a replay takes."""
+        return sys.maxsize
 
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
@@ -80,14 +88,7 @@ class ArraySource(Source):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
-        import hashlib
-
-        digest = hashlib.sha256()
-        for array in self.arrays:
-            row_bytes = max(array.nbytes // max(len(array), 1), 1)
-            step = max(1, array.nbytes // HASHED, len(array) * row_bytes // HASHED)
-            digest.update(np.ascontiguousarray(array[::step]).tobytes())
-        return {"shapes": [list(array.shape) for array in self.arrays], "sha256": digest.hexdigest()}
+        return {"shapes": [list(array.shape) for array in self.arrays], "sha256": _digest(self.arrays)}
 
 
 class StreamSource(Source):
@@ -109,6 +110,7 @@ class StreamSource(Source):
         self._open = stream if callable(stream) else lambda: stream
         self._model, self._loss = model, loss
         self._recent: list[Batch] = []
+        self._bytes = REPLAYED // 8
 
     @override
     def begin_epoch(self, rng: np.random.Generator) -> None:
@@ -116,19 +118,29 @@ class StreamSource(Source):
 
     @override
     def batches(self, start: int) -> Iterator[Batch]:
-        number = start - 1
-        for number, batch in enumerate(islice(self._open(), start, None), start):
-            try:
-                if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                    raise DTypeError(f"fit_batches: expected (x, y) or (x, y, weights), got {batch!r:.80}")
-                ready = checked(self._model, self._loss, *batch)
-            except Exception as error:
-                error.add_note(f"in batch {number}")
-                raise
-            self._recent.append(ready)
-            yield ready
-        if number < 0:
-            raise DataError("fit_batches: expected at least one batch in an epoch, got none")
+        number = -1
+        for number, batch in enumerate(self._open()):
+            if number >= start:
+                ready = self._checked(number, batch)
+                self._recent.append(ready)
+                self._bytes = sum(array.nbytes for array in ready)
+                yield ready
+        if number < max(start - 1, 0):
+            raise DataError(f"fit_batches: expected at least {max(start, 1)} batches in an epoch, got {number + 1}")
+
+    def _checked(self, number: int, batch: Batch) -> Batch:
+        """Return a batch, checked, in arrays of its own: a stream may fill the same ones again and again."""
+        try:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise DTypeError(f"fit_batches: expected (x, y) or (x, y, weights), got {batch!r:.80}")
+            return tuple(np.array(array) for array in checked(self._model, self._loss, *batch))
+        except Exception as error:
+            error.add_note(f"in batch {number}")
+            raise
+
+    @override
+    def most_at_once(self) -> int:
+        return max(REPLAYED // max(self._bytes, 1), 1)
 
     @override
     def mark(self) -> None:
@@ -140,4 +152,19 @@ class StreamSource(Source):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
-        return {"stream": True}
+        first = next(iter(self._open()), None)
+        if first is None:
+            raise DataError("fit_batches: expected at least one batch in an epoch, got none")
+        return {"stream": True, "sha256": _digest(self._checked(0, first))}
+
+
+def _digest(arrays: Batch) -> str:
+    """Hash arrays: all of them up to `HASHED` bytes, beyond that rows spread evenly over them."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for array in arrays:
+        row_bytes = max(array.nbytes // max(len(array), 1), 1)
+        step = max(1, len(array) * row_bytes // HASHED)
+        digest.update(np.ascontiguousarray(array[::step]).tobytes())
+    return digest.hexdigest()

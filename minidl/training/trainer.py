@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,17 +13,15 @@ import numpy.typing as npt
 
 from ..arrays import generator, positive_int
 from ..clipping import Clip
-from ..errors import ArgumentError, DTypeError, StructureError
-from ..layers.activation import Sigmoid, Softmax
+from ..data import check_parts, refuse_double_activation
+from ..errors import ArgumentError, DTypeError
 from ..layers.layer import Layer
-from ..layers.sequential import Sequential
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..penalties import Penalty, checked_penalties
 from ..running import Interrupts, Progress
 from .callbacks import Callback, check_callbacks
-from .checkpoint import restore_run_state, run_state
 from .compiled import CompiledEngine, EngineName, check_engine, make_engine
 from .diagnosis import explain
 from .engine import NumpyEngine
@@ -82,11 +82,8 @@ class Trainer:
         clip: Clip | None = None,
         engine: EngineName = "auto",
     ) -> None:
-        for name, value, kind in (("model", model, Layer), ("loss", loss, Loss), ("optimizer", optimizer, Optimizer)):
-            if not isinstance(value, kind):
-                hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
-                raise DTypeError(f"Trainer({name}): expected a {kind.__name__}, got {value!r}{hint}")
-        _refuse_double_activation(model, loss)
+        check_parts("Trainer", model=(model, Layer), loss=(loss, Loss), optimizer=(optimizer, Optimizer))
+        refuse_double_activation("Trainer", model, loss)
         owned = {id(parameter) for parameter in optimizer.vector.parameters}
         learned = model.parameters()
         if not any(id(parameter) in owned for parameter in learned):
@@ -96,6 +93,8 @@ class Trainer:
             )
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.penalties = checked_penalties(penalties, learned)
+        if clip is not None and not isinstance(clip, Clip):
+            raise DTypeError(f"Trainer(clip): expected a Clip such as ClipGlobalNorm(1.0), got {clip!r}")
         self.clip = clip
         self._wanted_engine = check_engine(engine)
         self.engine: str = engine
@@ -124,7 +123,7 @@ class Trainer:
         once.
 
         Args:
-            x: Input, ``(rows, features)``; it may be memory-mapped.
+            x: Input, ``(rows, features)``; may be memory-mapped (a ``validation`` fraction with ``shuffle`` copies it).
             y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
             epochs: Passes over the data.
             batch_size: Rows of one update.
@@ -156,7 +155,9 @@ class Trainer:
         arrays = data.split(x, y, sample_weight, validation, self.run.rng if shuffle else None)
         self.run.start(plan, check_callbacks(callbacks))
         self.run.fit_began_with = began_with
-        return self._go(ArraySource(arrays, batch_size, shuffle), data, progress)
+        source = ArraySource(arrays, batch_size, shuffle)
+        self.run.check_data(source)
+        return self._go(source, data, progress)
 
     def fit_batches(
         self,
@@ -188,8 +189,10 @@ class Trainer:
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
         plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
+        source = StreamSource(stream, self.model, self.loss)
         self.run.start(plan, check_callbacks(callbacks))
-        return self._go(StreamSource(stream, self.model, self.loss), data, progress)
+        self.run.check_data(source)
+        return self._go(source, data, progress)
 
     def resume(
         self,
@@ -228,8 +231,10 @@ class Trainer:
         arrays = data.split(x, y, sample_weight, validation, rng if plan.shuffle else None)
         rng.bit_generator.state = now
         assert plan.batch_size is not None
+        source = ArraySource(arrays, plan.batch_size, plan.shuffle)
+        self.run.check_data(source)
         self.run.take_callbacks(callbacks)
-        return self._go(ArraySource(arrays, plan.batch_size, plan.shuffle), data, progress)
+        return self._go(source, data, progress)
 
     def resume_batches(
         self,
@@ -244,8 +249,10 @@ class Trainer:
         self.run.plan_to_resume(streamed=True)
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
+        source = StreamSource(stream, self.model, self.loss)
+        self.run.check_data(source)
         self.run.take_callbacks(callbacks)
-        return self._go(StreamSource(stream, self.model, self.loss), data, progress)
+        return self._go(source, data, progress)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole run to a file: the model, and all that `restore` needs to go on bit for bit.
@@ -255,9 +262,9 @@ class Trainer:
         Args:
             path: A ``.safetensors`` file; an existing one is replaced whole or not at all.
         """
-        from ..storage import save_run
+        from .checkpoint import save_run
 
-        save_run(self.model, run_state(self), path)
+        save_run(self, path)
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Put this Trainer, built by the same code, where the saved run stood.
@@ -269,35 +276,35 @@ class Trainer:
             FileFormatError: the file is damaged, or no file of a run.
             ArgumentError: the run had another optimizer, loss, or other parameters; nothing is changed.
         """
-        from ..storage import load_run
+        from .checkpoint import restore_run
 
-        restore_run_state(self, load_run(self.model, path))
+        restore_run(self, path)
 
     def stop(self, why: str) -> None:
         """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
         self.run.why_stop = self.run.why_stop or why
 
-    def evaluate(
-        self,
-        x: npt.ArrayLike,
-        y: npt.ArrayLike,
-        sample_weight: npt.ArrayLike | None = None,
-        metrics: Iterable[Metric] | Mapping[str, Metric] = (),
-    ) -> dict[str, float]:
-        """Return the loss, and the metrics, of the model's predictions for ``x``, changing nothing.
+    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return the loss of the model's predictions for ``x``, changing nothing."""
+        data = Validation(self.model, self.loss, {})
+        data.hold_out((x, y), sample_weight)
+        return data.figures()["loss"]
 
-        Returns:
-            The loss under ``"loss"``, each metric under its name.
+    def measure(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, metrics: Iterable[Metric] | Mapping[str, Metric]
+    ) -> dict[str, float]:
+        """Return metrics of the model's predictions for ``x`` by name, changing nothing.
+
+        Where the loss works on logits the metrics see probabilities.
         """
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        data.hold_out((x, y), sample_weight)
-        return data.figures()
+        data.hold_out((x, y))
+        return {name: value for name, value in data.figures().items() if name != "loss"}
 
     def _go(self, source: Source, data: Validation, progress: bool | None) -> History:
         """Go from the current position to the end of the plan."""
         run = self.run
         assert run.plan is not None
-        run.check_data(source)
         numpy = NumpyEngine(
             self.model, self.loss, self.optimizer, self.penalties, self.clip, run.plan.micro_batch_size
         )
@@ -307,6 +314,7 @@ class Trainer:
         for parameter in self.model.parameters():
             parameter.zero_grad()
         snapshot = Snapshot(self.model, self.optimizer)
+        run.figures = data.names()
         run.why_stop, self.interrupted, self.history.stopped_by = "", True, ""
         bar = Progress(run.plan.epochs - len(self.history), "fit", progress)
         for callback in self.run.callbacks:
@@ -331,21 +339,28 @@ class Trainer:
         here = self.run.position
         self.run.enter_epoch(source)
         engine.enter(source, here.batch)
-        at_once = min([engine.at_once, *(c.every_batches for c in self.run.callbacks if c.every_batches)])
+        steps = [callback.every_batches for callback in self.run.callbacks if callback.every_batches]
         ended = False
         while not ended:
             snapshot.take()
             source.mark()
-            first = here.batch
-            outcome = engine.run(at_once, here.loss, interrupts)
+            before = replace(here)
+            to_callback = [step - here.batch % step for step in steps]
+            try:
+                outcome = engine.run(min([engine.at_once, source.most_at_once(), *to_callback]), here.loss, interrupts)
+            except BaseException:
+                # Some of the batches are in the weights, and the position is before them: go back to where both agree.
+                snapshot.restore()
+                raise
             here.batch += outcome.batches
             here.rows += outcome.rows
             here.loss = outcome.loss
             ended = outcome.ended
             if not (outcome.finite and np.isfinite(self.optimizer.vector.values).all()):
-                explain(
-                    self.model, self.loss, self.optimizer, snapshot, engine.update, source, len(self.history), first
-                )
+                self.run.position = before
+                parts = self.model, self.loss, self.optimizer, self.penalties
+                batches = islice(source.replay(before.batch), outcome.batches + (not outcome.finite))
+                explain(*parts, snapshot, engine.update, batches, len(self.history), before)
             if not ended:
                 for callback in self.run.callbacks:
                     callback.after_batches(self)
@@ -366,15 +381,3 @@ class Trainer:
         self.run.position = Position()
         for callback in self.run.callbacks:
             callback.after_epoch(self)
-
-
-def _refuse_double_activation(model: Layer, loss: Loss) -> None:
-    """Refuse Sigmoid or Softmax under a loss that contains it: the gradient would be right, the model wrong."""
-    last = model
-    while isinstance(last, Sequential):
-        last = last[-1]
-    if loss.from_logits and isinstance(last, (Sigmoid, Softmax)):
-        raise StructureError(
-            f"Trainer: {loss!r} expects logits, but the model ends in {last!r}, which the loss contains already; "
-            "leave the last layer out for training and predict with it: Sequential(model, Softmax())"
-        )

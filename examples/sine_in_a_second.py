@@ -1,0 +1,76 @@
+"""The sine experiment by SGD (its epochs are the argument), L-BFGS and Levenberg–Marquardt, from the same start."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from minidl import SGD, Array, HalfSquaredError, MeanSquaredError, Normal, Sequential, Sigmoid, Trainer, mlp
+from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
+
+X = np.linspace(0.0, 3.0 * np.pi, 200)[:, None]
+Y = np.sin(X)
+
+
+def by_sgd(model: Sequential) -> tuple[Array, Array]:
+    """Return the seconds after each epoch, and the mean squared errors, which are twice the losses."""
+    epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 4000
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), learning_rate=0.05), rng=0)
+    history = trainer.fit(X, Y, epochs=epochs, batch_size=1)
+    return np.cumsum(history.seconds), 2.0 * np.array(history.loss)
+
+
+def by_lbfgs(model: Sequential) -> tuple[Array, Array]:
+    return curve(lbfgs(model, MeanSquaredError(), X, Y, goal=1e-8, max_iterations=5000, memory=50))
+
+
+def by_levenberg_marquardt(model: Sequential) -> tuple[Array, Array]:
+    return curve(levenberg_marquardt(model, X, Y, goal=1e-8))
+
+
+def curve(result: SolverResult) -> tuple[Array, Array]:
+    return np.linspace(0.0, result.seconds, len(result.loss)), np.array(result.loss)
+
+
+def save_picture(curves: dict[str, tuple[Array, Array, Array]], path: Path) -> None:
+    """Draw what each method learned, and its error over the seconds that it took."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("no picture: matplotlib is not installed")
+        return
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    above, below = figure.subplots(2, 1)
+    for width, (label, (seconds, losses, prediction)) in zip((7, 5, 3), curves.items(), strict=True):
+        (line,) = above.plot(X, prediction, lw=width, alpha=0.6)
+        below.loglog(np.maximum(seconds, 1e-3), losses, color=line.get_color(), label=label)
+    above.plot(X, Y, "k", lw=0.8)
+    above.set(title="Predictions of a 1-20-20-1 network, the sine in black", xlabel="x", ylabel="y")
+    below.set(xlabel="seconds", ylabel="mean squared error")
+    below.legend(loc="lower left")
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+    print(f"picture: {path}")
+
+
+def main() -> None:
+    errors, curves = [], {}
+    for name, method in {"SGD": by_sgd, "L-BFGS": by_lbfgs, "Levenberg–Marquardt": by_levenberg_marquardt}.items():
+        model = mlp([1, 20, 20, 1], activation=Sigmoid, weight_initializer=Normal(), bias_initializer=Normal(), rng=0)
+        began = time.perf_counter()
+        seconds, losses = method(model)
+        took, prediction = time.perf_counter() - began, model.predict(X)
+        errors.append(float(np.mean((prediction - Y) ** 2)))
+        label = f"{name}: {took:.2g} s, mean squared error {errors[-1]:.1e}"
+        curves[label] = (seconds, losses, prediction)
+        print(label)
+    save_picture(curves, Path("pictures/sine_in_a_second.png"))
+    assert errors[0] < np.var(Y)
+    assert max(errors[1:]) < 1e-6
+
+
+if __name__ == "__main__":
+    main()

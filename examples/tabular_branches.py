@@ -1,0 +1,76 @@
+"""A table with a category: its code goes through an embedding, which learns what is alike; numbers go around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from minidl import (
+    Adam,
+    Array,
+    Columns,
+    Concat,
+    Embedding,
+    Graph,
+    Layer,
+    MeanSquaredError,
+    Normal,
+    Trainer,
+    mlp,
+)
+
+CITIES = {"Basel": 21.0, "Graz": 9.0, "Lyon": 12.0, "Porto": 8.0, "Oslo": 19.0, "Ghent": 10.0, "Turin": 9.5}  # made up
+PRICES = np.array(list(CITIES.values()))
+
+
+def flats(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    """Draw flats (area in 100 m², way to the centre in 10 km, code of the city), and their rents in hundreds."""
+    area, way, city = rng.uniform(0.2, 1.2, count), rng.uniform(0.0, 1.5, count), rng.integers(0, len(CITIES), count)
+    rent = area * PRICES[city] * np.exp(-0.6 * way) + rng.normal(0.0, 0.2, count)
+    return np.stack([area, way, city], axis=1), rent[:, None]
+
+
+def error(model: Layer) -> float:
+    """Train on 2000 flats and return the root of the mean square error on 1000 others."""
+    rng = np.random.default_rng(0)
+    trainer = Trainer(model, MeanSquaredError(), Adam(model.parameters(), 0.002), rng=0)
+    trainer.fit(*flats(rng, 2000), epochs=40, batch_size=50)
+    return float(trainer.evaluate(*flats(rng, 1000)) ** 0.5)
+
+
+def save_picture(places: Array, path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("no picture: matplotlib is not installed")
+        return
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    dots = axes.scatter(places[:, 0], places[:, 1], c=PRICES, s=120, cmap="viridis")
+    for name, place in zip(CITIES, places, strict=True):
+        axes.annotate(name, place, xytext=(9, 6), textcoords="offset points")
+    axes.margins(0.2)
+    axes.set_title("Where the network puts the cities")
+    figure.colorbar(dots, label="true price of a square metre in the centre of each city")
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=80)
+    print(f"picture: {path}")
+
+
+def main() -> None:
+    model = Graph({
+        "numbers": (Columns([0, 1]), "x"),
+        "code": (Columns([2]), "x"),
+        "city": (Embedding(len(CITIES), 2, weight_initializer=Normal(0.0, 0.01)), "code"),
+        "row": (Concat(), "numbers", "city"),
+        "rent": (mlp([4, 32, 32, 1]), "row"),
+    }, output="rent").initialize(rng=0)
+    found, naive = error(model), error(mlp([3, 32, 32, 1], rng=0))
+    print(f"error of a rent: {100 * found:.0f} with the embedding, {100 * naive:.0f} with the code as a number")
+    save_picture(model.named_parameters()["city.weight"].value, Path("pictures/tabular_branches.png"))
+    assert found < 0.3 < naive
+
+
+if __name__ == "__main__":
+    main()

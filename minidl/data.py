@@ -1,0 +1,106 @@
+"""The check of data at the door of a run: once, before anything is changed."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrays import features, finite
+from .errors import DataError, DTypeError, ShapeError, StructureError
+from .layers.activation import Sigmoid, Softmax
+from .layers.dense import Dense
+from .layers.graph import Graph
+from .layers.layer import Layer
+from .layers.merge import Merge
+from .layers.sequential import Sequential
+from .losses import Loss, check_weights
+
+Rows: TypeAlias = npt.NDArray[Any]
+"""An array with one row, or one label, for each sample."""
+
+
+def checked(
+    model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> tuple[Rows, ...]:
+    """Return (x, y) or (x, y, weights), cast to the dtype of the model; what already fits is not copied.
+
+    Raises:
+        ShapeError: a width that the model does not take or give, or different numbers of rows.
+        DTypeError: data that is not made of real numbers.
+        DataError: no rows, NaN or infinity, labels outside of the classes.
+    """
+    inputs = features(x, "x", model.input_features(), model.dtype, model.takes_any_rank)
+    finite(inputs, "x")
+    outputs = model.output_features(int(np.prod(inputs.shape[1:])))
+    targets = loss.check_data(y, outputs, inputs.dtype)
+    rows = check_lengths(x=inputs, y=targets)
+    if weights is None:
+        return inputs, targets
+    return inputs, targets, check_weights(weights, rows, inputs.dtype)
+
+
+def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
+    """Refuse what is not of the kind that an argument has to be, with the usual slip named.
+
+    Args:
+        where: Who asks.
+        parts: For each argument its value and its kind.
+    """
+    for name, (value, kind) in parts.items():
+        if not isinstance(value, kind):
+            hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
+            raise DTypeError(f"{where}({name}): expected a {kind.__name__}, got {value!r}{hint}")
+
+
+def refuse_double_activation(where: str, model: Layer, loss: Loss) -> None:
+    """Refuse Sigmoid or Softmax under a loss that contains it: the gradient would be right, the model wrong.
+
+    A loss that expects it, over a model that has none, is refused as well.
+
+    Raises:
+        StructureError: naming the loss and the layer.
+    """
+    last = last_part(model)
+    if loss.from_logits and isinstance(last, (Sigmoid, Softmax)):
+        raise StructureError(
+            f"{where}: {loss!r} expects logits, but the model ends in {last!r}, which the loss contains already; "
+            f"leave the last layer out for training and predict with it: Sequential(model, {last!r})"
+        )
+    # A subclass of Dense may well give probabilities.
+    if loss.from_probabilities and type(last) is Dense:
+        raise StructureError(
+            f"{where}: {loss!r} expects probabilities, but the model ends in {last!r}, which gives any number; end it "
+            "in Sigmoid() or Softmax(), or use SigmoidCrossEntropy() or SoftmaxCrossEntropy(), which work on logits"
+        )
+
+
+def last_part(model: Layer) -> Layer | Merge:
+    """Return what the output of a model comes from, through chains and graphs."""
+    last: Layer | Merge = model
+    while isinstance(last, (Sequential, Graph)):
+        last = last[-1] if isinstance(last, Sequential) else last.nodes[last.output][0]
+    return last
+
+
+def check_lengths(**arrays: Rows | None) -> int:
+    """Return the common number of rows of some named arrays.
+
+    Raises:
+        ShapeError: they differ, or one is a single number.
+        DataError: there are no rows.
+    """
+    lengths = {}
+    for name, array in arrays.items():
+        if array is not None:
+            if array.ndim == 0:
+                raise ShapeError(f"{name}: expected an array with one row for each sample, got the single {array!r}")
+            lengths[name] = len(array)
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ShapeError(f"expected the same number of rows in {' and '.join(lengths)}, got {found}")
+    rows = next(iter(lengths.values()))
+    if rows == 0:
+        raise DataError(f"{' and '.join(lengths)}: expected at least one row, got none")
+    return rows

@@ -1,0 +1,36 @@
+"""What a solver says when it has finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Reason: TypeAlias = Literal["goal", "converged", "stalled", "validation", "interrupted", "max_iterations"]
+
+
+@dataclass
+class SolverResult:
+    """How a run of a solver went.
+
+    Attributes:
+        reason: Why it stopped. ``"goal"``: the loss is as low as asked. ``"converged"``: the loss no longer falls.
+            ``"stalled"``: no lower loss was found along the computed direction; that is the limit of rounding, or a
+            ``backward`` that is not the derivative of its ``forward``. ``"validation"``: the validation loss no
+            longer falls. ``"interrupted"``: by Ctrl-C. ``"max_iterations"``: as many as allowed.
+        iterations: Steps taken.
+        evaluations: Passes over all rows that they took.
+        loss: What is minimised, with its L2 term: at the start, and after each step.
+        validation_loss: Loss on the validation data at the same moments, without the L2 term; empty without such data.
+        seconds: Time of the run.
+    """
+
+    reason: Reason
+    iterations: int
+    evaluations: int
+    loss: list[float]
+    validation_loss: list[float]
+    seconds: float
+
+    def __repr__(self) -> str:
+        curve = f", loss {self.loss[0]:.4g} → {min(self.loss):.4g}" if self.loss else ""
+        return f"SolverResult({self.reason!r} after {self.iterations} iterations, {self.seconds:.2f} s{curve})"

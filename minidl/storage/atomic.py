@@ -1,0 +1,101 @@
+"""Put a file in place so that at every moment, whatever fails, there is the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+CHUNK = 1 << 24
+"""Bytes that are handed to the system at a time."""
+
+ABANDONED = 3600.0
+"""Seconds after which a temporary file that nobody writes to is taken for one of a killed process."""
+
+
+def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
+    """Write the pieces, one after the other, as the new contents of ``path``, durably.
+
+    A temporary file beside the target is written, flushed to the disk, renamed over the target, and the folder is
+    flushed to the disk, in that order. A link is followed, so that it goes on pointing to the same place.
+
+    Raises:
+        OSError: naming the path and the bytes that were written; the file that was there before stands.
+    """
+    target = os.path.realpath(path)
+    mode = _mode_of(target, path)
+    folder, name = os.path.split(target)
+    _sweep(folder, name)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
+    total = sum(piece.nbytes for piece in pieces)
+    done = 0
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            for piece in pieces:
+                for start in range(0, piece.nbytes, CHUNK):
+                    rest = piece[start : start + CHUNK]
+                    while rest.nbytes:
+                        written = os.write(descriptor, rest)
+                        if not written:
+                            raise OSError(0, "the system takes no more bytes")
+                        done += written
+                        rest = rest[written:]
+            if mode is not None:
+                os.chmod(temporary, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, target)
+    except BaseException as error:
+        _remove(temporary)
+        if isinstance(error, OSError):
+            what = f"{done:,} of {total:,} bytes were written and dropped; what was there stands"
+            raise _failure(error, what, path) from None
+        raise
+    try:
+        _flush_folder(folder)
+    except OSError as error:
+        raise _failure(error, f"all {total:,} bytes are in place, but the folder could not be flushed", path) from None
+
+
+def _mode_of(target: str, path: str) -> int | None:
+    """Return the permissions of what is replaced, None where there is nothing; refuse what is not a plain file."""
+    try:
+        found = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found):
+        raise OSError(0, "expected a plain file or nothing in this place; it was not touched", path)
+    return stat.S_IMODE(found)
+
+
+def _sweep(folder: str, name: str) -> None:
+    """Remove the temporary files that killed processes left while they saved the same target."""
+    with suppress(OSError), os.scandir(folder) as entries:  # what matters comes next, and says what is wrong
+        for entry in entries:
+            ours = entry.name.startswith(f".{name}.") and entry.name.endswith(".tmp")
+            if ours and len(entry.name) == len(name) + 22 and time.time() - entry.stat().st_mtime > ABANDONED:
+                os.unlink(entry.path)
+
+
+def _remove(temporary: str) -> None:
+    with suppress(OSError):
+        os.unlink(temporary)
+
+
+def _flush_folder(folder: str) -> None:
+    if os.name == "nt":
+        return  # Windows cannot flush a folder.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _failure(error: OSError, what: str, path: str) -> OSError:
+    """Make the same kind of error with the path and the bytes in it."""
+    return OSError(error.errno or 0, f"{error.strerror or error}: {what}", path)

@@ -1,0 +1,282 @@
+"""The safetensors container: named arrays in one file, read with every check and written.
+
+Eight bytes say how long the header is (little-endian), the header is a JSON object that gives each tensor's dtype,
+shape and place, and the rest is the numbers, little-endian, row by row, without a gap.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from io import FileIO
+from math import prod
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ArgumentError, DTypeError, FileFormatError
+from . import strict
+from .strict import brief, shortened
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2"), "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}  # fmt: skip
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+LONGEST_HEADER = 1 << 22
+MOST_TENSORS = 10_000
+LONGEST_NAME = 1_000
+MOST_DIMENSIONS = 64
+LARGEST = 2**63 - 1
+
+METADATA = "__metadata__"
+FIELDS = {"dtype", "shape", "data_offsets"}
+
+OTHER_FORMATS = {
+    b"PK\x03\x04": "a zip archive, as .npz, .pt and .keras files are",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a NumPy .npy file",
+    b"\x80\x02": "a pickle",
+    b"\x80\x03": "a pickle",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+}
+
+
+class Entry(NamedTuple):
+    """What the header says about one tensor.
+
+    Attributes:
+        dtype: Kind of its numbers, as they lie in the file.
+        shape: Its shape.
+        start: Where its bytes begin, counted from the end of the header.
+        stop: Where they end.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+class TensorFile:
+    """An open file whose header has been checked; the numbers are read when they are asked for.
+
+    Args:
+        path: The file; a path of this machine, never anything else.
+
+    Attributes:
+        path: The same, as text.
+        header: The first bytes of the file, up to the numbers.
+        entries: Maps the name of each tensor to what the header says about it, in the order of the file.
+        metadata: The texts that the file carries beside the tensors.
+
+    Raises:
+        FileFormatError: the file breaks the format in any way.
+        OSError: there is no such file, or it may not be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        _require_plain(os.stat(self.path), self.path)
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        self._file = FileIO(os.open(self.path, flags))
+        try:
+            found = os.fstat(self._file.fileno())
+            _require_plain(found, self.path)
+            self.header = self._read_header(found.st_size)
+            self.entries, self.metadata = parse_header(
+                memoryview(self.header)[8:], found.st_size - len(self.header), self.path
+            )
+        except BaseException:
+            self._file.close()
+            raise
+
+    def tensor(self, name: str) -> npt.NDArray[Any]:
+        """Read one tensor into a fresh array."""
+        entry = self.entries[name]
+        values = np.empty(entry.shape, entry.dtype)
+        raw = values.reshape(-1).view(np.uint8)
+        self._file.seek(len(self.header) + entry.start)
+        self._fill(raw.data)
+        if entry.dtype == np.bool_ and raw.size and raw.max() > 1:
+            raise FileFormatError(self.path, "bytes 0 and 1 for booleans", f"the byte {raw.max()}", name)
+        return values.astype(entry.dtype.newbyteorder("="), copy=False)
+
+    def data(self) -> Iterator[memoryview]:
+        """Yield all bytes after the header, a little at a time."""
+        self._file.seek(len(self.header))
+        left = max((entry.stop for entry in self.entries.values()), default=0)
+        buffer = memoryview(bytearray(min(left, 1 << 20)))
+        while left:
+            part = buffer[: min(left, len(buffer))]
+            self._fill(part)
+            left -= len(part)
+            yield part
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read_header(self, size: int) -> bytearray:
+        """Read the length and the header, after checking both against the size of the file."""
+        if size < 8:
+            raise FileFormatError(self.path, "a safetensors file, which begins with 8 bytes of length", f"{size} bytes")
+        prefix = bytearray(8)
+        self._fill(memoryview(prefix))
+        length = int.from_bytes(prefix, "little")
+        for start, kind in OTHER_FORMATS.items():
+            if prefix.startswith(start) and length > size - 8:
+                raise FileFormatError(self.path, "a safetensors file", f"{kind}; it was not opened")
+        if not 2 <= length <= min(size - 8, LONGEST_HEADER):
+            limit = f"a header of 2 to {LONGEST_HEADER:,} bytes inside of the {size:,} bytes of the file"
+            raise FileFormatError(self.path, limit, f"a length of {length:,}")
+        header = prefix + bytes(length)
+        self._fill(memoryview(header)[8:])
+        return header
+
+    def _fill(self, target: memoryview) -> None:
+        while target.nbytes:
+            count = self._file.readinto(target)
+            if not count:
+                raise FileFormatError(self.path, f"{target.nbytes:,} more bytes", "the end of the file while reading")
+            target = target[count:]
+
+
+def parse_header(raw: bytes | memoryview, size: int, path: str) -> tuple[dict[str, Entry], dict[str, str]]:
+    """Return the tensors and the texts that a header describes, given how many bytes follow it.
+
+    Raises:
+        FileFormatError: anything that the format does not allow, or that two readers might read differently.
+    """
+    try:
+        text = str(raw, "utf-8")
+    except UnicodeDecodeError as error:
+        raise FileFormatError(path, "a header in UTF-8", f"{error.reason} at byte {error.start}") from None
+    if not text.startswith("{") or not text.rstrip(" ").endswith("}"):
+        raise FileFormatError(path, "a header that is one JSON object", brief(text[:40]))
+    try:
+        fields = strict.parse(text)
+    except ValueError as error:
+        raise FileFormatError(path, "a header in plain JSON", str(error)) from None
+    metadata = _checked_metadata(fields.pop(METADATA, {}), path)
+    if len(fields) > MOST_TENSORS:
+        raise FileFormatError(path, f"at most {MOST_TENSORS:,} tensors", f"{len(fields):,}")
+    entries: dict[str, Entry] = {}
+    position = 0
+    for name, described in fields.items():
+        complaint = name_complaint(name)
+        if complaint:
+            raise FileFormatError(path, "a name of printable characters for each tensor", complaint)
+        entry = entries[name] = _checked_entry(described, size, path, name)
+        if entry.start != position:
+            expected = f"its bytes to begin at {position:,}, where those before it end"
+            raise FileFormatError(path, expected, f"{entry.start:,}", name)
+        position = entry.stop
+    if position != size:
+        raise FileFormatError(path, f"{position:,} bytes after the header, as the tensors need", f"{size:,} bytes")
+    return entries, metadata
+
+
+def layout(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> tuple[bytes, list[memoryview]]:
+    """Return the header (with its length before it) and the bytes of the tensors, in the order of the file.
+
+    Wide numbers come first, so that each tensor lies on a multiple of its own width.
+
+    Raises:
+        ArgumentError: a name, or a whole, that `parse_header` would refuse.
+        DTypeError: a kind of number that the format does not have.
+    """
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    pieces: list[memoryview] = []
+    position = 0
+    for name, given in sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize):
+        complaint = name_complaint(name)
+        if complaint:
+            raise ArgumentError(f"saving: expected a name of printable characters for each tensor, got {complaint}")
+        code = CODES.get(given.dtype.newbyteorder("<"))
+        if code is None:
+            raise DTypeError(f'saving: tensor "{name}": expected a dtype of {list(CODES)}, got {given.dtype}')
+        values = np.asarray(given, DTYPES[code], order="C")
+        header[name] = {
+            "dtype": code, "shape": list(values.shape), "data_offsets": [position, position + values.nbytes],
+        }  # fmt: skip
+        position += values.nbytes
+        pieces.append(values.reshape(-1).view(np.uint8).data)
+    text = strict.dump(header).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > LONGEST_HEADER:
+        raise ArgumentError(
+            f"saving: expected names and metadata of at most {LONGEST_HEADER:,} bytes, got {len(text):,}; "
+            "long lists of numbers belong into tensors"
+        )
+    try:
+        parse_header(text, position, "saving")
+    except FileFormatError as error:
+        raise ArgumentError(f"{error}; what was to be written could not be read back") from None
+    return len(text).to_bytes(8, "little") + text, pieces
+
+
+def name_complaint(name: str) -> str:
+    """Say what is wrong with the name of a tensor; empty where nothing is."""
+    if not name:
+        return "an empty name"
+    if len(name) > LONGEST_NAME:
+        return f"a name of {len(name):,} characters"
+    if name == METADATA or not name.isprintable():
+        return f"the name {ascii(name)[:80]}"
+    return ""
+
+
+def _checked_metadata(metadata: object, path: str) -> dict[str, str]:
+    if not isinstance(metadata, dict):
+        raise FileFormatError(path, f"{METADATA} as an object of texts", brief(metadata))
+    for key, text in metadata.items():
+        if not isinstance(text, str):
+            raise FileFormatError(path, f"a text as {METADATA} {brief(key)}", brief(text))
+    return metadata
+
+
+def _checked_entry(described: object, size: int, path: str, name: str) -> Entry:
+    """Return what the header says about one tensor, once it makes sense in itself and inside of the file."""
+    if not isinstance(described, dict) or set(described) != FIELDS:
+        found = list(described) if isinstance(described, dict) else described
+        raise FileFormatError(path, f"the fields {sorted(FIELDS)}", brief(found), name)
+    code, shape, offsets = described["dtype"], described["shape"], described["data_offsets"]
+    dtype = DTYPES.get(code) if isinstance(code, str) else None
+    if dtype is None:
+        raise FileFormatError(path, f"a dtype of {list(DTYPES)}", brief(code), name)
+    if not isinstance(shape, list) or not all(type(n) is int and 0 <= n <= LARGEST for n in shape):
+        raise FileFormatError(path, "a shape of whole numbers from 0 to 2^63 − 1", brief(shape), name)
+    if len(shape) > MOST_DIMENSIONS:
+        raise FileFormatError(path, f"at most {MOST_DIMENSIONS} dimensions", f"{len(shape)}", name)
+    if prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST:
+        raise FileFormatError(path, "a shape whose bytes can be counted", brief(shape), name)
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(n) is int for n in offsets):
+        raise FileFormatError(path, "two whole numbers as data_offsets", brief(offsets), name)
+    start, stop = offsets
+    if not 0 <= start <= stop <= size:
+        raise FileFormatError(path, f"data_offsets in order between 0 and {size:,}", brief(offsets), name)
+    needed = prod(shape) * dtype.itemsize
+    if stop - start != needed:
+        expected = shortened(f"{needed:,} bytes for {code} of shape {tuple(shape)}")
+        raise FileFormatError(path, expected, f"{stop - start:,} bytes", name)
+    return Entry(dtype, tuple(shape), start, stop)
+
+
+def _require_plain(found: os.stat_result, path: str) -> None:
+    """Refuse folders, pipes and devices, before anything waits for their bytes."""
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a directory" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+        raise FileFormatError(path, "a plain file", kind)

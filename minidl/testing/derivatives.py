@@ -1,0 +1,255 @@
+"""Derivatives found from the forward pass alone: by complex step, and by central differences away from kinks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Array
+from .report import CENTRAL_DIFFERENCES, COMPLEX_STEP, TOLERANCES
+
+Point: TypeAlias = "list[npt.NDArray[Any]]"
+"""The arrays that a function depends on: inputs, then parameters."""
+
+Direction: TypeAlias = "dict[int, Array]"
+"""A direction in the space of points: maps the numbers of the arrays that change to the changes."""
+
+PROBED = 32
+"""Elements of an array whose derivatives are taken one by one; the total gradient sees all of them."""
+
+DRAWS = 20
+"""Points that are tried in the search for one without a kink nearby."""
+
+STEP = 1e-3
+"""Step of the central differences relative to the size of an array; their error is of its fourth power."""
+
+SMOOTH = 0.1
+"""Roughness, relative to the slope, up to which a point counts as away from kinks."""
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """∂e/∂v of one array v, at some of its places.
+
+    Attributes:
+        places: Flat indices into v.
+        values: The derivative at each.
+        method: How it was found.
+        scale: What an error is relative to.
+    """
+
+    places: npt.NDArray[np.intp]
+    values: Array
+    method: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class Differentiated:
+    """A point and the derivatives of e = Σ gᵢ yᵢ there.
+
+    Attributes:
+        point: The arrays.
+        weights: g, what `backward` is to be given.
+        arrays: The derivative with respect to each array; None for one that is not varied.
+        direction: A random direction over all arrays that are varied.
+        total: The derivative along it.
+    """
+
+    point: Point
+    weights: Array
+    arrays: list[Derivative | None]
+    direction: Point
+    total: Derivative
+
+
+@dataclass(frozen=True)
+class Slope:
+    """What differences say of e = Σ gᵢ yᵢ along a direction.
+
+    Attributes:
+        value: The derivative.
+        size: Σ |gᵢ ∂yᵢ|, which roughness is relative to.
+        rough: How much the differences of two steps, and those of both sides, contradict one another.
+    """
+
+    value: float
+    size: float
+    rough: float
+
+
+@dataclass(frozen=True)
+class Differentiator:
+    """Differentiates e = Σ gᵢ yᵢ, y = function(point), with respect to the arrays of a point.
+
+    The complex step is believed where it agrees with central differences; a function whose code is not
+    analytic, such as one that takes an absolute value, is judged by the differences.
+
+    Args:
+        function: y of a list of arrays, real or complex.
+        varied: Which arrays of the point to differentiate for.
+        weigh: g of the shape of y.
+        step: Of the differences.
+        complex_too: Whether to try the complex step.
+    """
+
+    function: Callable[[Point], npt.NDArray[Any]]
+    varied: Sequence[bool]
+    weigh: Callable[[tuple[int, ...]], Array]
+    step: float = STEP
+    complex_too: bool = True
+
+    def at_a_smooth_point(self, draw: Callable[[int], Point]) -> Differentiated:
+        """Differentiate at the first of some points that has no kink nearby, or else at the smoothest.
+
+        Args:
+            draw: Makes the point of a number.
+        """
+        tried: list[_Slopes] = []
+        for number in range(DRAWS):
+            point = draw(number)
+            weights = self.weigh(self.function(point).shape)
+            slopes = _Slopes(point, weights, self.slope(point, self._random_direction(point), weights))
+            if slopes.roughness() < SMOOTH:
+                self._along_elements(slopes)
+            tried.append(slopes)
+            if slopes.roughness() < SMOOTH:
+                break
+        best = min(tried, key=_Slopes.roughness)
+        if not best.single:
+            self._along_elements(best)
+        return self._differentiated(best)
+
+    def _along_elements(self, slopes: _Slopes) -> None:
+        """Add the slopes along single elements."""
+        for k in range(len(slopes.point)):
+            directions = self._directions(slopes.point, k)
+            slopes.single.append([self.slope(slopes.point, d, slopes.weights) for d in directions])
+
+    def _differentiated(self, slopes: _Slopes) -> Differentiated:
+        """Put everything that was found at one point together."""
+        point, weights, total = slopes.point, slopes.weights, slopes.total
+        floor = max(
+            [1e-2 * abs(s.value) / size_of(v) for v, array in zip(point, slopes.single, strict=True) for s in array],
+            default=0.0,
+        )
+        arrays = [
+            self._derivative(
+                point, weights, self._directions(point, k), slopes.single[k], size_of(v), max(floor, 1e-6), _places(v)
+            )
+            if self.varied[k]
+            else None
+            for k, v in enumerate(point)
+        ]
+        direction = self._random_direction(point)
+        along = self._derivative(
+            point, weights, [direction], [total], 1.0, max(total.size, floor, 1e-6), np.zeros(1, np.intp)
+        )
+        dense = [direction.get(k, np.zeros(v.shape)) for k, v in enumerate(point)]
+        return Differentiated(point, weights, arrays, dense, along)
+
+    def slope(self, point: Point, direction: Direction, weights: Array) -> Slope:
+        """Differentiate along a direction by differences over two steps, extrapolated to the fourth order."""
+
+        def at(t: float) -> npt.NDArray[Any]:
+            moved = [v + (t * direction[k]).astype(v.dtype) if k in direction else v for k, v in enumerate(point)]
+            return self.function(moved).astype(np.float64)
+
+        h = self.step
+        above, below = at(h / 2), at(-h / 2)
+        far, near = (at(h) - at(-h)) / (2 * h), (above - below) / h
+        both_sides = (above - 2 * at(0.0) + below) / (h / 2)
+        size = np.abs(weights)
+        return Slope(
+            value=float(np.sum(weights * (4 * near - far) / 3)),
+            size=float(np.sum(size * np.abs(near))),
+            rough=float(np.sum(size * np.maximum(np.abs(far - near) / h, np.abs(both_sides)))),
+        )
+
+    def complex_step(self, point: Point, direction: Direction, weights: Array) -> float | None:
+        """Differentiate along a direction by Im f(v + i h d) / h, exact to rounding; None where f is not for that.
+
+        All arrays that may be varied are made complex, so that a container lets them in.
+
+        Source: Squire and Trapp 1998.
+        """
+        h = 1e-30
+        moved = [
+            v + 1j * h * direction.get(k, np.zeros(())) if vary else v
+            for k, (v, vary) in enumerate(zip(point, self.varied, strict=True))
+        ]
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            try:
+                y = self.function(moved)
+            except Exception:
+                return None
+        return float(np.sum(weights * y.imag)) / h if y.dtype.kind == "c" else None
+
+    def _derivative(
+        self,
+        point: Point,
+        weights: Array,
+        directions: list[Direction],
+        slopes: list[Slope],
+        length: float,
+        floor: float,
+        places: npt.NDArray[np.intp],
+    ) -> Derivative:
+        """Put slopes along directions of one length together: by complex step where that agrees with differences."""
+        differences = np.array([slope.value for slope in slopes]) / length
+        scale = max(float(np.max(np.abs(differences), initial=0.0)), floor)
+        exact = [self.complex_step(point, d, weights) for d in directions] if self.complex_too else [None]
+        if all(value is not None for value in exact):
+            values = np.array(exact, np.float64) / length
+            if np.all(np.abs(values - differences) <= TOLERANCES[CENTRAL_DIFFERENCES] * scale):
+                return Derivative(places, values, COMPLEX_STEP, scale)
+        return Derivative(places, differences, CENTRAL_DIFFERENCES, scale)
+
+    def _directions(self, point: Point, k: int) -> list[Direction]:
+        """List the directions along single elements of array k, each as long as the usual size of its elements."""
+        directions = []
+        for place in _places(point[k]) if self.varied[k] else ():
+            direction: Array = np.zeros(point[k].shape)
+            direction.flat[place] = size_of(point[k])
+            directions.append({k: direction})
+        return directions
+
+    def _random_direction(self, point: Point) -> Direction:
+        """Make a random direction over all arrays, each at its own scale, about as long as one element."""
+        rng = np.random.default_rng(len(point))
+        length = np.sqrt(max(sum(v.size for v, vary in zip(point, self.varied, strict=True) if vary), 1))
+        return {k: size_of(v) / length * rng.standard_normal(v.shape) for k, v in enumerate(point) if self.varied[k]}
+
+
+@dataclass
+class _Slopes:
+    """What differences say at one point: along a random direction, and along single elements of each array."""
+
+    point: Point
+    weights: Array
+    total: Slope
+    single: list[list[Slope]] = field(default_factory=list)
+
+    def roughness(self) -> float:
+        """Return the greatest roughness relative to the slope."""
+        every = [self.total, *(slope for array in self.single for slope in array)]
+        largest = max(slope.size for slope in every)
+        return max(slope.rough / max(slope.size, 1e-2 * largest, 1e-12) for slope in every)
+
+
+def _places(array: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Choose the elements to look at one by one: all, or some spread over the array."""
+    if array.size <= PROBED:
+        return np.arange(array.size)
+    return np.sort(np.random.default_rng(array.size).choice(array.size, PROBED, replace=False)).astype(np.intp)
+
+
+def size_of(array: npt.NDArray[Any]) -> float:
+    """Return the usual size of a number of an array, 1 where all are zero."""
+    return float(np.sqrt(np.mean(np.abs(array.astype(np.float64)) ** 2))) or 1.0 if array.size else 1.0

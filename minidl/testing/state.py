@@ -1,0 +1,97 @@
+"""What an object holds, at any depth: compared byte for byte, and searched for parts that nobody would find."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+
+from ..layers.component import Component
+from ..layers.layer import Layer
+from ..layers.merge import Merge
+from ..losses import Loss
+from ..optimizers import Optimizer
+from ..parameter import Buffer, Parameter
+
+_BASES = (object, Component, Layer, Merge, Loss, Optimizer)
+
+
+def contents(value: object, closed: tuple[type, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield (path, object) of an object and of all that it holds: attributes, items, and what its class keeps.
+
+    Each object comes once, at its first path; into those of the ``closed`` types nobody looks.
+    """
+    seen: set[int] = set()
+    path = ""
+    waiting = [(path, value)]
+    while waiting:
+        path, value = waiting.pop()
+        if not isinstance(value, (int, float, complex, str, bytes, type(None), np.generic)):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+        yield path, value
+        if not isinstance(value, closed):
+            waiting += reversed([(f"{path}{step}", held) for step, held in _held(value)])
+
+
+def fingerprint(value: object) -> dict[str, object]:
+    """Map the path of each thing that an object holds to what can be compared of it."""
+    return {path: _comparable(held) for path, held in contents(value)}
+
+
+def difference(before: dict[str, object], after: dict[str, object]) -> str:
+    """Name what is not the same in two fingerprints; empty where all is."""
+    paths = [path for path in {**before, **after} if before.get(path, ...) != after.get(path, ...)]
+    return ", ".join(paths[:4]) + (" …" if len(paths) > 4 else "")
+
+
+def private_arrays(value: object) -> dict[str, np.ndarray[Any, Any]]:
+    """Map paths to the arrays that an object holds outside of its parameters and buffers."""
+    found = contents(value, closed=(Parameter, Buffer))
+    return {path: held for path, held in found if isinstance(held, np.ndarray)}
+
+
+def _held(value: object) -> list[tuple[str, Any]]:
+    """List what an object holds directly."""
+    if isinstance(value, dict):
+        return [(f"[{key!r}]", item) for key, item in value.items()]
+    if isinstance(value, (list, tuple, deque)):
+        return [(f"[{place}]", item) for place, item in enumerate(value)]
+    if isinstance(value, (set, frozenset)):
+        return [("{…}", item) for item in value]
+    if isinstance(value, Parameter):
+        return [(".value", value._value)] + ([] if value._used else [(".grad", value._grad)])
+    if isinstance(value, Buffer):
+        return [(".value", value.value)]
+    if isinstance(value, (type, np.ndarray, np.random.Generator)) or not hasattr(value, "__dict__"):
+        return []
+    held = [(f".{name}", item) for name, item in vars(value).items()]
+    for kind in type(value).__mro__:
+        if kind not in _BASES and not kind.__module__.startswith(("builtins", "abc", "numpy")):
+            held += [
+                (f".{name} (of the class)", item)
+                for name, item in vars(kind).items()
+                if isinstance(item, (np.ndarray, list, dict, set, Parameter, Buffer)) and not name.startswith("__")
+            ]
+    return held
+
+
+def _comparable(value: object) -> object:
+    """Return what two objects are compared by, without what they hold."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, (int, str, bytes, complex, type(None), type, np.dtype)):
+        return value
+    if isinstance(value, (float, np.generic)):
+        return repr(value)
+    if isinstance(value, (list, tuple, deque, dict, set, frozenset)):
+        return type(value), len(value)
+    is_function = isinstance(value, (FunctionType, BuiltinFunctionType, MethodType, np.ufunc))
+    plain = hasattr(value, "__dict__") or isinstance(value, (Parameter, Buffer))
+    return type(value) if plain and not is_function else id(value)

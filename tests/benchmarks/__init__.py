@@ -1,0 +1,1 @@
+"""Benchmarks: minidl and the tools that people would otherwise use, timed in turns in one run."""

@@ -1,0 +1,232 @@
+"""Every built-in, and what the conformance kit is to be told of it: the one table that all of them pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import minidl
+from minidl import (
+    ELU,
+    GELU,
+    SGD,
+    Activation,
+    Adagrad,
+    Adam,
+    AdamW,
+    Add,
+    Array,
+    BatchNorm,
+    BinaryCrossEntropy,
+    Columns,
+    Concat,
+    Constant,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlorotNormal,
+    GlorotUniform,
+    Graph,
+    HalfSquaredError,
+    HeNormal,
+    HeUniform,
+    Huber,
+    Identity,
+    Initializer,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    LeCunNormal,
+    LeCunUniform,
+    Loss,
+    Mean,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Merge,
+    Multiply,
+    NAdam,
+    Normal,
+    Optimizer,
+    Orthogonal,
+    Parallel,
+    PReLU,
+    ReLU,
+    Residual,
+    RMSNorm,
+    RMSProp,
+    Sequential,
+    Sigmoid,
+    SigmoidCrossEntropy,
+    SiLU,
+    Softmax,
+    SoftmaxCrossEntropy,
+    Softplus,
+    Tanh,
+    TruncatedNormal,
+    Uniform,
+    Zeros,
+    mlp,
+)
+from minidl.testing import (
+    Check,
+    activation_checks,
+    layer_checks,
+    loss_checks,
+    merge_checks,
+    optimizer_checks,
+)
+
+Pair = tuple[Array, Array]
+
+
+def codes(rows: int, rng: np.random.Generator) -> Array:
+    """A column of codes 0 … 3."""
+    return rng.integers(0, 4, (rows, 1)).astype(np.float64)
+
+
+def codes_and_numbers(rows: int, rng: np.random.Generator) -> Array:
+    """Two columns of numbers and one of codes 0 … 3."""
+    return np.concatenate([rng.standard_normal((rows, 2)), codes(rows, rng)], axis=1)
+
+
+def probabilities(rows: int, rng: np.random.Generator) -> Pair:
+    """Probabilities inside (0, 1), and targets of 0 and 1."""
+    return rng.uniform(0.1, 0.9, (rows, 3)), rng.integers(0, 2, (rows, 3)).astype(np.float64)
+
+
+def distributions(rows: int, rng: np.random.Generator) -> Pair:
+    """Rows that sum to 1 on both sides."""
+    return rng.dirichlet(np.full(3, 5.0), rows), rng.dirichlet(np.ones(3), rows)
+
+
+def logits_and_labels(rows: int, rng: np.random.Generator) -> Pair:
+    """Any numbers, and one-hot targets."""
+    return 3 * rng.standard_normal((rows, 3)), np.eye(3)[rng.integers(0, 3, rows)]
+
+
+def logits_and_bits(rows: int, rng: np.random.Generator) -> Pair:
+    """Any numbers, and targets of 0 and 1."""
+    return 3 * rng.standard_normal((rows, 3)), rng.integers(0, 2, (rows, 3)).astype(np.float64)
+
+
+def _graph() -> Graph:
+    return Graph(
+        {
+            "hidden": (Dense(3, 4, rng=1), "x"),
+            "gate": (Sigmoid(), "hidden"),
+            "product": (Multiply(), "hidden", "gate"),
+            "joined": (Concat(), "x", "product", "hidden"),
+            "output": (Dense(11, 2, rng=2), "joined"),
+        },
+        output="output",
+    )
+
+
+def _branches() -> Parallel:
+    return Parallel(
+        Sequential(Columns([0, 1]), Dense(2, 3, rng=1), Tanh()), Sequential(Columns([2]), Embedding(4, 2, rng=2))
+    )
+
+
+def _drawn(initializer: Initializer) -> list[Check]:
+    return layer_checks(Dense(3, 2, weight_initializer=initializer, bias_initializer=initializer, rng=1))
+
+
+TABLE: dict[str, Callable[[], list[Check]]] = {
+    # layers
+    "Dense": lambda: layer_checks(Dense(4, 3, rng=1)),
+    "BatchNorm": lambda: layer_checks(BatchNorm(4)),
+    "LayerNorm": lambda: layer_checks(LayerNorm(4)),
+    "RMSNorm": lambda: layer_checks(RMSNorm(4)),
+    "Columns": lambda: layer_checks(Columns([3, 0, 3]), 5),
+    "Embedding": lambda: layer_checks(Embedding(4, 3, rng=1), sample=codes),
+    "Flatten": lambda: layer_checks(Flatten(), (2, 3)),
+    "Flatten of rows": lambda: layer_checks(Flatten(), 4),
+    "Softmax": lambda: layer_checks(Softmax(), 4),
+    # containers
+    "Sequential": lambda: layer_checks(mlp([3, 5, 4, 2], activation=Tanh, rng=1)),
+    "Sequential with kinks": lambda: layer_checks(mlp([3, 6, 6, 2], rng=1)),
+    "Sequential without parameters": lambda: layer_checks(Sequential(Tanh(), Identity()), 3),
+    "Sequential with random layers": lambda: layer_checks(
+        Sequential(Dense(3, 6, rng=1), BatchNorm(6), SiLU(), Dropout(0.3, rng=2), Dense(6, 2, rng=3))
+    ),
+    "Sequential of images": lambda: layer_checks(Sequential(Flatten(), Dense(6, 2, rng=1)), (2, 3)),
+    "Residual": lambda: layer_checks(Residual(Sequential(Dense(3, 3, rng=1), Tanh()))),
+    "Parallel": lambda: layer_checks(Parallel(Dense(3, 2, rng=1), Sequential(Dense(3, 4, rng=2), Sigmoid()))),
+    "Parallel with a merge": lambda: layer_checks(Parallel(Dense(3, 2, rng=1), Dense(3, 2, rng=2), merge=Multiply())),
+    "Parallel of columns": lambda: layer_checks(_branches(), 3, sample=codes_and_numbers),
+    "Graph": lambda: layer_checks(_graph()),
+    # activations
+    "Activation": lambda: activation_checks(Activation(np.sin, np.cos)),
+    "Identity": lambda: activation_checks(Identity()),
+    "Sigmoid": lambda: activation_checks(Sigmoid()),
+    "Tanh": lambda: activation_checks(Tanh()),
+    "ReLU": lambda: activation_checks(ReLU()),
+    "LeakyReLU": lambda: activation_checks(LeakyReLU(0.2)),
+    "ELU": lambda: activation_checks(ELU(0.7)),
+    "GELU": lambda: activation_checks(GELU()),
+    "SiLU": lambda: activation_checks(SiLU()),
+    "Softplus": lambda: activation_checks(Softplus()),
+    "PReLU": lambda: activation_checks(PReLU()),
+    "Dropout": lambda: activation_checks(Dropout(0.4, rng=1)),
+    # merges
+    "Add": lambda: merge_checks(Add()),
+    "Concat": lambda: merge_checks(Concat(), (2, 4, 1)),
+    "Mean": lambda: merge_checks(Mean()),
+    "Multiply": lambda: merge_checks(Multiply()),
+    # losses
+    "HalfSquaredError": lambda: loss_checks(HalfSquaredError()),
+    "MeanSquaredError": lambda: loss_checks(MeanSquaredError()),
+    "MeanAbsoluteError": lambda: loss_checks(MeanAbsoluteError()),
+    "Huber": lambda: loss_checks(Huber(0.8)),
+    "BinaryCrossEntropy": lambda: loss_checks(BinaryCrossEntropy(), sample=probabilities),
+    "CrossEntropy": lambda: loss_checks(CrossEntropy(), sample=distributions),
+    "SigmoidCrossEntropy": lambda: loss_checks(SigmoidCrossEntropy(), sample=logits_and_bits),
+    "SoftmaxCrossEntropy": lambda: loss_checks(SoftmaxCrossEntropy(), sample=logits_and_labels),
+    # optimizers
+    "SGD": lambda: optimizer_checks(lambda p: SGD(p, learning_rate=0.1)),
+    "SGD with a schedule": lambda: optimizer_checks(lambda p: SGD(p, lambda step: 1 / (2 + step)), picklable=False),
+    "SGD with momentum": lambda: optimizer_checks(lambda p: SGD(p, learning_rate=0.05, momentum=0.9)),
+    "SGD with Nesterov's momentum": lambda: optimizer_checks(
+        lambda p: SGD(p, learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
+    ),
+    "Adagrad": lambda: optimizer_checks(lambda p: Adagrad(p, learning_rate=0.2, weight_decay=1e-3)),
+    "Adam": lambda: optimizer_checks(lambda p: Adam(p, learning_rate=0.05)),
+    "Adam with weight decay": lambda: optimizer_checks(lambda p: Adam(p, learning_rate=0.05, weight_decay=1e-3)),
+    "AdamW": lambda: optimizer_checks(lambda p: AdamW(p, learning_rate=0.05, weight_decay=1e-3)),
+    "NAdam": lambda: optimizer_checks(lambda p: NAdam(p, learning_rate=0.05, weight_decay=1e-3)),
+    "RMSProp": lambda: optimizer_checks(lambda p: RMSProp(p, learning_rate=0.02)),
+    # initializers, as Dense draws from them
+    "Constant": lambda: _drawn(Constant(0.3)),
+    "Zeros": lambda: _drawn(Zeros()),
+    "Normal": lambda: _drawn(Normal(0.1, 0.5)),
+    "Uniform": lambda: _drawn(Uniform(-0.5, 0.5)),
+    "GlorotNormal": lambda: _drawn(GlorotNormal()),
+    "GlorotUniform": lambda: _drawn(GlorotUniform()),
+    "HeNormal": lambda: _drawn(HeNormal()),
+    "HeUniform": lambda: _drawn(HeUniform()),
+    "LeCunNormal": lambda: _drawn(LeCunNormal()),
+    "LeCunUniform": lambda: _drawn(LeCunUniform()),
+    "TruncatedNormal": lambda: _drawn(TruncatedNormal(0.1, 0.5)),
+    "Orthogonal": lambda: layer_checks(Dense(3, 2, weight_initializer=Orthogonal(0.7), rng=1)),
+}
+"""Maps the name of a public class, with a word on the variant where there are several, to its checks."""
+
+
+def public_parts() -> list[str]:
+    """List the public classes that must stand in the table: the concrete ones of the kinds that the kit checks."""
+    kinds = (Layer, Merge, Loss, Optimizer, Initializer)
+    classes = {name: getattr(minidl, name) for name in minidl.__all__}
+    return [
+        name
+        for name, value in classes.items()
+        if isinstance(value, type) and issubclass(value, kinds) and not getattr(value, "__abstractmethods__", None)
+    ]
+
+
+def missing_parts() -> list[str]:
+    """List the public classes that do not stand in the table."""
+    return [name for name in public_parts() if name not in {line.split(" ")[0] for line in TABLE}]

@@ -1,0 +1,149 @@
+"""The benchmarks run, their peers compute the same, and a peer that does not is found. No time is asserted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typing_extensions import override
+
+from tests.benchmarks import table
+from tests.benchmarks.__main__ import main
+from tests.benchmarks.agreement import DisagreementError
+from tests.benchmarks.networks import MIDDLE, ONLINE, SMALL, VARIATIONS, WIDE, Array, Network
+from tests.benchmarks.peers import PEERS, installed
+from tests.benchmarks.peers.minidl_peer import Fit, HandLoop
+from tests.benchmarks.peers.peer import Peer, PredictionCall, Training
+from tests.benchmarks.programs.peak_memory import peak
+from tests.benchmarks.timing import Task, alternate
+from tests.benchmarks.works import Prediction, Update
+
+WIDE_IN_SMALL = Network("5-6-4", (5, 6, 4), 3, 4, np.float32, "relu", "half squared error", 0.1)
+RATIO = r"\d+(\.\d+)? \(\d+(\.\d+)?–\d+(\.\d+)?\)"
+
+
+def test_the_command_prints_a_table_with_a_line_for_each_work(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--quick", "--rounds", "1", "--peers", "--only", "update 8-16", "row", "import"])
+    printed = capsys.readouterr().out
+    lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    assert lines[0] == ["work", "minidl", "minidl by hand", "NumPy"]
+    assert [name for name, *_ in lines[1:]] == [
+        "update 8-16-16-3",
+        *(f"predict {sizes}, 1 row" for sizes in ("1-20-20-1", "64-128-10", "784-256-128-10")),
+        *(f"predict {sizes}, 4096 rows" for sizes in ("1-20-20-1", "64-128-10", "784-256-128-10")),
+        "import",
+    ]
+    for name, own, by_hand, numpy in lines[1:]:
+        assert re.fullmatch(r"\d+(\.\d+)? (s|ms|µs|ns)", own)
+        assert re.fullmatch(RATIO, by_hand) if name.startswith("update") else by_hand == table.NOT_TIMED
+        assert re.fullmatch(RATIO, numpy)
+    assert f"NumPy {np.__version__}" in printed
+    assert re.search(r"import: minidl takes -?\d+ ms", printed)
+    assert re.search(rf"update 8-16-16-3: minidl by hand, on NumPy, takes {RATIO} of the time of the NumPy", printed)
+
+
+def test_a_work_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(SystemExit, match="update 64-128-10"):
+        main(["--only", "convolution"])
+
+
+def test_processes_and_memory_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--quick", "--rounds", "1", "--peers", "--only", "process, sine by Lev", "memory, fit of 784"])
+    printed = capsys.readouterr().out
+    assert re.search(rf"\| process, sine by Levenberg–Marquardt to 1e-6 \| .* s \| – \| {RATIO} \|", printed)
+    assert re.search(rf"\| memory, fit of 784-256-128-10 \| \d+ MB \| – \| {RATIO} \|", printed)
+
+
+def test_the_peak_of_a_process_is_its_own() -> None:
+    assert 10e6 < peak() < 100e9
+
+
+def test_the_share_of_the_blas_peak_is_that_of_the_multiplications() -> None:
+    second = 2.0 * WIDE.multiplications / 1e9
+    times = {"minidl": [second], "BLAS": [2.0 * 1024**3 / 2e9]}
+    remark = Update(WIDE).remark(times)
+    assert remark == "np.dot of 1024 × 1024 float32 makes 2 GFLOP/s, minidl 0.50 (0.50–0.50) of it"
+
+
+@pytest.mark.parametrize("network", VARIATIONS, ids=lambda network: network.name)
+def test_every_variation_is_trained_alike_by_the_trainer_and_by_hand(network: Network) -> None:
+    assert [task.name for task in Update(network).tasks(installed([]))] == ["minidl", "minidl by hand"]
+
+
+@pytest.mark.parametrize("network", [ONLINE, SMALL, MIDDLE, WIDE_IN_SMALL], ids=lambda network: network.name)
+def test_minidl_the_trainer_and_the_numpy_loop_compute_the_same(network: Network) -> None:
+    peers = installed([])
+    assert [task.name for task in Update(network).tasks(peers)] == ["minidl", "minidl by hand", "NumPy"]
+    for rows in (1, 7):
+        assert [task.name for task in Prediction(network, rows).tasks(peers)] == ["minidl", "NumPy"]
+
+
+class Altered(Peer):
+    """minidl under another name, on a network that is changed in some way."""
+
+    name = "altered"
+
+    def __init__(self, alter: Callable[[Network], Network]) -> None:
+        self._alter = alter
+
+    @override
+    def training(self, network: Network) -> Training:
+        return HandLoop().training(self._alter(network))
+
+    @override
+    def prediction(self, network: Network, x: Array) -> PredictionCall:
+        return Fit().prediction(self._alter(network), x)
+
+
+def test_a_peer_with_another_learning_rate_is_found() -> None:
+    other = Altered(lambda network: replace(network, learning_rate=network.learning_rate * 1.01))
+    with pytest.raises(DisagreementError, match="update 64-128-10: altered and minidl by hand are"):
+        Update(SMALL).tasks([HandLoop(), other])
+
+
+def test_a_peer_with_another_activation_is_found() -> None:
+    other = Altered(lambda network: replace(network, activation="sigmoid"))
+    with pytest.raises(DisagreementError, match="predict 64-128-10, 2 rows: altered and minidl are"):
+        Prediction(SMALL, 2).tasks([Fit(), other])
+
+
+def test_peers_that_agree_because_nothing_learns_are_found() -> None:
+    still = Altered(lambda network: replace(network, learning_rate=1e-12))
+    with pytest.raises(DisagreementError, match="altered does not learn"):
+        Update(SMALL).tasks([still])
+
+
+def test_what_a_peer_cannot_do_is_left_out() -> None:
+    class Idle(Peer):
+        name = "idle"
+
+    assert [task.name for task in Update(ONLINE).tasks([HandLoop(), Idle()])] == ["minidl by hand"]
+
+
+def test_a_peer_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PEERS, "a_package_that_nobody_has", "nothing")
+    assert [peer.name for peer in installed(["a_package_that_nobody_has"])] == ["minidl", "minidl by hand", "NumPy"]
+
+
+def test_turns_alternate_and_times_are_per_unit() -> None:
+    log: list[tuple[str, int]] = []
+
+    def pretending(name: str, each: float) -> Callable[[int], float]:
+        def seconds(times: int) -> float:
+            log.append((name, times))
+            return each * times
+
+        return seconds
+
+    tasks = [Task("a", pretending("a", 0.25), units=2), Task("b", pretending("b", 1.0), warm_up=0)]
+    assert alternate(tasks, rounds=3, turn=1.0) == {"a": [0.125] * 3, "b": [1.0] * 3}
+    a, b = [("a", 1), ("a", 4)], [("b", 1)]
+    assert log[-9:] == [*a, *b, *b, *a, *a, *b]
+
+
+def test_a_row_gives_the_time_and_the_ratios_with_their_quartiles() -> None:
+    times = {"minidl": [1e-6, 2e-6, 4e-6], "other": [2e-6, 8e-6, 12e-6]}
+    assert table.row("work", times, ["minidl", "absent", "other"]) == "| work | 2.00 µs | – | 3.00 (2.50–3.50) |"

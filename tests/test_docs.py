@@ -1,0 +1,217 @@
+"""The README, the pages under docs/ and the docstrings: their code runs, their links lead somewhere."""
+
+import ast
+import doctest
+import inspect
+import pkgutil
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = ["minidl", *sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))]
+PUBLIC_MODULES = ["callbacks", "metrics", "schedules", "solvers", "testing", "storage"]
+DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FILE_NAME = re.compile(r"\b(?:minidl|tests|examples|docs)/[\w./-]+\.\w+")
+SIGNATURE = re.compile(r"^ *- `([\w.]+)(\([^`]*\))`", re.MULTILINE)
+
+
+def public_names(name: str) -> list[str]:
+    """Return the names that a module offers: its ``__all__``, or what it defines without an underscore."""
+    module = import_module(name)
+    defined = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == name and key[0] != "_"]
+    return list(getattr(module, "__all__", defined))
+
+
+PUBLIC = {name: public_names(name) for name in ["minidl", *(f"minidl.{module}" for module in PUBLIC_MODULES)]}
+
+
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def run_session(text: str, namespace: dict[str, Any], name: str) -> None:
+    """Run an interactive session with its outputs compared, in a namespace that later blocks see as well."""
+    test = doctest.DocTestParser().get_doctest(text, namespace, name, name, 0)
+    report: list[str] = []
+    result = doctest.DocTestRunner(optionflags=DOCTEST_FLAGS).run(test, out=report.append, clear_globs=False)
+    assert not result.failed, "".join(report)
+    namespace.update(test.globs)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_the_code_on_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": page.stem}
+    for language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        assert language in {"python", "pycon", "bash", "text"}, f"a block in {language} is not tested"
+        if language == "python":
+            exec(compile(code, page_name(page), "exec"), namespace)
+        elif language == "pycon":
+            run_session(code, namespace, page_name(page))
+
+
+def test_the_fences_of_every_page_are_seen() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert text.count("```") == 2 * len(BLOCK.findall(text)), page_name(page)
+    assert BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_the_docstrings_of_a_module_hold(name: str) -> None:
+    module: ModuleType = import_module(name)
+    public = {public_name: getattr(minidl, public_name) for public_name in minidl.__all__}
+    names = {**vars(module), **public, "np": np}
+    assert doctest.testmod(module, extraglobs=names, optionflags=DOCTEST_FLAGS).failed == 0
+
+
+def literal_blocks() -> dict[str, str]:
+    """Map the name of each public class or function to the indented code in its docstring, after a ``::``."""
+    found = {}
+    for module, names in PUBLIC.items():
+        for name in names:
+            documentation = (inspect.getdoc(getattr(import_module(module), name)) or "") + "\n"
+            for number, block in enumerate(re.findall(r"::\n\n((?:    .*\n|\n)+)", documentation)):
+                found[f"{name}-{number}"] = textwrap.dedent(block)
+    return found
+
+
+def session() -> dict[str, Any]:
+    """Return the public names, and under their usual names the parts of a training that stands before `backward`."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 2)), rng.normal(size=(6, 1))
+    model, loss = minidl.mlp([2, 3, 1], rng=0), minidl.HalfSquaredError()
+    loss.forward(model.forward(x), y)
+    parts = {
+        "x": x,
+        "y": y,
+        "model": model,
+        "loss": loss,
+        "optimizer": minidl.SGD(model.parameters(), learning_rate=0.1),
+        "penalty": minidl.L2(0.1, model.parameters()),
+    }
+    public = {name: getattr(import_module(module), name) for module, names in PUBLIC.items() for name in names}
+    return public | {"np": np, "pytest": pytest, "__name__": "docstring"} | parts
+
+
+@pytest.mark.parametrize("code", literal_blocks().values(), ids=literal_blocks().keys())
+def test_the_code_that_docstrings_write_out_runs_and_its_classes_can_be_made(code: str) -> None:
+    namespace = session()
+    exec(literal_blocks()["Layer-0"], namespace)  # the others may name its ScaledTanh
+    exec(code, namespace)
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.ClassDef):
+            kind = namespace[node.name]
+            made = kind(namespace["model"].parameters(), 0.1) if issubclass(kind, minidl.Optimizer) else kind()
+            assert isinstance(made, kind)
+
+
+def test_the_modules_have_examples() -> None:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    examples = [test for name in MODULES for test in finder.find(import_module(name)) if test.examples]
+    assert len(examples) >= 4
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_links_pictures_and_file_names_of_a_page_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in LINK.findall(text) if not link.startswith(("https://", "#"))]
+    missing = [link for link in links if not (page.parent / link.split("#")[0]).exists()]
+    missing += [name for name in FILE_NAME.findall(text) if not name.startswith("docs/") and not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_every_page_is_on_the_map_and_the_map_is_in_the_readme() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / link).resolve() for link in LINK.findall(index.read_text(encoding="utf-8"))}
+    assert {page for page in PAGES if page.parent != ROOT and page != index} <= linked
+    assert set((ROOT / "examples").glob("*.py")) <= linked
+    assert "](docs/index.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_pictures_of_both_experiments_are_small_and_shown() -> None:
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert [picture.name for picture in pictures] == ["sine_classification.png", "sine_regression.png"]
+    everything = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for picture in pictures:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert picture.stat().st_size < 120_000
+        assert f"pictures/{picture.name})" in everything
+
+
+def reference() -> Iterator[tuple[str, str]]:
+    """Yield the name of the module and the text of each section of the reference; a heading may name a module."""
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    for section in text.split("\n## ")[1:]:
+        named = re.match(r"`([\w.]+)`", section)
+        yield named[1] if named else "minidl", section
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    listed = [name for where, text in reference() if where == module for name in re.findall(r"^- `(\w+)", text, re.M)]
+    assert sorted(listed) == sorted(PUBLIC[module])
+
+
+def test_the_signatures_in_the_reference_are_those_of_the_code() -> None:
+    written = [(module, *entry) for module, text in reference() for entry in SIGNATURE.findall(text)]
+    assert len(written) > sum(map(len, PUBLIC.values())) / 2
+    found = [(module, name, signature_text(module, name)) for module, name, _ in written]
+    assert written == found
+
+
+def signature_text(module: str, name: str) -> str:
+    """Return the signature of a public name, or of a method of one, without types and without self."""
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    signature = inspect.signature(found)
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    text = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+
+
+def commands() -> list[str]:
+    """Return the shell commands of the README, in order."""
+    blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    return [code.strip() for language, code in blocks if language == "bash"]
+
+
+def test_the_checks_start_with_the_test_command_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    preamble = re.compile(r'#|set |cd "\$\(dirname "\$0"\)/\.\."$')
+    steps = [line for line in script if line.strip() and not preamble.match(line)]
+    assert steps[0] == commands()[1]
+
+
+def test_the_commands_of_the_readme_install_extras_that_exist_and_run_a_program_that_exists() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    experiment, tests = commands()
+    assert "matplotlib" in " ".join(extras["plot"])
+    assert "'.[plot]'" in experiment
+    assert experiment.endswith("examples/sine_regression.py")
+    assert "pytest" in " ".join(extras["test"])
+    assert "'.[test]'" in tests
+    assert tests.endswith("-m pytest")
