@@ -81,38 +81,6 @@ def dense_row_backward_parameters(x: Vector, grad: Vector, weight_grad: Matrix, 
             weight_grad[j, i] = grad[j] * x[i]
 
 
-def dense_row_backward_step(x: Vector, weight: Matrix, bias: Row, grad: Vector, dx: Vector, rate: Real) -> None:
-    """Compute ∂e/∂x = Wᵀ g of a single row, and take the step of plain SGD in the same pass over W."""
-    odd = len(grad) % 4
-    for i in range(len(x)):
-        dx[i] = 0.0
-    for j in range(odd):
-        g = grad[j]
-        for i in range(len(x)):
-            dx[i] += g * weight[j, i]
-            weight[j, i] -= rate * g * x[i]
-    for j in range(odd, len(grad), 4):
-        g0, g1, g2, g3 = grad[j], grad[j + 1], grad[j + 2], grad[j + 3]
-        for i in range(len(x)):
-            dx[i] += g0 * weight[j, i] + g1 * weight[j + 1, i] + g2 * weight[j + 2, i] + g3 * weight[j + 3, i]
-            step = rate * x[i]
-            weight[j, i] -= g0 * step
-            weight[j + 1, i] -= g1 * step
-            weight[j + 2, i] -= g2 * step
-            weight[j + 3, i] -= g3 * step
-    for j in range(len(grad)):
-        bias[j] -= rate * grad[j]
-
-
-def dense_row_parameters_step(x: Vector, weight: Matrix, bias: Row, grad: Vector, rate: Real) -> None:
-    """Take the step of plain SGD, W ← W − η g xᵀ and b ← b − η g, without ∂e/∂x."""
-    for j in range(len(grad)):
-        step = rate * grad[j]
-        bias[j] -= step
-        for i in range(len(x)):
-            weight[j, i] -= step * x[i]
-
-
 def sum_of_rows(x: Matrix, total: Row) -> None:
     """Add up the rows of x."""
     total[:] = 0.0
@@ -281,9 +249,3 @@ ONE_ROW: dict[type[Layer], Kernels] = {
     Dense: Kernels(dense_row_forward, dense_row_backward, dense_row_backward_parameters),
 }
 """The same for batches of a single row."""
-
-ONE_ROW_SGD: dict[type[Layer], Kernels] = {
-    **ONE_ROW,
-    Dense: Kernels(dense_row_forward, dense_row_backward_step, dense_row_parameters_step),
-}
-"""The same with the step of plain SGD taken on the way back, where Dense layers are all that learns."""

@@ -11,17 +11,16 @@ import numpy as np
 
 from ..errors import LoweringError
 from ..layers.activation import Activation
-from ..layers.dense import Dense
 from ..layers.layer import Layer
 from ..layers.sequential import Sequential
 from ..losses import Loss
 from ..optimizers import Optimizer
 from .activations import ARRAY_ACTIVATION
 from .language import Kernels
-from .layers import LAYERS, ONE_ROW, ONE_ROW_SGD
+from .layers import LAYERS, ONE_ROW
 from .loop import CompiledLoop
 from .losses import LOSSES
-from .optimizers import OPTIMIZERS, sgd
+from .optimizers import OPTIMIZERS
 from .source import Link, Program
 
 
@@ -42,8 +41,7 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
     """
     if find_spec("numba") is None:
         raise LoweringError('compiled training needs Numba, which is not installed: pip install "minidl[jit]"')
-    layers = list(chain(model))
-    links = [_link(path, layer, ONE_ROW if one_row else LAYERS) for path, layer in layers]
+    links = [_link(path, layer, ONE_ROW if one_row else LAYERS) for path, layer in chain(model)]
     if type(loss) not in LOSSES:
         raise LoweringError(f"expected a loss among {_names(LOSSES)}, got {loss!r}")
     if type(optimizer) not in OPTIMIZERS:
@@ -52,9 +50,6 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
     learned = {id(parameter) for parameter in optimizer.vector.parameters}
     _check_parameters(links, learned)
     kernels = OPTIMIZERS[type(optimizer)](optimizer)
-    learning = [layer for _, layer in layers if layer.parameters()]
-    if one_row and kernels == [sgd] and all(type(layer) is Dense and learned >= _ids(layer) for layer in learning):
-        links, kernels = [_link(path, layer, ONE_ROW_SGD) for path, layer in layers], []
     program = Program(links, loss, LOSSES[type(loss)], optimizer, kernels, learned, dtype, one_row)
     functions = {label: _jitted(function) for label, function in program.functions.items()}
     return CompiledLoop(program, [layer for _, layer, _ in links], optimizer, functions)
@@ -67,10 +62,6 @@ def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
             yield from chain(part, f"{path}.{place}" if path else str(place))
     else:
         yield path, layer
-
-
-def _ids(layer: Layer) -> set[int]:
-    return {id(parameter) for parameter in layer.parameters()}
 
 
 def _link(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Link:

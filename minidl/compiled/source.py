@@ -14,7 +14,7 @@ import numpy as np
 from ..layers.layer import Layer
 from ..parameter import Buffer, Parameter
 from . import elementary
-from .language import Argument, Kernel, Kernels, Matrix
+from .language import Argument, Kernel, Kernels
 
 Link: TypeAlias = tuple[str, Layer, Kernels]
 """A layer of a chain: its path in the model, itself, and its kernels."""
@@ -75,18 +75,13 @@ class Program:
         self.functions: dict[str, Callable[..., Any]] = {}
         self._kernels: list[Kernel] = []
         self._flat: dict[str, str] = {}
-        if one_row:
-            self._kernels.append(copy_row)
-            self._stream("a0", 0)
-            self._stream("target", len(links))
-            lines = ["copy_row(x, batch, a0)", "copy_row(y, batch, target)"]
-        else:
-            lines = ["a0, target = x[batch], y[batch]"]
+        self._one_row = one_row
+        lines = ["a0 = x[batch]"]
         for number, (path, layer, kernels) in enumerate(links):
             lines.append(self._layer_call(kernels.forward, number, path, layer))
-        self._stream(f"g{len(links)}", len(links))
-        streams = {"prediction": f"a{len(links)}", "gradient": f"g{len(links)}", "target": "target"}
-        streams["weights"] = "weights[batch]"
+        streams = {"prediction": f"a{len(links)}", "gradient": f"g{len(links)}"}
+        self.arguments[streams["gradient"]] = Argument("stream", None, "", "Matrix", len(links))
+        streams |= {"target": "y[batch]", "weights": "weights[batch]"}
         lines.append(f"error = {self._call(loss_kernel, streams, loss, 'loss', 0)}")
         lines += ["if not isfinite(error):", "    return total, batch", "total += error * len(a0)"]
         first = min(k for k, (_, layer, _) in enumerate(links) if any(id(p) in learned for p in layer.parameters()))
@@ -104,13 +99,9 @@ class Program:
         streams = {"x": f"a{number}", "y": f"a{number + 1}", "grad": f"g{number + 1}", "dx": f"g{number}"}
         for name in parameters_of(kernel):
             if name in streams and streams[name] != "a0":
-                self._stream(streams[name], number + (name in ("y", "grad")))
-        streams["rate"] = "rates[batch]"
+                stream = streams[name]
+                self.arguments.setdefault(stream, Argument("stream", None, "", "Matrix", int(stream[1:])))
         return self._call(kernel, streams, layer, path or "layer", number)
-
-    def _stream(self, name: str, number: int) -> None:
-        """Note an array that flows between layers ``number - 1`` and ``number``."""
-        self.arguments.setdefault(name, Argument("stream", None, "", "Matrix", number))
 
     def _call(self, kernel: Kernel, streams: dict[str, str], owner: object, path: str, number: int) -> str:
         """Write the call of a kernel, and note what it needs."""
@@ -154,9 +145,9 @@ class Program:
         return f"real({label})" if annotation == "Real" else label
 
     def _loop(self, lines: list[str]) -> str:
-        flat = [f"{name} = {stream}.reshape(-1)" for name, stream in self._flat.items() if stream in self.arguments]
-        if "flat_a0" in self._flat and "a0" not in self.arguments:
-            lines.insert(1, "flat_a0 = a0.reshape(-1)")
+        flat = [f"{name} = {stream}.reshape(-1)" for name, stream in self._flat.items() if stream != "a0"]
+        if "flat_a0" in self._flat:
+            lines.insert(1, "flat_a0 = a0[0]" if self._one_row else "flat_a0 = a0.reshape(-1)")
         return "\n".join([
             f"def train({', '.join([*FIXED, *self.arguments])}):",
             *(f"    {line}" for line in flat),
@@ -164,12 +155,6 @@ class Program:
             *(f"        {line}" for line in lines),
             "    return total, -1",
         ])
-
-
-def copy_row(batches: Matrix, number: int, row: Matrix) -> None:
-    """Copy a batch of a single row, which is quicker than a view of it."""
-    for j in range(row.shape[1]):
-        row[0, j] = batches[number, 0, j]
 
 
 def module_source(kernels: list[Kernel], dtype: np.dtype[Any]) -> str:
