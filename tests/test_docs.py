@@ -210,7 +210,7 @@ def test_the_commands_of_the_readme_install_extras_that_exist_and_run_a_program_
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     experiment, tests = commands()
     assert "matplotlib" in " ".join(extras["plot"])
-    assert "'.[plot]'" in experiment
+    assert "'.[plot,jit]'" in experiment
     assert experiment.endswith("examples/sine_regression.py")
     assert "pytest" in " ".join(extras["test"])
     assert "'.[test]'" in tests
