@@ -53,7 +53,7 @@ def test_a_work_that_does_not_exist_is_refused() -> None:
 def test_processes_and_memory_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--quick", "--rounds", "1", "--peers", "--only", "process, sine by Lev", "memory, fit of 784"])
     printed = capsys.readouterr().out
-    assert re.search(rf"\| process, sine by Levenberg–Marquardt to 1e-6 \| .* s \| – \| {RATIO} \|", printed)
+    assert re.search(rf"\| process, sine by Levenberg–Marquardt to 1e-6 \| .* m?s \| – \| {RATIO} \|", printed)
     assert re.search(rf"\| memory, fit of 784-256-128-10 \| \d+ MB \| – \| {RATIO} \|", printed)
 
 
