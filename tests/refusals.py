@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -18,17 +19,20 @@ from .fuzz_files import run_file, trainer
 from .hostile import RUNS, TABLE, put
 
 
-def refused(files: Iterable[bytes], path: Path, read: Callable[[Path], object]) -> tuple[int, int]:
-    """Return how many files there were, and how many of them were refused."""
+def refused(files: Iterable[bytes], path: Path, read: Callable[[Path], object]) -> tuple[int, int, float]:
+    """Return how many files there were, how many of them were refused, and the longest time that one took."""
     tried = count = 0
+    longest = 0.0
     for raw in files:
         path.write_bytes(raw)
         tried += 1
+        began = time.process_time()
         try:
             read(path)
         except (FileFormatError, ArgumentError):
             count += 1
-    return tried, count
+        longest = max(longest, time.process_time() - began)
+    return tried, count, longest
 
 
 def flipped(good: bytes, flips: int, seed: int = 0) -> Iterator[bytes]:
@@ -58,9 +62,9 @@ def main() -> None:
             "damaged runs": (put(run, place, value) for place, value in RUNS),
         }
         for kind, files in kinds.items():
-            tried, count = refused(files, path, trainer().restore if kind == "damaged runs" else load)
+            tried, count, longest = refused(files, path, trainer().restore if kind == "damaged runs" else load)
             complete &= tried == count
-            print(f"{kind}: {tried:,} tried, {count:,} refused")
+            print(f"{kind}: {tried:,} tried, {count:,} refused, slowest {longest:.2f} s")
     sys.exit(not complete)
 
 
