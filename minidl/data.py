@@ -54,10 +54,11 @@ def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
             raise DTypeError(f"{where}({name}): expected a {kind.__name__}, got {value!r}{hint}")
 
 
-def refuse_double_activation(where: str, model: Layer, loss: Loss) -> None:
-    """Refuse Sigmoid or Softmax under a loss that contains it: the gradient would be right, the model wrong.
+def check_ending(where: str, model: Layer, loss: Loss) -> None:
+    """Refuse a model whose end does not suit the loss.
 
-    A loss that expects it, over a model that has none, is refused as well.
+    Under a loss from logits a Sigmoid or Softmax would come twice, so that the gradient is right and the model wrong;
+    a loss from probabilities cannot learn from a Dense layer, which gives any number.
 
     Raises:
         StructureError: naming the loss and the layer.

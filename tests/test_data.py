@@ -25,7 +25,7 @@ from minidl import (
     Trainer,
     mlp,
 )
-from minidl.data import checked, refuse_double_activation
+from minidl.data import check_ending, checked
 from minidl.solvers import lbfgs
 from tests.refusal import refused
 
@@ -76,9 +76,9 @@ def test_a_graph_that_ends_in_what_the_loss_contains_is_refused() -> None:
     inner = Sequential(Dense(3, 2), Graph({"p": (Softmax(), "x")}, output="p"))
     graph = Graph({"out": (inner, "h"), "h": (Tanh(), "x")}, output="out")
     with refused(StructureError, "Trainer: SoftmaxCrossEntropy() expects logits, but the model ends in Softmax()"):
-        refuse_double_activation("Trainer", graph, SoftmaxCrossEntropy())
-    refuse_double_activation("Trainer", graph, CrossEntropy())
-    refuse_double_activation("Trainer", Graph({"out": (Add(), "x", "x")}, output="out"), SoftmaxCrossEntropy())
+        check_ending("Trainer", graph, SoftmaxCrossEntropy())
+    check_ending("Trainer", graph, CrossEntropy())
+    check_ending("Trainer", Graph({"out": (Add(), "x", "x")}, output="out"), SoftmaxCrossEntropy())
 
 
 @pytest.mark.parametrize("loss", [BinaryCrossEntropy(), CrossEntropy()], ids=repr)
@@ -89,4 +89,4 @@ def test_a_loss_from_probabilities_over_a_model_that_gives_any_number_is_refused
     with refused(StructureError, "lbfgs: ", *words):
         lbfgs(MODEL, loss, X, Y / 2)
     for last in (Sigmoid(), Softmax()):
-        refuse_double_activation("Trainer", Sequential(MODEL, last), loss)
+        check_ending("Trainer", Sequential(MODEL, last), loss)

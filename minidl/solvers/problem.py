@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, features, finite, real
-from ..data import check_parts, checked, refuse_double_activation
+from ..data import check_ending, check_parts, checked
 from ..errors import ArgumentError, DataError, DTypeError, StructureError
 from ..layers.layer import Layer
 from ..layers.merge import Merge
@@ -42,7 +42,7 @@ def checked_data(where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.
         StructureError: a model that ends in Sigmoid or Softmax under a loss that contains it.
     """
     check_parts(where, model=(model, Layer), loss=(loss, Loss))
-    refuse_double_activation(where, model, loss)
+    check_ending(where, model, loss)
     rows, targets = checked(model, loss, x, y)
     return rows, targets
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..arrays import generator, positive_int
 from ..clipping import Clip
-from ..data import check_parts, refuse_double_activation
+from ..data import check_ending, check_parts
 from ..errors import ArgumentError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
@@ -83,7 +83,7 @@ class Trainer:
         engine: EngineName = "auto",
     ) -> None:
         check_parts("Trainer", model=(model, Layer), loss=(loss, Loss), optimizer=(optimizer, Optimizer))
-        refuse_double_activation("Trainer", model, loss)
+        check_ending("Trainer", model, loss)
         owned = {id(parameter) for parameter in optimizer.vector.parameters}
         learned = model.parameters()
         if not any(id(parameter) in owned for parameter in learned):
