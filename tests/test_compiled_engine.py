@@ -32,6 +32,7 @@ from minidl import (
     Loss,
     LoweringError,
     Optimizer,
+    PReLU,
     Residual,
     RMSProp,
     Sequential,
@@ -195,9 +196,30 @@ def test_the_source_can_be_read() -> None:
     assert source.startswith('"""Dense → Tanh → Dense → HalfSquaredError, SGD, float64."""')
     loop = source[source.index("def train(") :]
     steps = [line.strip().split("(")[0] for line in loop.splitlines() if line.startswith("        ")]
-    assert steps[1:4] == ["dense_forward", "tanh_forward", "dense_forward"]
+    assert steps[1:7] == [
+        "fetch_rows", "fetch_targets", "fetch_weights", "dense_forward", "tanh_forward", "dense_forward"
+    ]
     assert steps[-4:] == ["dense_backward", "tanh_backward", "dense_backward_parameters", "sgd"]
     assert "def tanh_backward(y: Vector, grad: Vector, dx: Vector)" in source
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "last"),
+    [
+        (lambda: Sequential(Dense(2, 5), Tanh(), Dense(5, 1)), {}, "dense_row_descent_parameters"),
+        (lambda: Sequential(Dense(2, 5), PReLU(), Dense(5, 1)), {}, "sgd"),
+        (lambda: Sequential(Dense(2, 5), Tanh(), Dense(5, 1)), {"weight_decay": 0.1}, "sgd"),
+        (lambda: Sequential(Dense(2, 5), Tanh(), Dense(5, 1)), {"momentum": 0.9}, "sgd_momentum"),
+    ],
+)
+def test_plain_sgd_on_single_rows_steps_on_the_way_back_where_all_layers_can(
+    model: Callable[[], Layer], options: dict[str, Any], last: str
+) -> None:
+    net = model()
+    loop = lower(net, HalfSquaredError(), SGD(net.parameters(), 0.1, **options), one_row=True)
+    assert loop.source.splitlines()[-2].strip().split("(")[0] == last
+    frozen = SGD(net.parameters()[1:], 0.1, **options)
+    assert "descent" not in lower(net, HalfSquaredError(), frozen, one_row=True).source
 
 
 def test_a_seed_means_the_same_bits() -> None:

@@ -50,10 +50,11 @@ from minidl import (
 )
 from minidl.compiled import elementary
 from minidl.compiled.language import Kernel, Kernels
-from minidl.compiled.layers import LAYERS, ONE_ROW
+from minidl.compiled.layers import LAYERS, ONE_ROW, ONE_ROW_DESCENT
 from minidl.compiled.losses import LOSSES
 from minidl.compiled.lowering import _jitted
 from minidl.compiled.optimizers import OPTIMIZERS
+from minidl.compiled.rows import fetch_rows, fetch_targets, fetch_weights
 from minidl.compiled.source import module_source, parameters_of
 from minidl.parameter import Buffer
 
@@ -183,6 +184,41 @@ def test_a_kernel_computes_what_its_layer_does(layer: Layer, rows: int, dtype: s
                 assert close(known[f"{name}_grad"], part.grad, dtype), name
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("outputs", [1, 4, 7])
+def test_a_descent_is_a_backward_and_a_step_of_sgd(outputs: int, dtype: str) -> None:
+    assert set(ONE_ROW_DESCENT) == {Dense}
+    rng = np.random.default_rng(2)
+    reference = Dense(WIDTH, outputs, rng=3)
+    x, grad = rng.normal(size=(1, WIDTH)).astype(dtype), rng.normal(size=(1, outputs)).astype(dtype)
+    for kernel in ONE_ROW_DESCENT[Dense].backward, ONE_ROW_DESCENT[Dense].backward_parameters:
+        assert kernel is not None
+        own = reference.astype(dtype)
+        known: dict[str, Any] = {"x": x, "grad": grad, "dx": np.full_like(x, np.nan), "learning_rate": 0.3}
+        call(kernel, dtype, known, own)
+        if "dx" in parameters_of(kernel):
+            assert close(known["dx"][0], grad[0] @ reference.weight.value, dtype)
+        assert close(own.weight.value, reference.weight.value - 0.3 * np.outer(grad, x), dtype)
+        assert close(own.bias.value, reference.bias.value - 0.3 * grad[0], dtype)
+
+
+@pytest.mark.parametrize("order", [np.array([4, 0, 2, 2, 1, 3]), np.empty(0, int)])
+def test_a_batch_is_fetched_by_its_order(order: Any) -> None:
+    rows, labels, weights = np.arange(18.0).reshape(6, 3), np.array([0, 2, 1, 1, 0, 2]), np.arange(6.0)
+    chosen = (order if len(order) else np.arange(6))[2:5]
+    x, target, one_hot, own, ones = np.ones((3, 3)), np.ones((3, 3)), np.ones((3, 3)), np.ones(3), np.zeros(3)
+    for kernel, source, out in (
+        (fetch_rows, rows, x), (fetch_targets, rows, target), (fetch_targets, labels, one_hot),
+        (fetch_weights, weights, own), (fetch_weights, weights[:0], ones),
+    ):
+        compiled(kernel, "float64")(source, order, 2, out)
+    assert np.array_equal(x, rows[chosen])
+    assert np.array_equal(target, rows[chosen])
+    assert np.array_equal(one_hot, np.eye(3)[labels[chosen]])
+    assert np.array_equal(own, weights[chosen])
+    assert np.array_equal(ones, np.ones(3))
+
+
 def test_dropout_draws_the_bits_of_the_numpy_path() -> None:
     x = np.random.default_rng(0).normal(size=(5, WIDTH))
     layer = Dropout(0.3, rng=2)
@@ -310,7 +346,7 @@ def test_optimizer_kernels_take_the_steps_of_the_optimizer(number: int, dtype: s
             parameter.grad += gradient.reshape(parameter.shape)
         wanted.step()
         found.vector.gradients[:] = gradients
-        known = {"values": found.vector.values, "gradients": found.vector.gradients, "rate": 0.1, "step": step}
+        known = {"values": found.vector.values, "gradients": found.vector.gradients, "learning_rate": 0.1, "step": step}
         for kernel in OPTIMIZERS[type(found)](found):
             call(kernel, dtype, known, found)
     assert close(found.vector.values, wanted.vector.values, dtype)

@@ -8,9 +8,10 @@ how it wants to see it::
             y[i] = tanh(x[i])
 
 Streams have fixed names: ``x`` and ``y`` are input and output of a layer, ``grad`` is ∂e/∂y and ``dx`` is ∂e/∂x,
-``uniform`` are fresh random numbers in [0, 1). Any other name is looked up on the layer, loss or optimizer: a
-parameter (``weight``; its gradient is ``weight_grad``), a buffer (``running_mean``), a number (``slope``), a function
-(``derivative``). A name that is not found there is memory from the forward to the backward kernel.
+``uniform`` are fresh random numbers in [0, 1), ``learning_rate`` is η of the step. Any other name is looked up on the
+layer, loss or optimizer: a parameter (``weight``; its gradient is ``weight_grad``), a buffer (``running_mean``), a
+number (``slope``), a function (``derivative``). A name that is not found there is memory from the forward to the
+backward kernel.
 
 In a kernel a number with a decimal point, and ``real(…)``, is of the dtype of the network; a whole number is not, and
 makes float64 of what it meets. A kernel may call what `elementary` holds, `isfinite`, `log`, `log1p`, `erfc`, `sqrt`,
@@ -22,6 +23,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from ..arrays import Array
 
@@ -36,6 +40,9 @@ Column: TypeAlias = Array
 
 Row: TypeAlias = Array
 """One number for each feature."""
+
+Indices: TypeAlias = npt.NDArray[np.intp]
+"""Numbers of rows."""
 
 Real: TypeAlias = Any
 """A number in the dtype of the network; one annotated ``float`` comes in float64."""

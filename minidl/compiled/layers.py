@@ -61,15 +61,20 @@ def dense_row_backward(
 ) -> None:
     """Compute ∂e/∂x = Wᵀ g of a single row, and the gradients of `dense_row_backward_parameters`."""
     dense_row_backward_parameters(x, grad, weight_grad, bias_grad)
+    dense_row_input_gradient(weight, grad, dx)
+
+
+def dense_row_input_gradient(weight: Matrix, grad: Vector, dx: Vector) -> None:
+    """Compute ∂e/∂x = Wᵀ g of a single row, four rows of W at a time."""
     odd = len(grad) % 4
-    for i in range(len(x)):
+    for i in range(len(dx)):
         dx[i] = 0.0
     for j in range(odd):
-        for i in range(len(x)):
+        for i in range(len(dx)):
             dx[i] += grad[j] * weight[j, i]
     for j in range(odd, len(grad), 4):
         g0, g1, g2, g3 = grad[j], grad[j + 1], grad[j + 2], grad[j + 3]
-        for i in range(len(x)):
+        for i in range(len(dx)):
             dx[i] += g0 * weight[j, i] + g1 * weight[j + 1, i] + g2 * weight[j + 2, i] + g3 * weight[j + 3, i]
 
 
@@ -79,6 +84,21 @@ def dense_row_backward_parameters(x: Vector, grad: Vector, weight_grad: Matrix, 
         bias_grad[j] = grad[j]
         for i in range(len(x)):
             weight_grad[j, i] = grad[j] * x[i]
+
+
+def dense_row_descent(x: Vector, weight: Matrix, bias: Row, grad: Vector, dx: Vector, learning_rate: Real) -> None:
+    """Compute ∂e/∂x = Wᵀ g of a single row, then take the step of `dense_row_descent_parameters`."""
+    dense_row_input_gradient(weight, grad, dx)
+    dense_row_descent_parameters(x, weight, bias, grad, learning_rate)
+
+
+def dense_row_descent_parameters(x: Vector, weight: Matrix, bias: Row, grad: Vector, learning_rate: Real) -> None:
+    """Update W ← W − η g xᵀ and b ← b − η g, equations (5) to (7) in one: no gradient is written down."""
+    for j in range(len(grad)):
+        step = learning_rate * grad[j]
+        bias[j] -= step
+        for i in range(len(x)):
+            weight[j, i] -= step * x[i]
 
 
 def sum_of_rows(x: Matrix, total: Row) -> None:
@@ -249,3 +269,8 @@ ONE_ROW: dict[type[Layer], Kernels] = {
     Dense: Kernels(dense_row_forward, dense_row_backward, dense_row_backward_parameters),
 }
 """The same for batches of a single row."""
+
+ONE_ROW_DESCENT: dict[type[Layer], Kernels] = {
+    Dense: Kernels(dense_row_forward, dense_row_descent, dense_row_descent_parameters),
+}
+"""The same where the optimizer is plain SGD: the step is taken on the way back. Of layers that learn."""

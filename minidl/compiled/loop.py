@@ -12,11 +12,12 @@ from ..layers.layer import Layer
 from ..optimizers import Optimizer
 from ..parameter import Parameter
 from .cache import compiled
+from .feed import Data, Draws
 from .language import Argument
 from .source import Program
 
 AT_ONCE = 1 << 18
-"""About how many bytes of rows and random numbers are put together for one call of the program."""
+"""About how many bytes of random numbers, and of rows in an unusual layout, are put together for one call."""
 
 
 class CompiledLoop:
@@ -45,6 +46,8 @@ class CompiledLoop:
         self._owned: dict[Parameter, tuple[Array, Array]] = {}
         self._memory: dict[str, Array] = {}
         self._bound: dict[str, Any] = {}
+        self._given: tuple[npt.NDArray[Any], ...] = ()
+        self._data = Data(())
 
     def run(
         self,
@@ -71,23 +74,17 @@ class CompiledLoop:
             The sum over the batches of loss times rows, and the number of the first batch whose loss is not finite, -1
             for none. Of that batch the weights know nothing; running statistics and random generators may.
         """
-        x, y = arrays[:2]
-        optimizer = self._optimizer
-        self._bind(x.shape[1], rows)
-        row_bytes = (x.nbytes + y.nbytes) // len(x) + self._draws.width(self._widths) * x.itemsize
-        at_once = max(1, AT_ONCE // (row_bytes * rows + 1))
+        if arrays is not self._given:
+            self._given, self._data = arrays, Data(arrays)
+        data, optimizer = self._data, self._optimizer
+        self._bind(arrays[0].shape[1], rows)
+        at_once = max(1, AT_ONCE // (self._bytes_a_row(arrays) * rows + 1))
         for done in range(0, count, at_once):
             number = min(at_once, count - done)
-            place = slice(begin + done * rows, begin + (done + number) * rows)
-            chosen = [fresh(array, place, order) for array in arrays]
-            target = chosen[1] if y.ndim == 2 else one_hot(chosen[1], self._widths[-1], x.dtype)
-            weights = chosen[2] if len(arrays) == 3 else np.ones(number * rows, x.dtype)
-            self._bound |= self._draws.draw(number, rows, self._widths, x.dtype)
+            self._bound |= self._draws.draw(number, rows, self._widths, arrays[0].dtype)
             rates = self._rates(number)
             total, bad = self._train(
-                chosen[0].reshape(number, rows, -1),
-                target.reshape(number, rows, -1),
-                weights.reshape(number, rows),
+                *data.rows(begin + done * rows, number * rows, order),
                 rates,
                 optimizer.steps + 1,
                 total,
@@ -100,6 +97,11 @@ class CompiledLoop:
             if bad >= 0:
                 return total, done + bad
         return total, -1
+
+    def _bytes_a_row(self, arrays: tuple[npt.NDArray[Any], ...]) -> int:
+        """Return what is put together for one row before a call: random numbers, and data in an unusual layout."""
+        drawn = self._draws.width(self._widths) * arrays[0].itemsize
+        return drawn + (0 if self._data.in_place else sum(array.nbytes // len(array) for array in arrays))
 
     def _bind(self, width: int, rows: int) -> None:
         """Look up the arguments of the program, as far as they may have changed since the last time."""
@@ -177,44 +179,3 @@ class CompiledLoop:
         finally:
             optimizer.steps = begin
         return rates
-
-
-class Draws:
-    """The random numbers of the Dropout layers: from each generator what the NumPy path would draw, in its order.
-
-    Layers that share a generator take turns in each batch: a batch is one run of its numbers, cut by layers.
-
-    Args:
-        places: Name of the argument, generator, place of the layer in the chain.
-    """
-
-    def __init__(self, places: list[tuple[str, np.random.Generator, int]]) -> None:
-        self._groups: dict[int, list[tuple[str, np.random.Generator, int]]] = {}
-        for place in places:
-            self._groups.setdefault(id(place[1]), []).append(place)
-
-    def width(self, widths: list[int]) -> int:
-        """Return how many numbers a row takes."""
-        return sum(widths[number] for group in self._groups.values() for _, _, number in group)
-
-    def draw(self, count: int, rows: int, widths: list[int], dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Map each argument to the numbers of ``count`` batches, ``(count, rows · width)``."""
-        drawn: dict[str, Array] = {}
-        for group in self._groups.values():
-            sizes = [rows * widths[number] for _, _, number in group]
-            numbers = group[0][1].random((count, sum(sizes)), dtype=dtype.type)
-            parts = np.split(numbers, np.cumsum(sizes)[:-1], axis=1)
-            drawn |= {name: np.ascontiguousarray(part) for (name, _, _), part in zip(group, parts, strict=True)}
-        return drawn
-
-
-def fresh(array: npt.NDArray[Any], place: slice, order: npt.NDArray[np.intp] | None) -> npt.NDArray[Any]:
-    """Copy rows out of the data of the caller, so that they lie in one run whatever its layout."""
-    return array[place].copy(order="C") if order is None else array.take(order[place], axis=0)
-
-
-def one_hot(labels: npt.NDArray[Any], classes: int, dtype: np.dtype[Any]) -> Array:
-    """Write the label k as a row of zeros with a one at k."""
-    target: Array = np.zeros((len(labels), classes), dtype)
-    target[np.arange(len(labels)), labels] = 1.0
-    return target

@@ -16,7 +16,7 @@ from ..losses import (
     SoftmaxCrossEntropy,
 )
 from .elementary import LEAST, MOST, decay, real, sigmoid
-from .language import Column, Kernel, Matrix, Real
+from .language import Column, Kernel, Matrix, Real, Vector
 
 
 def half_squared_error(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix) -> float:
@@ -120,17 +120,19 @@ def softmax_cross_entropy(prediction: Matrix, target: Matrix, weights: Column, g
     """
     rows, total = len(prediction), 0.0
     for r in range(rows):
-        top = 0
+        largest = largest_of(prediction[r])
         for j in range(prediction.shape[1]):
-            top = j if prediction[r, j] > prediction[r, top] else top
-        largest, others, share = prediction[r, top], 0.0, 0.0
+            gradient[r, j] = prediction[r, j] - largest
+    exponential = gradient.reshape(-1)  # All rows in one run: a row alone may be too short for vector instructions.
+    for i in range(len(exponential)):
+        exponential[i] = decay(exponential[i])
+    for r in range(rows):
+        largest, equals, others, share = largest_of(prediction[r]), 0.0, 0.0, 0.0
         for j in range(prediction.shape[1]):
-            gradient[r, j] = decay(prediction[r, j] - largest)
-        gradient[r, top] = 0.0
-        for j in range(prediction.shape[1]):
-            others += gradient[r, j]
+            equals += 1.0 if prediction[r, j] == largest else 0.0
+            others += 0.0 if prediction[r, j] == largest else gradient[r, j]
             share += target[r, j]
-        gradient[r, top] = 1.0
+        others += equals - 1.0
         scale, error, rest = real(weights[r] / rows), 0.0, log1p(others)
         share /= 1.0 + others
         for j in range(prediction.shape[1]):
@@ -139,6 +141,14 @@ def softmax_cross_entropy(prediction: Matrix, target: Matrix, weights: Column, g
             gradient[r, j] = (gradient[r, j] * share - t) * scale
         total += float(weights[r]) * error
     return total / rows
+
+
+def largest_of(x: Vector) -> Real:
+    """Return the largest number of a row."""
+    largest = x[0]
+    for i in range(len(x)):
+        largest = x[i] if x[i] > largest else largest
+    return largest
 
 
 LOSSES: dict[type[Loss], Kernel] = {

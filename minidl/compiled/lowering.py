@@ -17,10 +17,10 @@ from ..losses import Loss
 from ..optimizers import Optimizer
 from .activations import ARRAY_ACTIVATION
 from .language import Kernels
-from .layers import LAYERS, ONE_ROW
+from .layers import LAYERS, ONE_ROW, ONE_ROW_DESCENT
 from .loop import CompiledLoop
 from .losses import LOSSES
-from .optimizers import OPTIMIZERS
+from .optimizers import OPTIMIZERS, sgd
 from .source import Link, Program
 
 
@@ -49,8 +49,11 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
     dtype = optimizer.vector.values.dtype
     learned = {id(parameter) for parameter in optimizer.vector.parameters}
     _check_parameters(links, learned)
-    kernels = OPTIMIZERS[type(optimizer)](optimizer)
-    program = Program(links, loss, LOSSES[type(loss)], optimizer, kernels, learned, dtype, one_row)
+    step = OPTIMIZERS[type(optimizer)](optimizer)
+    if one_row and step == [sgd] and _all_can_descend(links, learned):
+        links = [(path, layer, ONE_ROW_DESCENT.get(type(layer), kernels)) for path, layer, kernels in links]
+        step = []
+    program = Program(links, loss, LOSSES[type(loss)], optimizer, step, learned, dtype)
     functions = {label: _jitted(function) for label, function in program.functions.items()}
     return CompiledLoop(program, [layer for _, layer, _ in links], optimizer, functions)
 
@@ -89,6 +92,13 @@ def _check_parameters(links: list[Link], learned: set[int]) -> None:
         raise LoweringError("the parameters are of two dtypes; cast the model with astype")
     if not learned & set(found):
         raise LoweringError("the optimizer holds no parameter of this model")
+
+
+def _all_can_descend(links: list[Link], learned: set[int]) -> bool:
+    """Whether all that is learned lies in layers that can take the step themselves, and nothing there is frozen."""
+    parts = [(type(layer), {id(parameter) for parameter in layer.parameters()}) for _, layer, _ in links]
+    held = set().union(*(own for _, own in parts))
+    return learned == held and all(kind in ONE_ROW_DESCENT for kind, own in parts if own)
 
 
 def _user_kernels(where: str, layer: Activation) -> Kernels:

@@ -17,30 +17,30 @@ def gradient_decay(values: Vector, gradients: Vector, _decay: Vector) -> None:
         gradients[i] += _decay[i] * values[i]
 
 
-def value_decay(values: Vector, _decay: Vector, rate: Real) -> None:
+def value_decay(values: Vector, _decay: Vector, learning_rate: Real) -> None:
     """Update W ← W − η λ W."""
     for i in range(len(values)):
-        values[i] -= _decay[i] * values[i] * rate
+        values[i] -= _decay[i] * values[i] * learning_rate
 
 
-def sgd(values: Vector, gradients: Vector, rate: Real) -> None:
+def sgd(values: Vector, gradients: Vector, learning_rate: Real) -> None:
     """Update W ← W − η g, equation (7)."""
     for i in range(len(values)):
-        values[i] -= rate * gradients[i]
+        values[i] -= learning_rate * gradients[i]
 
 
-def sgd_momentum(values: Vector, gradients: Vector, velocity: Vector, rate: Real, momentum: Real) -> None:
+def sgd_momentum(values: Vector, gradients: Vector, velocity: Vector, learning_rate: Real, momentum: Real) -> None:
     """Update v ← μ v + g, W ← W − η v."""
     for i in range(len(values)):
         velocity[i] = momentum * velocity[i] + gradients[i]
-        values[i] -= rate * velocity[i]
+        values[i] -= learning_rate * velocity[i]
 
 
-def sgd_nesterov(values: Vector, gradients: Vector, velocity: Vector, rate: Real, momentum: Real) -> None:
+def sgd_nesterov(values: Vector, gradients: Vector, velocity: Vector, learning_rate: Real, momentum: Real) -> None:
     """Update v ← μ v + g, W ← W − η (g + μ v)."""
     for i in range(len(values)):
         velocity[i] = momentum * velocity[i] + gradients[i]
-        values[i] -= rate * (gradients[i] + momentum * velocity[i])
+        values[i] -= learning_rate * (gradients[i] + momentum * velocity[i])
 
 
 def adam(
@@ -48,7 +48,7 @@ def adam(
     gradients: Vector,
     first_moment: Vector,
     second_moment: Vector,
-    rate: float,
+    learning_rate: float,
     beta1: float,
     beta2: float,
     epsilon: float,
@@ -59,7 +59,7 @@ def adam(
     m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ); √v̂ + ε = (√v + ε c) / c with c = √(1 − β₂ᵗ).
     """
     correction = sqrt(1 - beta2**step)
-    size, floor = real(rate * correction / (1 - beta1**step)), real(epsilon * correction)
+    size, floor = real(learning_rate * correction / (1 - beta1**step)), real(epsilon * correction)
     keep1, new1, keep2, new2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
     for i in range(len(values)):
         g = gradients[i]

@@ -15,6 +15,7 @@ from ..layers.layer import Layer
 from ..parameter import Buffer, Parameter
 from . import elementary
 from .language import Argument, Kernel, Kernels
+from .rows import fetch_rows, fetch_targets, fetch_weights
 
 Link: TypeAlias = tuple[str, Layer, Kernels]
 """A layer of a chain: its path in the model, itself, and its kernels."""
@@ -29,13 +30,14 @@ from numba import njit
 
 # Nothing here but `train` is called from Python. In a kernel sums may be reordered, but numbers may not be assumed to
 # be finite: NaN must be seen. In an elementary function the roundings are meant as they are written.
-common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
 kernel = {**common, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 elementary = {**common, "fastmath": {"contract"}}
 """
 
-FIXED = ("x", "y", "weights", "rates", "step", "total")
-"""The arguments that every program has: batches, learning rates, number of the first step, sum of losses so far."""
+FIXED = ("rows_x", "rows_y", "rows_weights", "order", "begin", "rates", "step", "total")
+"""The arguments that every program has: the data, which of its rows come when, from which place on; learning rates,
+number of the first step, sum of losses so far."""
 
 
 class Program:
@@ -43,6 +45,7 @@ class Program:
 
     In the source ``a0`` is the input of a batch and ``a1``, ``a2``, … what the layers make of it; ``g1``, ``g2``, … are
     the gradients of the error with respect to them. What belongs to a layer carries the layer's path: ``weight_0``.
+    A step without kernels is one that the layers take on the way back.
 
     Args:
         links: The layers.
@@ -52,7 +55,6 @@ class Program:
         step_kernels: The kernels of its step.
         learned: The parameters that the optimizer moves, by `id`.
         dtype: float64 or float32.
-        one_row: Whether each batch is a single row.
 
     Attributes:
         source: The program.
@@ -69,19 +71,26 @@ class Program:
         step_kernels: list[Kernel],
         learned: set[int],
         dtype: np.dtype[Any],
-        one_row: bool,
     ) -> None:
         self.arguments: dict[str, Argument] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
         self._kernels: list[Kernel] = []
         self._flat: dict[str, str] = {}
-        self._one_row = one_row
-        lines = ["a0 = x[batch]"]
+        outputs = len(links)
+        batch = {
+            "a0": (fetch_rows, "rows_x", Argument("stream", None, "", "Matrix", 0)),
+            "target": (fetch_targets, "rows_y", Argument("stream", None, "", "Matrix", outputs)),
+            "weights": (fetch_weights, "rows_weights", Argument("stream", None, "", "Column", 0)),
+        }
+        lines = ["first = begin + batch * len(a0)"]
+        for name, (fetch, rows, argument) in batch.items():
+            self.arguments[name] = argument
+            self._kernels.append(fetch)
+            lines.append(f"{fetch.__name__}({rows}, order, first, {name})")
         for number, (path, layer, kernels) in enumerate(links):
             lines.append(self._layer_call(kernels.forward, number, path, layer))
-        streams = {"prediction": f"a{len(links)}", "gradient": f"g{len(links)}"}
-        self.arguments[streams["gradient"]] = Argument("stream", None, "", "Matrix", len(links))
-        streams |= {"target": "y[batch]", "weights": "weights[batch]"}
+        streams = {"prediction": f"a{outputs}", "gradient": f"g{outputs}", "target": "target", "weights": "weights"}
+        self.arguments[streams["gradient"]] = Argument("stream", None, "", "Matrix", outputs)
         lines.append(f"error = {self._call(loss_kernel, streams, loss, 'loss', 0)}")
         lines += ["if not isfinite(error):", "    return total, batch", "total += error * len(a0)"]
         first = min(k for k, (_, layer, _) in enumerate(links) if any(id(p) in learned for p in layer.parameters()))
@@ -89,7 +98,7 @@ class Program:
             kernel = (kernels.backward_parameters if number == first else None) or kernels.backward
             lines.append(self._layer_call(kernel, number, path, layer))
         for kernel in step_kernels:
-            streams = {"rate": "rates[batch]", "step": "step + batch"}
+            streams = {"learning_rate": "rates[batch]", "step": "step + batch"}
             lines.append(self._call(kernel, streams, optimizer, "", 0))
         chain = " → ".join([*(type(layer).__name__ for _, layer, _ in links), type(loss).__name__])
         title = f'"""{chain}, {type(optimizer).__name__}, {dtype}."""'
@@ -98,9 +107,10 @@ class Program:
     def _layer_call(self, kernel: Kernel, number: int, path: str, layer: Layer) -> str:
         streams = {"x": f"a{number}", "y": f"a{number + 1}", "grad": f"g{number + 1}", "dx": f"g{number}"}
         for name in parameters_of(kernel):
-            if name in streams and streams[name] != "a0":
+            if name in streams:
                 stream = streams[name]
                 self.arguments.setdefault(stream, Argument("stream", None, "", "Matrix", int(stream[1:])))
+        streams["learning_rate"] = "rates[batch]"
         return self._call(kernel, streams, layer, path or "layer", number)
 
     def _call(self, kernel: Kernel, streams: dict[str, str], owner: object, path: str, number: int) -> str:
@@ -145,9 +155,7 @@ class Program:
         return f"real({label})" if annotation == "Real" else label
 
     def _loop(self, lines: list[str]) -> str:
-        flat = [f"{name} = {stream}.reshape(-1)" for name, stream in self._flat.items() if stream != "a0"]
-        if "flat_a0" in self._flat:
-            lines.insert(1, "flat_a0 = a0[0]" if self._one_row else "flat_a0 = a0.reshape(-1)")
+        flat = [f"{name} = {stream}.reshape(-1)" for name, stream in self._flat.items()]
         return "\n".join([
             f"def train({', '.join([*FIXED, *self.arguments])}):",
             *(f"    {line}" for line in flat),

@@ -129,9 +129,9 @@ class Optimizer(ABC):
 
         Other arguments of the constructor are `settings`; an optimizer that changes one as it goes adds it here.
         """
-        fixed = _constructor_arguments(type(self)) - {"learning_rate", "steps", "last_rate"}
-        plain = {name: value for name, value in vars(self).items() if isinstance(value, (int, float))}
-        return {name: value for name, value in plain.items() if name not in fixed}
+        fixed = _fixed_arguments(type(self))
+        own = vars(self).items()
+        return {name: value for name, value in own if isinstance(value, (int, float)) and name not in fixed}
 
     def settings(self) -> dict[str, Any]:
         """Return what stays from step to step: which parameters learn and decay, and the constructor's arguments.
@@ -170,3 +170,9 @@ class Optimizer(ABC):
 def _constructor_arguments(kind: type) -> frozenset[str]:
     """Name the arguments of a class's constructor and of those of its bases."""
     return frozenset(name for base in kind.__mro__ if "__init__" in vars(base) for name in arguments(base))
+
+
+@cache
+def _fixed_arguments(kind: type) -> frozenset[str]:
+    """Name those of them that stay from step to step."""
+    return _constructor_arguments(kind) - {"learning_rate", "steps", "last_rate"}

@@ -22,12 +22,15 @@ class Snapshot:
         self._generators = list(model.named_generators().values())
         self._buffers = list(model.named_buffers().values())
         self._slots = list(optimizer.slots().values())
+        self._values = optimizer.vector.values.copy()
+        self._slot_copies = [slot.copy() for slot in self._slots]
         self.take()
 
     def take(self) -> None:
         """Copy the state as it is now."""
-        self._values = self._optimizer.vector.values.copy()
-        self._slot_copies = [slot.copy() for slot in self._slots]
+        self._values[...] = self._optimizer.vector.values
+        for slot, kept in zip(self._slots, self._slot_copies, strict=True):
+            kept[...] = slot
         self._numbers = self._optimizer.numbers()
         self._buffer_copies = [buffer.value.copy() for buffer in self._buffers]
         self._states: list[Any] = [copy.deepcopy(own.bit_generator.state) for own in self._generators]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -344,7 +343,7 @@ class Trainer:
         while not ended:
             snapshot.take()
             source.mark()
-            before = replace(here)
+            before = Position(here.batch, here.rows, here.loss)
             to_callback = [step - here.batch % step for step in steps]
             try:
                 outcome = engine.run(min([engine.at_once, source.most_at_once(), *to_callback]), here.loss, interrupts)

@@ -1,0 +1,34 @@
+"""Kernels that fetch a batch: rows of the data of the caller, by their order, into memory of the program.
+
+``order`` says which row comes when; an empty one means the order of the data. ``begin`` is the place of the first row.
+"""
+
+from __future__ import annotations
+
+from .language import Column, Indices, Matrix
+
+
+def fetch_rows(rows: Matrix, order: Indices, begin: int, x: Matrix) -> None:
+    """Copy the rows of a batch into x."""
+    for r in range(len(x)):
+        row = order[begin + r] if len(order) else begin + r
+        for i in range(x.shape[1]):
+            x[r, i] = rows[row, i]
+
+
+def fetch_targets(rows: Matrix, order: Indices, begin: int, target: Matrix) -> None:
+    """Copy the targets of a batch; a label k becomes a row of zeros with a one at k."""
+    if rows.ndim == 2:
+        fetch_rows(rows, order, begin, target)
+    else:
+        target[:, :] = 0.0
+        for r in range(len(target)):
+            row = order[begin + r] if len(order) else begin + r
+            target[r, rows[row]] = 1.0
+
+
+def fetch_weights(rows: Column, order: Indices, begin: int, weights: Column) -> None:
+    """Copy wᵢ of each row; without any, each is 1."""
+    for r in range(len(weights)):
+        row = order[begin + r] if len(order) else begin + r
+        weights[r] = rows[row] if len(rows) else 1.0
