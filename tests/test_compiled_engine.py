@@ -105,7 +105,7 @@ def patched() -> Layer:
         (lambda: parts(Dense(2, 3), OwnDense(3, 1)), r'OwnDense.* at "1" cannot be lowered.*Dense, Dropout'),
         (lambda: parts(Sequential(Dense(2, 2), Residual(Tanh()))), r'Residual at "0.1" cannot'),
         (lambda: parts(Graph({"h": (Dense(2, 2), "x")}, output="h")), 'at "0" cannot be lowered'),
-        (lambda: parts(Dense(2, 2), patched()), r'Tanh at "1" has a forward or backward of its own'),
+        (lambda: parts(Dense(2, 2), patched()), r'Tanh at "1" has passes of its own'),
         (lambda: parts(Dense(2, 2), loss=OwnHalfSquaredError()), r"expected a loss among .*, got OwnHalfSquaredError"),
         (lambda: parts(Dense(2, 2), optimizer=OwnSGD), "expected an optimizer among Adam, AdamW, SGD, got OwnSGD"),
         (lambda: parts(Dense(2, 2), optimizer=RMSProp), "expected an optimizer among Adam, AdamW, SGD, got RMSProp"),

@@ -1,6 +1,7 @@
-"""Compiled training: chains of built-in layers lowered to one loop of machine code (needs Numba)."""
+"""Compiled code (needs Numba): chains of built-in layers lowered to one loop, for training and for prediction."""
 
 from .loop import CompiledLoop
 from .lowering import lower
+from .prediction import Predictor
 
-__all__ = ["CompiledLoop", "lower"]
+__all__ = ["CompiledLoop", "Predictor", "lower"]

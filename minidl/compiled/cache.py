@@ -50,27 +50,28 @@ class Compiled:
         return ready
 
 
-def compiled(source: str, functions: dict[str, Callable[..., Any]]) -> Compiled:
-    """Return the function ``train`` of a program.
+def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -> Compiled:
+    """Return a function of a program, to be called from Python.
 
     Numba tells functions in its cache apart by their name and byte code alone, so the name holds a digest of the whole
     program. A program that calls functions of the user is not kept on disk: what they refer to has no digest.
 
     Args:
         source: The program.
+        name: Name of the function in it.
         functions: What the program calls that is not in it, compiled.
     """
-    key = (source, *((name, id(function)) for name, function in functions.items()))
+    key = (source, *((label, id(function)) for label, function in functions.items()))
     if key not in _compiled:
         digest = hashlib.sha256(source.encode()).hexdigest()[:24]
-        source = source.replace("def train(", f"def train_{digest}(")
+        source = source.replace(f"def {name}(", f"def {name}_{digest}(")
         file = None if functions else _written(f"minidl_{digest}.py", source)
         namespace: dict[str, Any] = dict(functions) if file is None else _imported(file)
         if file is None:
             file_name = f"<minidl {digest}>"
             linecache.cache[file_name] = (len(source), None, source.splitlines(keepends=True), file_name)
             exec(compile(source, file_name, "exec"), namespace)
-        _compiled[key] = Compiled(namespace[f"train_{digest}"], keep=file is not None)
+        _compiled[key] = Compiled(namespace[f"{name}_{digest}"], keep=file is not None)
     return _compiled[key]
 
 

@@ -9,9 +9,9 @@ how it wants to see it::
 
 Streams have fixed names: ``x`` and ``y`` are input and output of a layer, ``grad`` is ∂e/∂y and ``dx`` is ∂e/∂x,
 ``uniform`` are fresh random numbers in [0, 1), ``learning_rate`` is η of the step. Any other name is looked up on the
-layer, loss or optimizer: a parameter (``weight``; its gradient is ``weight_grad``), a buffer (``running_mean``), a
-number (``slope``), a function (``derivative``). A name that is not found there is memory from the forward to the
-backward kernel.
+layer, loss or optimizer: a parameter (``weight``; its gradient is ``weight_grad``, its transpose ``weight_turned``), a
+buffer (``running_mean``), a number (``slope``), a function (``derivative``). A name that is not found there is memory
+from the forward to the backward kernel.
 
 In a kernel a number with a decimal point, and ``real(…)``, is of the dtype of the network; a whole number is not, and
 makes float64 of what it meets. A kernel may call what `elementary` holds, `isfinite`, `log`, `log1p`, `erfc`, `sqrt`,
@@ -61,11 +61,13 @@ class Kernels:
         forward: The training pass.
         backward: Writes ``dx`` and the gradients of the parameters.
         backward_parameters: The same without ``dx``, for the first layer that learns; None where nothing is saved.
+        predict: The pass of prediction; None where it is that of training.
     """
 
     forward: Kernel
     backward: Kernel
     backward_parameters: Kernel | None = None
+    predict: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Argument:
     """What an argument of a generated program stands for.
 
     Attributes:
-        kind: ``"parameter"``, ``"gradient"``, ``"buffer"``, ``"number"``, ``"vector"``, ``"memory"``, ``"uniform"`` or
-            ``"stream"``.
+        kind: ``"parameter"``, ``"gradient"``, ``"turned"``, ``"buffer"``, ``"number"``, ``"vector"``, ``"memory"``,
+            ``"uniform"`` or ``"stream"``.
         owner: The layer, loss or optimizer on which it is looked up.
         name: Under which name.
         annotation: How the kernel sees it.

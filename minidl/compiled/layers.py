@@ -13,7 +13,7 @@ from ..layers.dense import Dense
 from ..layers.dropout import Dropout
 from ..layers.layer import Layer
 from ..layers.normalization import BatchNorm, LayerNorm, RMSNorm
-from .activations import ACTIVATIONS
+from .activations import ACTIVATIONS, identity_forward
 from .elementary import real
 from .language import Column, Kernels, Matrix, Real, Row, Vector
 
@@ -36,6 +36,14 @@ def dense_backward_parameters(x: Matrix, grad: Matrix, weight_grad: Matrix, bias
     """Compute ∂e/∂W = gᵀ x and ∂e/∂b = Σ over the batch of g, equations (5) and (6)."""
     np.dot(grad.T, x, weight_grad)
     sum_of_rows(grad, bias_grad)
+
+
+def dense_predict(x: Matrix, weight_turned: Matrix, bias: Row, y: Matrix) -> None:
+    """Compute y = x Wᵀ + b, where Wᵀ lies in one run: twice as fast for few rows, and turned once for many blocks."""
+    np.dot(x, weight_turned, y)
+    for r in range(len(y)):
+        for j in range(len(bias)):
+            y[r, j] += bias[j]
 
 
 def dense_row_forward(x: Vector, weight: Matrix, bias: Row, y: Vector) -> None:
@@ -255,12 +263,23 @@ def batch_norm_backward(
             dx[r, j] = weight[j] * centred * inverse_deviation[j]
 
 
+def batch_norm_predict(
+    x: Matrix, weight: Row, bias: Row, running_mean: Row, running_var: Row, y: Matrix, scale: Row, epsilon: Real
+) -> None:
+    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε) with the running μ and σ²."""
+    for j in range(len(scale)):
+        scale[j] = weight[j] / sqrt(running_var[j] + epsilon)
+    for r in range(len(x)):
+        for j in range(len(scale)):
+            y[r, j] = (x[r, j] - running_mean[j]) * scale[j] + bias[j]
+
+
 LAYERS: dict[type[Layer], Kernels] = {
     Dense: Kernels(dense_forward, dense_backward, dense_backward_parameters),
-    Dropout: Kernels(dropout_forward, dropout_backward),
+    Dropout: Kernels(dropout_forward, dropout_backward, predict=identity_forward),
     LayerNorm: Kernels(layer_norm_forward, layer_norm_backward),
     RMSNorm: Kernels(rms_norm_forward, rms_norm_backward),
-    BatchNorm: Kernels(batch_norm_forward, batch_norm_backward),
+    BatchNorm: Kernels(batch_norm_forward, batch_norm_backward, predict=batch_norm_predict),
     **ACTIVATIONS,
 }
 
@@ -269,6 +288,12 @@ ONE_ROW: dict[type[Layer], Kernels] = {
     Dense: Kernels(dense_row_forward, dense_row_backward, dense_row_backward_parameters),
 }
 """The same for batches of a single row."""
+
+NARROW: dict[type[Layer], Kernels] = {
+    **LAYERS,
+    Dense: Kernels(dense_forward, dense_backward, dense_backward_parameters, dense_predict),
+}
+"""The same for many rows in small blocks."""
 
 ONE_ROW_DESCENT: dict[type[Layer], Kernels] = {
     Dense: Kernels(dense_row_forward, dense_row_descent, dense_row_descent_parameters),

@@ -14,7 +14,7 @@ from ..parameter import Parameter
 from .cache import compiled
 from .feed import Data, Draws
 from .language import Argument
-from .source import Program
+from .program import TrainingProgram
 
 AT_ONCE = 1 << 18
 """About how many bytes of random numbers, and of rows in an unusual layout, are put together for one call."""
@@ -31,12 +31,12 @@ class CompiledLoop:
     """
 
     def __init__(
-        self, program: Program, layers: list[Layer], optimizer: Optimizer, functions: dict[str, Any]
+        self, program: TrainingProgram, layers: list[Layer], optimizer: Optimizer, functions: dict[str, Any]
     ) -> None:
         self.source = program.source
         """The program that is compiled: the loop at its end, over one kernel for each layer."""
         self._layers, self._optimizer, self._arguments = layers, optimizer, program.arguments
-        self._train = compiled(program.source, functions)
+        self._train = compiled(program.source, "train", functions)
         self._draws = Draws(
             [(name, a.owner.rng, a.number) for name, a in self._arguments.items() if a.kind == "uniform"]
         )

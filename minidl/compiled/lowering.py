@@ -21,7 +21,7 @@ from .layers import LAYERS, ONE_ROW, ONE_ROW_DESCENT
 from .loop import CompiledLoop
 from .losses import LOSSES
 from .optimizers import OPTIMIZERS, sgd
-from .source import Link, Program
+from .program import Link, TrainingProgram
 
 
 def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = False) -> CompiledLoop:
@@ -39,9 +39,7 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
     Raises:
         LoweringError: something cannot be lowered; the message names it.
     """
-    if find_spec("numba") is None:
-        raise LoweringError('compiled training needs Numba, which is not installed: pip install "minidl[jit]"')
-    links = [_link(path, layer, ONE_ROW if one_row else LAYERS) for path, layer in chain(model)]
+    links = linked(model, ONE_ROW if one_row else LAYERS)
     if type(loss) not in LOSSES:
         raise LoweringError(f"expected a loss among {_names(LOSSES)}, got {loss!r}")
     if type(optimizer) not in OPTIMIZERS:
@@ -53,9 +51,24 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
     if one_row and step == [sgd] and _all_can_descend(links, learned):
         links = [(path, layer, ONE_ROW_DESCENT.get(type(layer), kernels)) for path, layer, kernels in links]
         step = []
-    program = Program(links, loss, LOSSES[type(loss)], optimizer, step, learned, dtype)
-    functions = {label: _jitted(function) for label, function in program.functions.items()}
-    return CompiledLoop(program, [layer for _, layer, _ in links], optimizer, functions)
+    program = TrainingProgram(links, loss, LOSSES[type(loss)], optimizer, step, learned, dtype)
+    return CompiledLoop(program, [layer for _, layer, _ in links], optimizer, jitted(program.functions))
+
+
+def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
+    """Look up the kernels of each layer of a chain.
+
+    Raises:
+        LoweringError: something cannot be lowered; the message names it.
+    """
+    if find_spec("numba") is None:
+        raise LoweringError('compiled code needs Numba, which is not installed: pip install "minidl[jit]"')
+    return [_link(path, layer, table) for path, layer in chain(model)]
+
+
+def jitted(functions: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """Compile functions of the user."""
+    return {label: _jitted(function) for label, function in functions.items()}
 
 
 def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
@@ -71,8 +84,8 @@ def _link(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Link:
     where = type(layer).__name__ + (f' at "{path}"' if path else "")
     if type(layer) not in table:
         raise LoweringError(f"{where} cannot be lowered; the layers that can are {_names(table)}")
-    if {"forward", "backward", "backward_parameters"} & set(vars(layer)):
-        raise LoweringError(f"{where} has a forward or backward of its own, which the compiled code would pass by")
+    if {"forward", "backward", "backward_parameters", "predict"} & set(vars(layer)):
+        raise LoweringError(f"{where} has passes of its own, as attributes, which the compiled code would pass by")
     return path, layer, _user_kernels(where, layer) if isinstance(layer, Activation) else table[type(layer)]
 
 

@@ -1,10 +1,13 @@
-"""Kernels that fetch a batch: rows of the data of the caller, by their order, into memory of the program.
+"""Kernels that lay out data: rows of the caller, by their order, in memory of the program; a matrix, transposed.
 
 ``order`` says which row comes when; an empty one means the order of the data. ``begin`` is the place of the first row.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
+from .elementary import real
 from .language import Column, Indices, Matrix
 
 
@@ -32,3 +35,12 @@ def fetch_weights(rows: Column, order: Indices, begin: int, weights: Column) -> 
     for r in range(len(weights)):
         row = order[begin + r] if len(order) else begin + r
         weights[r] = rows[row] if len(rows) else 1.0
+
+
+def turned(weight: Matrix) -> Matrix:
+    """Return the transpose of a matrix, in one run."""
+    transpose = np.empty((weight.shape[1], weight.shape[0]), real)
+    for i in range(len(transpose)):
+        for j in range(len(weight)):
+            transpose[i, j] = weight[j, i]
+    return transpose

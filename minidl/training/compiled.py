@@ -53,7 +53,7 @@ class CompiledEngine:
     name = "compiled"
 
     def __init__(self, numpy: NumpyEngine, *, one_row: bool) -> None:
-        from ..compiled import lower
+        from ..compiled import Predictor, lower
 
         extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
         for name, value in extras.items():
@@ -61,6 +61,7 @@ class CompiledEngine:
                 raise LoweringError(f"compiled training knows no {name}, got {value!r}; use engine=\"numpy\"")
         self.update = numpy.update
         self._loop = lower(numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
+        self.predict = Predictor(numpy.model)  # NumPy's BLAS and Numba's have threads of their own, which would fight.
         layers = [numpy.model, *(part for _, part in numpy.model.walk() if isinstance(part, Layer))]
         self._smallest_batch = max(layer.smallest_batch for layer in layers)
         self._parameters = numpy.optimizer.vector.values.size

@@ -66,6 +66,7 @@ class NumpyEngine:
         micro_batch_size: int | None,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.predict = model.predict
         self.penalties, self.clip, self.micro_batch_size = penalties, clip, micro_batch_size
         owned = {id(parameter) for parameter in optimizer.vector.parameters}
         self._frozen: list[Parameter] = [p for p in model.parameters() if id(p) not in owned]

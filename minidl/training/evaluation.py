@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import real
+from ..arrays import Array, real
 from ..data import Rows, checked
 from ..errors import ArgumentError, DTypeError
 from ..layers.layer import Layer
@@ -15,6 +16,9 @@ from ..losses import Loss
 from ..metrics import Metric
 from .batches import slices
 from .sources import ArraySource, Batch, Source
+
+Predict: TypeAlias = Callable[[Array], Array]
+"""What predicts: the model in NumPy, or the same in compiled code."""
 
 AT_ONCE = 4096
 """Rows that are predicted at a time."""
@@ -24,7 +28,7 @@ class Validation:
     """Compute loss and metrics after each epoch, on the held-out data, or metrics alone on the training data.
 
     Args:
-        model: What predicts.
+        model: What is trained.
         loss: Its loss; it also says how to read the predictions.
         metrics: Maps the name of each metric to it.
     """
@@ -97,26 +101,26 @@ class Validation:
         """Name the figures that each epoch writes into the history."""
         return ["loss", *(["validation_loss"] if self._arrays is not None else []), *self._metrics]
 
-    def after_epoch(self, source: Source) -> dict[str, float]:
+    def after_epoch(self, source: Source, predict: Predict) -> dict[str, float]:
         """Return the figures of an epoch: with the loss on held-out data, else the metrics on the training data."""
         if self._arrays is not None:
-            return self.figures()
+            return self.figures(predict)
         if self._metrics and isinstance(source, ArraySource):
-            return self._scores(source.arrays)
+            return self._scores(source.arrays, predict)
         return {}
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, predict: Predict) -> dict[str, float]:
         """Return the loss under ``"loss"`` and each metric under its name."""
         assert self._arrays is not None
         total = 0.0
         for batch in slices(self._arrays, None, AT_ONCE):
-            total += self._loss(self._model.predict(batch[0]), *batch[1:]) * len(batch[0])
-        return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays)}
+            total += self._loss(predict(batch[0]), *batch[1:]) * len(batch[0])
+        return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays, predict)}
 
-    def _scores(self, arrays: Batch) -> dict[str, float]:
+    def _scores(self, arrays: Batch, predict: Predict) -> dict[str, float]:
         if not self._metrics:
             return {}
-        predictions: list[Rows] = [self._model.predict(batch[0]) for batch in slices(arrays, None, AT_ONCE)]
+        predictions: list[Rows] = [predict(batch[0]) for batch in slices(arrays, None, AT_ONCE)]
         prediction = self._loss.read(np.concatenate(predictions))
         return {name: _number(name, metric(prediction, arrays[1])) for name, metric in self._metrics.items()}
 

@@ -24,7 +24,7 @@ from .callbacks import Callback, check_callbacks
 from .compiled import CompiledEngine, EngineName, check_engine, make_engine
 from .diagnosis import explain
 from .engine import NumpyEngine
-from .evaluation import Validation, named_metrics
+from .evaluation import Predict, Validation, named_metrics
 from .history import History
 from .run import Plan, Position, Run
 from .snapshot import Snapshot
@@ -97,6 +97,7 @@ class Trainer:
         self.clip = clip
         self._wanted_engine = check_engine(engine)
         self.engine: str = engine
+        self._predict: Predict = model.predict
         self.history = History()
         self.interrupted = False
         self.run = Run(generator(rng, "trainer"))
@@ -284,10 +285,10 @@ class Trainer:
         self.run.why_stop = self.run.why_stop or why
 
     def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
-        """Return the loss of the model's predictions for ``x``, changing nothing."""
+        """Return the loss of the model's predictions for ``x``, by the engine of the last fit, changing nothing."""
         data = Validation(self.model, self.loss, {})
         data.hold_out((x, y), sample_weight)
-        return data.figures()["loss"]
+        return data.figures(self._predict)["loss"]
 
     def measure(
         self, x: npt.ArrayLike, y: npt.ArrayLike, metrics: Iterable[Metric] | Mapping[str, Metric]
@@ -298,7 +299,7 @@ class Trainer:
         """
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out((x, y))
-        return {name: value for name, value in data.figures().items() if name != "loss"}
+        return {name: value for name, value in data.figures(self._predict).items() if name != "loss"}
 
     def _go(self, source: Source, data: Validation, progress: bool | None) -> History:
         """Go from the current position to the end of the plan."""
@@ -308,7 +309,7 @@ class Trainer:
             self.model, self.loss, self.optimizer, self.penalties, self.clip, run.plan.micro_batch_size
         )
         engine = make_engine(self._wanted_engine, numpy, run.plan, source)
-        self.engine = engine.name
+        self.engine, self._predict = engine.name, engine.predict
         self.optimizer.vector.gather()
         for parameter in self.model.parameters():
             parameter.zero_grad()
@@ -374,7 +375,7 @@ class Trainer:
         """Write the epoch into the history, and let the callbacks act on it."""
         history, here = self.history, self.run.position
         began = time.perf_counter()
-        figures = data.after_epoch(source)
+        figures = data.after_epoch(source, self._predict)
         seconds += time.perf_counter() - began
         history.add(here.loss / here.rows, self.optimizer.last_rate, seconds, figures)
         self.run.position = Position()

@@ -1,0 +1,224 @@
+"""Prediction in compiled code: that of the NumPy path to rounding, whatever the rows, their layout and the threads."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from minidl import (
+    ELU,
+    GELU,
+    SGD,
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    HalfSquaredError,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    LoweringError,
+    PReLU,
+    ReLU,
+    Residual,
+    RMSNorm,
+    Sequential,
+    ShapeError,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+    Trainer,
+)
+from minidl.compiled import Predictor, prediction
+from minidl.compiled.layers import LAYERS
+from minidl.compiled.lowering import chain
+
+Array = np.ndarray[Any, Any]
+ROWS = 1300
+X = np.random.default_rng(1).normal(size=(ROWS, 5))
+
+
+def square(x: Any) -> Any:
+    return 0.5 * x * x
+
+
+def double(x: Any) -> Any:
+    return 1.0 * x
+
+
+def every_layer(dtype: Any = np.float64) -> Sequential:
+    """A network of all that can be lowered, its running statistics and slopes away from their first values."""
+    model = Sequential(
+        Identity(), Dense(5, 9), Sigmoid(), Sequential(Dense(9, 5), Tanh(), Dropout(0.5)), Dense(5, 7), GELU(),
+        BatchNorm(7), Dense(7, 6), SiLU(), LayerNorm(6), Dense(6, 5), Softplus(), Dense(5, 8), ReLU(), RMSNorm(8),
+        LeakyReLU(0.1), Dense(8, 64), ELU(0.8), PReLU(), Dense(64, 3), Activation(square, double), Softmax(),
+    ).initialize(rng=0)
+    rng = np.random.default_rng(2)
+    for parameter in model.parameters():
+        parameter.value += 0.2 * rng.normal(size=parameter.shape)
+    for _ in range(3):
+        model.forward(X[:50])
+    return model.astype(dtype)
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def both(request: pytest.FixtureRequest) -> tuple[Sequential, Predictor]:
+    model = every_layer(request.param)
+    return model, Predictor(model)
+
+
+def close(found: Array, wanted: Array) -> bool:
+    tolerance = 1e-12 if wanted.dtype == np.float64 else 1e-5
+    same = found.shape == wanted.shape and found.dtype == wanted.dtype
+    return same and np.allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_every_layer_that_is_lowered_is_in_the_network() -> None:
+    assert {type(layer) for _, layer in chain(every_layer())} == set(LAYERS)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 7, 511, 512, 513, ROWS])
+def test_predictions_are_those_of_the_numpy_path(both: tuple[Sequential, Predictor], rows: int) -> None:
+    model, predict = both
+    before = X.copy()
+    assert close(predict(X[:rows]), model.predict(X[:rows]))
+    assert np.array_equal(X, before)
+
+
+def test_threads_do_not_change_the_bits(both: tuple[Sequential, Predictor], monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = both[1]
+    monkeypatch.setattr(prediction, "WAKING", 1)
+    found = []
+    for threads in (1, 2, 3, 7):
+        monkeypatch.setattr(prediction, "thread_count", lambda threads=threads: threads)
+        found.append(predict(X))
+    assert all(np.array_equal(other, found[0]) for other in found)
+
+
+def test_wide_layers_are_predicted_by_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "WIDE_BLOCK", 100)
+    model = Sequential(Dense(5, 200), ReLU(), Dense(200, 200), ReLU(), Dense(200, 2)).initialize(rng=0)
+    predict = Predictor(model)
+    for rows in (1, 99, 100, 250):
+        assert close(predict(X[:rows]), model.predict(X[:rows]))
+
+
+def layouts() -> dict[str, Array]:
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    return {
+        "fortran": np.asfortranarray(X), "strided": np.repeat(X, 2, axis=1)[:, ::2], "reversed": X[::-1].copy()[::-1],
+        "read-only": read_only, "big-endian": X.astype(">f8"), "a list": X.tolist(),
+        "long double": X.astype(np.longdouble),
+    }
+
+
+@pytest.mark.parametrize("layout", layouts())
+@pytest.mark.parametrize("rows", [1, 3, ROWS])
+def test_every_layout_gives_the_same_bits(both: tuple[Sequential, Predictor], layout: str, rows: int) -> None:
+    predict = both[1]
+    assert np.array_equal(predict(layouts()[layout][:rows]), predict(X[:rows]))
+
+
+def test_the_parameters_are_those_of_the_moment(both: tuple[Sequential, Predictor]) -> None:
+    model = copy.deepcopy(both[0])
+    predict = Predictor(model)
+    first = predict(X)
+    y = np.tile([0.2, 0.3, 0.5], (ROWS, 1))
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0, engine="numpy")
+    trainer.fit(X, y, epochs=1)
+    assert not close(predict(X), first)
+    assert close(predict(X), model.predict(X))
+    model[15].slope = 0.5  # type: ignore[attr-defined]
+    assert close(predict(X[:3]), model.predict(X[:3]))
+
+
+def test_a_copy_predicts_with_its_own_model(both: tuple[Sequential, Predictor]) -> None:
+    model, predict = both
+    twin = copy.deepcopy(predict)
+    next(iter(twin.model.parameters())).value += 1.0
+    assert close(predict(X), model.predict(X))
+    assert close(twin(X), twin.model.predict(X))
+    assert not close(twin(X), predict(X))
+    again = pickle.loads(pickle.dumps(predict))
+    assert np.array_equal(again(X), predict(X))
+
+
+def test_any_number_of_threads_may_predict_at_once(both: tuple[Sequential, Predictor]) -> None:
+    predict = both[1]
+    wanted = [predict(X), predict(X[:1]), predict(X[:40])]
+    wrong: list[Array] = []
+
+    def again() -> None:
+        for _ in range(30):
+            found = [predict(X), predict(X[:1]), predict(X[:40])]
+            wrong.extend(a for a, b in zip(found, wanted, strict=True) if not np.array_equal(a, b))
+
+    threads = [threading.Thread(target=again) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: Sequential(Dense(5, 5), Residual(Tanh())), r'Residual at "1" cannot be lowered; .*Dense'),
+        (lambda: Sequential(Sigmoid(), Tanh()), "expected parameters, all of one dtype, got none"),
+        (lambda: Sequential(Dense(5, 5), Dense(5, 2, dtype=np.float32)), "of one dtype, got float32 and float64"),
+        (lambda: Sequential(Dense(5, 5), Activation(lambda x: eval("x"), np.cos)), "its function cannot be compiled"),
+    ],
+)
+def test_what_cannot_be_lowered_is_named(model: Callable[[], Layer], message: str) -> None:
+    with pytest.raises(LoweringError, match=message):
+        Predictor(model())
+
+
+def test_a_wrong_shape_is_refused_at_the_door(both: tuple[Sequential, Predictor]) -> None:
+    with pytest.raises(ShapeError, match=r"Predictor: expected x of shape \(batch, 5\), got \(2, 4\)"):
+        both[1](np.zeros((2, 4)))
+
+
+def test_a_shared_parameter_can_be_predicted_with() -> None:
+    first, second = Dense(5, 5, rng=0), Dense(5, 5)
+    second.weight = first.weight
+    model = Sequential(first, Tanh(), second)
+    assert close(Predictor(model)(X), model.predict(X))
+
+
+def test_a_chain_of_any_width_follows_its_input() -> None:
+    model = Sequential(PReLU(), Sigmoid())
+    predict = Predictor(model)
+    for x in (X, X[:, :2], X[:1, :3]):
+        assert close(predict(x), model.predict(x))
+
+
+def test_validation_runs_in_compiled_code_with_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Sequential(Dense(5, 4), Dropout(0.3), BatchNorm(4), Dense(4, 1)).initialize(rng=3)
+    y = np.sin(X[:, :1])
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.01), rng=0, engine="compiled")
+    calls: list[int] = []
+    whole = Predictor.__call__
+
+    def counted(self: Predictor, x: Any) -> Any:
+        calls.append(len(x))
+        return whole(self, x)
+
+    monkeypatch.setattr(Predictor, "__call__", counted)
+    history = trainer.fit(X, y, epochs=2, validation=(X, y))
+    assert calls == [ROWS, ROWS]
+    assert trainer.evaluate(X, y) == history.validation_loss[-1]
+    assert history.validation_loss[-1] == pytest.approx(HalfSquaredError()(model.predict(X), y), rel=1e-12)
