@@ -64,7 +64,7 @@ class Parameter:
                 raise ArgumentError(f"Parameter: expected an initializer such as Zeros() with a shape, got {value!r}")
             self._value = np.array(floating(value, "Parameter", kind), order="C")
             self._initial = self._value.copy()
-        self._grad: Array = np.zeros_like(self._value)
+        self._grad: Array | None = None  # Made when it is needed: a model that only predicts has none.
         self._used = True
 
     @property
@@ -83,10 +83,11 @@ class Parameter:
     @property
     def grad(self) -> Array:
         """The gradient gathered since the last step, zero when there is none."""
+        grad = self._gradient()
         if self._used:
-            self._grad.fill(0.0)
+            grad.fill(0.0)
             self._used = False
-        return self._grad
+        return grad
 
     @grad.setter
     def grad(self, grad: Array) -> None:
@@ -107,11 +108,18 @@ class Parameter:
         The first one after a step is written straight into place by ``function(*arguments, out=…)``, which
         saves a temporary array and an addition; ``p.grad += function(*arguments)`` gives the same.
         """
+        grad = self._gradient()
         if self._used:
-            function(*arguments, out=self._grad)
+            function(*arguments, out=grad)
             self._used = False
         else:
-            self._grad += function(*arguments)
+            grad += function(*arguments)
+
+    def _gradient(self) -> Array:
+        """Return the memory of the gradient, whatever stands in it."""
+        if self._grad is None:
+            self._grad = np.empty_like(self._value)
+        return self._grad
 
     def zero_grad(self) -> None:
         """Throw the gradient away."""
@@ -128,7 +136,7 @@ class Parameter:
         """Move value and gradient to arrays of ``dtype``; an optimizer gathers them at its next step."""
         kind = float_dtype(dtype, "Parameter.cast")
         self._value = self._value.astype(kind)
-        self._grad = self._grad.astype(kind)
+        self._grad = None if self._grad is None else self._grad.astype(kind)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -178,6 +186,7 @@ class ParameterVector:
 
     def gather(self) -> None:
         """Copy every parameter into its place, and make it a view of that place."""
+        views = []
         for parameter, place in zip(self.parameters, self.slices(), strict=True):
             if parameter.dtype != self.values.dtype:
                 raise DTypeError(
@@ -188,9 +197,11 @@ class ParameterVector:
             gradient = self.gradients[place].reshape(parameter.shape)
             if parameter._value is not value:
                 value[...] = parameter._value
-                gradient[...] = parameter._grad
+                if not parameter._used:
+                    gradient[...] = parameter.grad
             parameter._value, parameter._grad = value, gradient
-        self._views = [(p, p._value, p._grad) for p in self.parameters]
+            views.append((parameter, value, gradient))
+        self._views = views
 
     def collect(self) -> None:
         """Make `values` and `gradients` complete, and count the gradients as used up.

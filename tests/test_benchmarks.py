@@ -15,8 +15,8 @@ from tests.benchmarks.__main__ import main
 from tests.benchmarks.agreement import DisagreementError
 from tests.benchmarks.networks import MIDDLE, ONLINE, SMALL, VARIATIONS, WIDE, Array, Network
 from tests.benchmarks.peers import PEERS, installed
-from tests.benchmarks.peers.minidl_peer import Fit, HandLoop
-from tests.benchmarks.peers.peer import Peer, PredictionCall, Training
+from tests.benchmarks.peers.minidl_peer import Fit, InNumPy
+from tests.benchmarks.peers.peer import Elsewhere, Peer, PredictionCall, Training
 from tests.benchmarks.programs.peak_memory import peak
 from tests.benchmarks.timing import Task, alternate
 from tests.benchmarks.works import Prediction, Update
@@ -29,7 +29,7 @@ def test_the_command_prints_a_table_with_a_line_for_each_work(capsys: pytest.Cap
     main(["--quick", "--rounds", "1", "--peers", "--only", "update 8-16", "row", "import"])
     printed = capsys.readouterr().out
     lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")]
-    assert lines[0] == ["work", "minidl", "minidl by hand", "NumPy"]
+    assert lines[0] == ["work", "minidl", "minidl in NumPy", "NumPy"]
     assert [name for name, *_ in lines[1:]] == [
         "update 8-16-16-3",
         *(f"predict {sizes}, 1 row" for sizes in ("1-20-20-1", "64-128-10", "784-256-128-10")),
@@ -38,11 +38,11 @@ def test_the_command_prints_a_table_with_a_line_for_each_work(capsys: pytest.Cap
     ]
     for name, own, by_hand, numpy in lines[1:]:
         assert re.fullmatch(r"\d+(\.\d+)? (s|ms|µs|ns)", own)
-        assert re.fullmatch(RATIO, by_hand) if name.startswith("update") else by_hand == table.NOT_TIMED
+        assert re.fullmatch(RATIO, by_hand) if name != "import" else by_hand == table.NOT_TIMED
         assert re.fullmatch(RATIO, numpy)
     assert f"NumPy {np.__version__}" in printed
     assert re.search(r"import: minidl takes -?\d+ ms", printed)
-    assert re.search(rf"update 8-16-16-3: minidl by hand, on NumPy, takes {RATIO} of the time of the NumPy", printed)
+    assert re.search(rf"update 8-16-16-3: minidl in NumPy takes {RATIO} of the time of the NumPy", printed)
 
 
 def test_a_work_that_does_not_exist_is_refused() -> None:
@@ -69,16 +69,19 @@ def test_the_share_of_the_blas_peak_is_that_of_the_multiplications() -> None:
 
 
 @pytest.mark.parametrize("network", VARIATIONS, ids=lambda network: network.name)
-def test_every_variation_is_trained_alike_by_the_trainer_and_by_hand(network: Network) -> None:
-    assert [task.name for task in Update(network).tasks(installed([]))] == ["minidl", "minidl by hand"]
+def test_every_variation_is_trained_alike_by_the_trainer_and_by_hand(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minidl.training.compiled.UPDATES", 1e12)  # Compiled code has tests of its own.
+    assert [task.name for task in Update(network).tasks(installed([]))] == ["minidl", "minidl in NumPy"]
 
 
 @pytest.mark.parametrize("network", [ONLINE, SMALL, MIDDLE, WIDE_IN_SMALL], ids=lambda network: network.name)
 def test_minidl_the_trainer_and_the_numpy_loop_compute_the_same(network: Network) -> None:
     peers = installed([])
-    assert [task.name for task in Update(network).tasks(peers)] == ["minidl", "minidl by hand", "NumPy"]
-    for rows in (1, 7):
-        assert [task.name for task in Prediction(network, rows).tasks(peers)] == ["minidl", "NumPy"]
+    assert [task.name for task in Update(network).tasks(peers)] == ["minidl", "minidl in NumPy", "NumPy"]
+    for rows in (1, 7) if network is ONLINE else (7,):
+        assert [task.name for task in Prediction(network, rows).tasks(peers)] == ["minidl", "minidl in NumPy", "NumPy"]
 
 
 class Altered(Peer):
@@ -91,7 +94,7 @@ class Altered(Peer):
 
     @override
     def training(self, network: Network) -> Training:
-        return HandLoop().training(self._alter(network))
+        return InNumPy().training(self._alter(network))
 
     @override
     def prediction(self, network: Network, x: Array) -> PredictionCall:
@@ -100,8 +103,8 @@ class Altered(Peer):
 
 def test_a_peer_with_another_learning_rate_is_found() -> None:
     other = Altered(lambda network: replace(network, learning_rate=network.learning_rate * 1.01))
-    with pytest.raises(DisagreementError, match="update 64-128-10: altered and minidl by hand are"):
-        Update(SMALL).tasks([HandLoop(), other])
+    with pytest.raises(DisagreementError, match="update 64-128-10: altered and minidl in NumPy are"):
+        Update(SMALL).tasks([InNumPy(), other])
 
 
 def test_a_peer_with_another_activation_is_found() -> None:
@@ -120,12 +123,30 @@ def test_what_a_peer_cannot_do_is_left_out() -> None:
     class Idle(Peer):
         name = "idle"
 
-    assert [task.name for task in Update(ONLINE).tasks([HandLoop(), Idle()])] == ["minidl by hand"]
+    assert [task.name for task in Update(ONLINE).tasks([InNumPy(), Idle()])] == ["minidl in NumPy"]
 
 
 def test_a_peer_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PEERS, "a_package_that_nobody_has", "nothing")
-    assert [peer.name for peer in installed(["a_package_that_nobody_has"])] == ["minidl", "minidl by hand", "NumPy"]
+    assert [peer.name for peer in installed(["a_package_that_nobody_has"])] == ["minidl", "minidl in NumPy", "NumPy"]
+
+
+class Remote(Peer):
+    """minidl in a process of its own."""
+
+    name = "remote"
+
+    @override
+    def prediction(self, network: Network, x: Array) -> Elsewhere:
+        return Elsewhere(InNumPy().prediction, network, x)
+
+
+def test_a_peer_in_a_process_of_its_own_is_compared_and_times_itself() -> None:
+    _, remote = Prediction(SMALL, 2).tasks([InNumPy(), Remote()])
+    assert 0.0 < remote.seconds(3) < 60.0
+    other = Altered(lambda network: replace(network, activation="sigmoid"))
+    with pytest.raises(DisagreementError, match="altered and remote are"):
+        Prediction(SMALL, 2).tasks([Remote(), other])
 
 
 def test_turns_alternate_and_times_are_per_unit() -> None:

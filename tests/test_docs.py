@@ -21,7 +21,7 @@ import minidl
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = ["minidl", *sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))]
-PUBLIC_MODULES = ["callbacks", "metrics", "schedules", "solvers", "testing", "storage"]
+PUBLIC_MODULES = ["callbacks", "compiled", "metrics", "schedules", "solvers", "testing", "storage"]
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

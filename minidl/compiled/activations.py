@@ -39,12 +39,18 @@ def activation_backward(x: Vector, grad: Vector, dx: Vector, derivative: Functio
 
 def array_activation_forward(x: Matrix, y: Matrix, function: Function) -> None:
     """Compute y = f(x) for a function that takes nothing but arrays."""
-    y[:, :] = function(x)
+    found = function(x)
+    for r in range(len(x)):  # Numba compiles a loop in a tenth of the time that y[:, :] = found takes it.
+        for j in range(x.shape[1]):
+            y[r, j] = found[r, j]
 
 
 def array_activation_backward(x: Matrix, grad: Matrix, dx: Matrix, derivative: Function) -> None:
     """Compute ∂e/∂x = g f′(x) for a derivative that takes nothing but arrays."""
-    dx[:, :] = grad * derivative(x)
+    slope = derivative(x)
+    for r in range(len(x)):
+        for j in range(x.shape[1]):
+            dx[r, j] = grad[r, j] * slope[r, j]
 
 
 def identity_forward(x: Vector, y: Vector) -> None:

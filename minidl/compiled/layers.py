@@ -111,7 +111,8 @@ def dense_row_descent_parameters(x: Vector, weight: Matrix, bias: Row, grad: Vec
 
 def sum_of_rows(x: Matrix, total: Row) -> None:
     """Add up the rows of x."""
-    total[:] = 0.0
+    for j in range(len(total)):
+        total[j] = 0.0
     for r in range(len(x)):
         for j in range(len(total)):
             total[j] += x[r, j]
@@ -161,7 +162,8 @@ def layer_norm_backward(
 ) -> None:
     """Compute ∂e/∂x = (h − mean(h) − x̂ mean(h ∘ x̂)) / √(σ² + ε), h = w ∘ g."""
     sum_of_rows(grad, bias_grad)
-    weight_grad[:] = 0.0
+    for j in range(len(weight_grad)):
+        weight_grad[j] = 0.0
     width = real(grad.shape[1])
     for r in range(len(grad)):
         mean, along = 0.0, 0.0
@@ -192,7 +194,8 @@ def rms_norm_backward(
     grad: Matrix, weight: Row, weight_grad: Row, dx: Matrix, normal: Matrix, inverse_root: Column
 ) -> None:
     """Compute ∂e/∂x = (h − x̂ mean(h ∘ x̂)) / √(mean(x²) + ε), h = w ∘ g."""
-    weight_grad[:] = 0.0
+    for j in range(len(weight_grad)):
+        weight_grad[j] = 0.0
     width = real(grad.shape[1])
     for r in range(len(grad)):
         along = 0.0
@@ -253,7 +256,8 @@ def batch_norm_backward(
     """Compute ∂e/∂x = w (g − mean(g) − x̂ mean(g ∘ x̂)) / √(σ² + ε), means over the batch."""
     rows = real(len(grad))
     sum_of_rows(grad, bias_grad)
-    weight_grad[:] = 0.0
+    for j in range(len(weight_grad)):
+        weight_grad[j] = 0.0
     for r in range(len(grad)):
         for j in range(len(weight)):
             weight_grad[j] += grad[r, j] * normal[r, j]

@@ -105,6 +105,11 @@ class Predictor:
         for other in others:
             other.result()
 
+    @property
+    def source(self) -> str:
+        """The program that predicts many rows: the pass at its end, over one kernel for each layer."""
+        return (self._narrow if self._narrow_block else self._wide).source
+
     @cached_property
     def _one_row(self) -> Forward:
         return Forward(self.model, ONE_ROW)

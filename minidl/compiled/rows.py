@@ -24,8 +24,9 @@ def fetch_targets(rows: Matrix, order: Indices, begin: int, target: Matrix) -> N
     if rows.ndim == 2:
         fetch_rows(rows, order, begin, target)
     else:
-        target[:, :] = 0.0
         for r in range(len(target)):
+            for j in range(target.shape[1]):
+                target[r, j] = 0.0
             row = order[begin + r] if len(order) else begin + r
             target[r, rows[row]] = 1.0
 

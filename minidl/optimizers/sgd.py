@@ -13,6 +13,9 @@ from ..schedules import LearningRate
 from ..typing import override
 from .optimizer import Optimizer
 
+RUN = 1 << 19
+"""How many numbers are updated at a time, so that what is computed on the way is small and stays in the cache."""
+
 
 class SGD(Optimizer):
     """W ← W − η g, the article's equation (7); with momentum μ: v ← μ v + g, W ← W − η v.
@@ -49,14 +52,21 @@ class SGD(Optimizer):
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        move, direction = self._scratch, gradients
         if self.momentum:
             self.velocity *= self.momentum
             self.velocity += gradients
-            direction = self.velocity
-            if self.nesterov:
-                np.multiply(self.velocity, self.momentum, out=move)
-                move += gradients
-                direction = move
-        np.multiply(direction, learning_rate, out=move)
+        if self.nesterov:
+            self._descend(values, gradients, learning_rate)
+            self._descend(values, self.velocity, learning_rate * self.momentum)
+        else:
+            self._descend(values, self.velocity if self.momentum else gradients, learning_rate)
+
+    def _descend(self, values: Array, direction: Array, rate: float) -> None:
+        """Update W ← W − η d."""
+        if len(values) > RUN:
+            for begin in range(0, len(values), RUN):
+                self._descend(values[begin : begin + RUN], direction[begin : begin + RUN], rate)
+            return
+        move = self._scratch[: len(values)]
+        np.multiply(direction, rate, out=move)
         values -= move

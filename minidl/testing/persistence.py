@@ -129,7 +129,7 @@ def storage(subject: Subject) -> None:
     """A parameter that an optimizer has moved to its own memory is used from there."""
     for path, array in private_arrays(subject.part).items():
         for name, parameter in subject.part.named_parameters().items():
-            if np.shares_memory(array, parameter.value) or np.shares_memory(array, parameter._grad):
+            if np.shares_memory(array, parameter.value) or np.shares_memory(array, parameter._gradient()):
                 raise CheckError(
                     f"{path.lstrip('.')} is a view of {name}, which an optimizer will move to other memory; "
                     f"read {name}.value in each call"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
@@ -53,16 +54,12 @@ class Network:
         weights = [wide_in * wide_out for wide_in, wide_out in pairwise(self.sizes)]
         return self.batch * (3 * sum(weights) - weights[0])
 
-    def initial_values(self) -> list[tuple[Array, Array]]:
-        """Draw (weight, bias) of each layer: He's normal weights, ``(out, in)``, and small biases."""
+    def initial_values(self) -> Iterator[tuple[Array, Array]]:
+        """Draw (weight, bias) of one layer after the other: He's normal weights, ``(out, in)``, and small biases."""
         rng = np.random.default_rng(1)
-        return [
-            (
-                (rng.normal(size=(wide_out, wide_in)) * (2.0 / wide_in) ** 0.5).astype(self.dtype),
-                (rng.normal(size=wide_out) * 0.1).astype(self.dtype),
-            )
-            for wide_in, wide_out in pairwise(self.sizes)
-        ]
+        for wide_in, wide_out in pairwise(self.sizes):
+            weight = rng.normal(size=(wide_out, wide_in)) * (2.0 / wide_in) ** 0.5
+            yield weight.astype(self.dtype), (rng.normal(size=wide_out) * 0.1).astype(self.dtype)
 
     def inputs(self, rows: int) -> Array:
         """Draw ``(rows, features)``."""

@@ -15,8 +15,8 @@ class Task:
         name: Whose it is.
         seconds: Does it so many times, and says how long that took.
         units: Updates, calls, … in one time.
-        warm_up: How many times it is done, untimed, before each turn: whoever came before has left the caches full
-            and the threads of his pool spinning.
+        warm_up: How many times it is done at least, untimed, before each turn, for a fifth of the turn: whoever came
+            before has left the caches full and the threads of his pool spinning. 0 for none.
     """
 
     name: str
@@ -49,7 +49,7 @@ def alternate(tasks: Sequence[Task], rounds: int, turn: float) -> dict[str, list
     for number in range(rounds):
         for task in tasks if number % 2 == 0 else reversed(tasks):
             if task.warm_up:
-                task.seconds(task.warm_up)
+                task.seconds(max(task.warm_up, times[task.name] // 5))
             found[task.name].append(task.seconds(times[task.name]) / (times[task.name] * task.units))
     return found
 

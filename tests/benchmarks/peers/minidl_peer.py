@@ -31,6 +31,7 @@ from minidl import (
     Trainer,
 )
 from minidl.callbacks import StopAfter
+from minidl.compiled import Predictor
 
 from ..networks import Array, Network
 from .peer import Peer, PredictionCall, Training, by_steps
@@ -51,7 +52,10 @@ class Fit(Peer):
 
     name = "minidl"
     package = "minidl"
-    note = "one `fit` of many epochs, everything in it included, by the engine that a long training takes by itself."
+    note = (
+        "one `fit` of many epochs, everything in it included, by the engine that a long training takes by itself; "
+        "a `Predictor`, where Numba is installed."
+    )
 
     @override
     def about(self) -> str:
@@ -74,14 +78,15 @@ class Fit(Peer):
 
     @override
     def prediction(self, network: Network, x: Array) -> PredictionCall:
-        return partial(_model(network).predict, x)
+        model = _model(network)
+        return partial(model.predict if find_spec("numba") is None else Predictor(model), x)
 
 
-class HandLoop(Peer):
-    """Forward, loss, backward and step written by hand, on NumPy."""
+class InNumPy(Peer):
+    """Forward, loss, backward and step written by hand, on NumPy; `Sequential.predict`."""
 
-    name = "minidl by hand"
-    note = "`forward`, `backward_parameters` and `step` written out, all on NumPy."
+    name = "minidl in NumPy"
+    note = "`forward`, `backward_parameters` and `step` written out by hand, or `predict`, all on NumPy."
 
     @override
     def training(self, network: Network) -> Training:
@@ -95,6 +100,10 @@ class HandLoop(Peer):
             return error
 
         return by_steps(step, network.data_in_batches())
+
+    @override
+    def prediction(self, network: Network, x: Array) -> PredictionCall:
+        return partial(_model(network).predict, x)
 
 
 def trainer_of(network: Network, engine: Literal["numpy", "compiled"]) -> Trainer:
@@ -141,4 +150,4 @@ def _optimizer(network: Network, model: Layer) -> Optimizer:
     return SGD(model.parameters(), learning_rate=network.learning_rate, momentum=momentum)
 
 
-PEERS: tuple[Peer, ...] = (Fit(), HandLoop())
+PEERS: tuple[Peer, ...] = (Fit(), InNumPy())

@@ -142,7 +142,7 @@ def _relu(x: Array) -> Array:
 
 
 def _values(network: Network) -> tuple[list[Array], list[Array]]:
-    layers = network.initial_values()
+    layers = list(network.initial_values())
     return [weight for weight, _ in layers], [bias for _, bias in layers]
 
 

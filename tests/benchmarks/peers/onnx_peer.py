@@ -9,7 +9,7 @@ import onnxruntime
 from typing_extensions import override
 
 from ..networks import Array, Network
-from .peer import Peer, PredictionCall
+from .peer import Elsewhere, Peer, PredictionCall
 
 THREADS = 2
 
@@ -19,7 +19,7 @@ class ONNXRuntime(Peer):
 
     name = "onnxruntime"
     package = "onnxruntime"
-    note = f"a session on {THREADS} threads, graph optimisations as they come."
+    note = f"a session on {THREADS} threads in a process of its own, graph optimisations as they come."
 
     @override
     def about(self) -> str:
@@ -27,10 +27,15 @@ class ONNXRuntime(Peer):
 
     @override
     def prediction(self, network: Network, x: Array) -> PredictionCall:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = THREADS
-        session = onnxruntime.InferenceSession(_graph(network), options, providers=["CPUExecutionProvider"])
-        return lambda: session.run(None, {"a0": x})[0]
+        return Elsewhere(session_call, network, x)
+
+
+def session_call(network: Network, x: Array) -> PredictionCall:
+    """Make a session, and return what runs it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(_graph(network), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"a0": x})[0]
 
 
 def _graph(network: Network) -> bytes:
@@ -40,7 +45,7 @@ def _graph(network: Network) -> bytes:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(network.dtype))
     activation = {"sigmoid": "Sigmoid", "relu": "Relu"}[network.activation]
     nodes, constants = [], []
-    layers = network.initial_values()
+    layers = list(network.initial_values())
     for i, (weight, bias) in enumerate(layers, start=1):
         constants += [numpy_helper.from_array(weight, f"W{i}"), numpy_helper.from_array(bias, f"b{i}")]
         nodes.append(helper.make_node("Gemm", [f"a{i - 1}", f"W{i}", f"b{i}"], [f"z{i}"], transB=1))
