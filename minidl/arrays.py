@@ -115,19 +115,19 @@ def _numbers_in(values: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
 
 def finite(values: npt.NDArray[Any], where: str) -> None:
     """Refuse NaN and infinity, naming the first row that holds one."""
-    if values.dtype.kind != "f" or values.size == 0:
-        return
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = float(np.add.reduce(values, axis=None))
-    if isfinite(total):
-        return
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
+    if values.dtype.kind == "f" and not all_finite(values):
+        bad = np.argwhere(~np.isfinite(values))
         at = tuple(int(i) for i in bad[0])
         raise DataError(
             f"{where}: expected finite numbers, got {values[at]} at index {at} "
             f"({len(bad)} in all); drop or fill those rows"
         )
+
+
+def all_finite(values: npt.NDArray[Any]) -> bool:
+    """Whether every number is finite; mostly a finite sum says so at once."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return isfinite(float(np.add.reduce(values, axis=None))) or bool(np.isfinite(values).all())
 
 
 def positive_int(value: object, where: str) -> int:

@@ -69,11 +69,6 @@ def dense_row_backward(
 ) -> None:
     """Compute ∂e/∂x = Wᵀ g of a single row, and the gradients of `dense_row_backward_parameters`."""
     dense_row_backward_parameters(x, grad, weight_grad, bias_grad)
-    dense_row_input_gradient(weight, grad, dx)
-
-
-def dense_row_input_gradient(weight: Matrix, grad: Vector, dx: Vector) -> None:
-    """Compute ∂e/∂x = Wᵀ g of a single row, four rows of W at a time."""
     odd = len(grad) % 4
     for i in range(len(dx)):
         dx[i] = 0.0
@@ -95,9 +90,16 @@ def dense_row_backward_parameters(x: Vector, grad: Vector, weight_grad: Matrix, 
 
 
 def dense_row_descent(x: Vector, weight: Matrix, bias: Row, grad: Vector, dx: Vector, learning_rate: Real) -> None:
-    """Compute ∂e/∂x = Wᵀ g of a single row, then take the step of `dense_row_descent_parameters`."""
-    dense_row_input_gradient(weight, grad, dx)
-    dense_row_descent_parameters(x, weight, bias, grad, learning_rate)
+    """Compute ∂e/∂x = Wᵀ g of a single row, and take the step of `dense_row_descent_parameters` in the same pass."""
+    for i in range(len(dx)):
+        dx[i] = 0.0
+    for j in range(len(grad)):
+        step = learning_rate * grad[j]
+        bias[j] -= step
+        for i in range(len(dx)):
+            w = weight[j, i]
+            dx[i] += grad[j] * w
+            weight[j, i] = w - step * x[i]
 
 
 def dense_row_descent_parameters(x: Vector, weight: Matrix, bias: Row, grad: Vector, learning_rate: Real) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import generator, positive_int
+from ..arrays import all_finite, generator, positive_int
 from ..clipping import Clip
 from ..data import check_ending, check_parts
 from ..errors import ArgumentError, DTypeError
@@ -356,7 +356,7 @@ class Trainer:
             here.rows += outcome.rows
             here.loss = outcome.loss
             ended = outcome.ended
-            if not (outcome.finite and np.isfinite(self.optimizer.vector.values).all()):
+            if not (outcome.finite and all_finite(self.optimizer.vector.values)):
                 self.run.position = before
                 parts = self.model, self.loss, self.optimizer, self.penalties
                 batches = islice(source.replay(before.batch), outcome.batches + (not outcome.finite))
