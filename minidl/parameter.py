@@ -91,7 +91,7 @@ class Parameter:
 
     @grad.setter
     def grad(self, grad: Array) -> None:
-        if grad is not self._grad:
+        if grad is None or grad is not self._grad:
             raise CallOrderError(
                 "Parameter.grad: expected `p.grad += g`, got an assignment of another array; "
                 "gradients add up, and an optimizer may hold this one"
@@ -136,7 +136,7 @@ class Parameter:
         """Move value and gradient to arrays of ``dtype``; an optimizer gathers them at its next step."""
         kind = float_dtype(dtype, "Parameter.cast")
         self._value = self._value.astype(kind)
-        self._grad = None if self._grad is None else self._grad.astype(kind)
+        self._grad = None if self._used or self._grad is None else self._grad.astype(kind)
 
     @property
     def shape(self) -> tuple[int, ...]:

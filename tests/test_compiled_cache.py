@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,18 @@ def test_a_damaged_cache_is_no_error(tmp_path: Path, filled: tuple[Path, dict[st
     for path in damaged:
         path.write_bytes(b"no machine code")
     assert run("relu", copy)[0] == losses["relu"]
+    assert sum(path.exists() for path in damaged) == 1  # What was found damaged is removed, to be kept anew.
+
+
+def test_threads_that_share_a_first_call_all_get_over_a_damaged_cache() -> None:
+    def damaged(x: int) -> int:
+        time.sleep(0.05)
+        raise EOFError("pickle data was truncated")
+
+    shared = cache.Compiled(lambda x: x + 1, keep=False)
+    vars(shared).update(_trusted=False, _ready=damaged)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(shared, range(8))) == list(range(1, 9))
 
 
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path, filled: tuple[Path, dict[str, str]]) -> None:

@@ -319,6 +319,17 @@ def test_a_sure_row_costs_what_it_should(logit: float) -> None:
     assert gradient[0, 1] == pytest.approx(np.exp(-logit) / (1 + np.exp(-logit) + np.exp(-2 * logit)), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("logits", "expected"),
+    [([20.0, -1.0], 7.582560425170398e-10), ([1e3, 970.0], 9.35762296883973e-14), ([1e16, 1e16], 0.6931471805599453)],
+)
+def test_the_loss_of_a_sure_row_is_not_rounded_away(logits: list[float], expected: float) -> None:
+    prediction = np.array([logits])
+    known = {"prediction": prediction, "target": np.eye(2)[:1], "weights": np.ones(1), "gradient": prediction.copy()}
+    found = call(LOSSES[SoftmaxCrossEntropy], "float64", known, SoftmaxCrossEntropy())
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
 def optimizer_examples(parameters: list[Parameter]) -> list[Optimizer]:
     return [
         SGD(parameters, 0.1),

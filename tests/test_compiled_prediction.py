@@ -21,6 +21,7 @@ from minidl import (
     BatchNorm,
     Dense,
     Dropout,
+    DTypeError,
     HalfSquaredError,
     Identity,
     Layer,
@@ -182,15 +183,20 @@ def test_any_number_of_threads_may_predict_at_once(both: tuple[Sequential, Predi
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: Sequential(Dense(5, 5), Residual(Tanh())), r'Residual at "1" cannot be lowered; .*Dense'),
-        (lambda: Sequential(Sigmoid(), Tanh()), "expected parameters, all of one dtype, got none"),
+        (lambda: Sequential(Dense(5, 5), Residual(Tanh())), r'^Predictor: Residual at "1" .*; use model.predict$'),
+        (lambda: Sequential(Sigmoid(), Tanh()), "^Predictor: expected parameters, .* got none; use model.predict$"),
         (lambda: Sequential(Dense(5, 5), Dense(5, 2, dtype=np.float32)), "of one dtype, got float32 and float64"),
-        (lambda: Sequential(Dense(5, 5), Activation(lambda x: eval("x"), np.cos)), "its function cannot be compiled"),
+        (lambda: Sequential(Dense(5, 5), Activation(lambda x: eval("x"), np.cos)), "its function is nothing that"),
     ],
 )
 def test_what_cannot_be_lowered_is_named(model: Callable[[], Layer], message: str) -> None:
     with pytest.raises(LoweringError, match=message):
         Predictor(model())
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(DTypeError, match=r"Predictor\(model\): expected a Layer, got <class .*parentheses of Dense"):
+        Predictor(Dense)  # type: ignore[arg-type]
 
 
 def test_a_wrong_shape_is_refused_at_the_door(both: tuple[Sequential, Predictor]) -> None:
@@ -228,3 +234,38 @@ def test_validation_runs_in_compiled_code_with_the_training(monkeypatch: pytest.
     assert calls == [ROWS, ROWS]
     assert trainer.evaluate(X, y) == history.validation_loss[-1]
     assert history.validation_loss[-1] == pytest.approx(HalfSquaredError()(model.predict(X), y), rel=1e-12)
+
+
+def test_a_model_that_was_changed_is_compiled_anew() -> None:
+    model = Sequential(Dense(5, 4), Tanh(), Sequential(Dense(4, 3))).initialize(rng=0)
+    predict = Predictor(model)
+    assert close(predict(X[:9]), model.predict(X[:9]))
+    model.layers = (model[0], ReLU(), model[2])
+    for x in (X[:1], X[:9]):
+        assert close(predict(x), model.predict(x))
+    for parameter in model.parameters():
+        parameter.cast(np.float32)
+    assert close(predict(X[:1]), model.predict(X[:1]))
+    model[0].weight = Dense(5, 4, rng=9, dtype=np.float32).weight  # type: ignore[attr-defined]
+    assert close(predict(X[:1]), model.predict(X[:1]))
+
+
+def test_evaluation_follows_a_model_that_was_changed_after_its_fit() -> None:
+    model = Sequential(Dense(5, 4), Tanh(), Dense(4, 1)).initialize(rng=3)
+    y = np.sin(X[:, :1])
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.01), rng=0, engine="compiled")
+    trainer.fit(X, y, epochs=1)
+    model.layers = (model[0], ReLU(), model[2])
+    assert trainer.evaluate(X, y) == pytest.approx(HalfSquaredError()(model.predict(X), y), rel=1e-12)
+
+
+def test_where_no_thread_can_be_had_the_caller_computes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(threads: int) -> Any:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    predict = Predictor(Sequential(Dense(5, 4), Tanh(), Dense(4, 1)).initialize(rng=3))
+    wanted = predict(X)
+    monkeypatch.setattr(prediction, "WAKING", 1)
+    monkeypatch.setattr(prediction, "thread_count", lambda: 3)
+    monkeypatch.setattr(prediction, "pool", refusing)
+    assert np.array_equal(predict(X), wanted)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -97,8 +98,20 @@ def test_accumulating_into_a_single_number() -> None:
 
 def test_assigning_another_array_to_the_gradient_is_refused_with_the_remedy() -> None:
     parameter = Parameter([1.0, 2.0])
-    with pytest.raises(CallOrderError, match=r"expected `p.grad \+= g`"):
-        parameter.grad = np.ones(2)
+    for other in (np.ones(2), None):
+        with pytest.raises(CallOrderError, match=r"expected `p.grad \+= g`"):
+            parameter.grad = other  # type: ignore[assignment]
+
+
+def test_a_gradient_takes_no_memory_until_it_is_needed() -> None:
+    tracemalloc.start()
+    parameter = Parameter(Zeros(), (1000, 1000))
+    without = tracemalloc.get_traced_memory()[0]
+    assert without < 9e6
+    parameter.accumulate(np.add, np.ones((1000, 1000)), np.ones((1000, 1000)))
+    assert tracemalloc.get_traced_memory()[0] > without + 7.9e6
+    tracemalloc.stop()
+    assert parameter.grad.sum() == 2e6
 
 
 @pytest.mark.parametrize("bad", [np.ones(3), np.ones((2, 1)), 1.0])
@@ -116,6 +129,11 @@ def test_cast_moves_value_and_gradient() -> None:
     assert parameter.dtype == parameter.grad.dtype == np.float32
     assert parameter.value.tolist() == np.array([0.1, 0.2], np.float32).tolist()
     assert parameter.grad.tolist() == [1.0, 2.0]
+    big = Parameter(1.0)
+    big.grad += 1e300
+    big.zero_grad()
+    big.cast(np.float32)  # What is used up is not cast, and does not overflow.
+    assert big.grad == 0.0
 
 
 @pytest.mark.parametrize("dtype", [np.float16, int, complex, "nonsense", object])

@@ -9,7 +9,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 _compiled: dict[tuple[object, ...], Compiled] = {}
@@ -27,18 +29,34 @@ class Compiled:
         self._function = function
         self._ready = self._jitted(keep)
         self._trusted = not keep
+        self._first = Lock()
 
     def __call__(self, *arguments: Any) -> Any:
-        if self._trusted:
-            return self._ready(*arguments)
-        self._trusted = True
+        if not self._trusted:
+            with self._first:
+                if not self._trusted:
+                    return self._call_first(arguments)
+        return self._ready(*arguments)
+
+    def _call_first(self, arguments: tuple[Any, ...]) -> Any:
+        """Call what may have been kept on disk; where that fails, compile it anew."""
         try:
-            return self._ready(*arguments)
+            found = self._ready(*arguments)
         except Exception:
             # What was kept could not be read, or the new code not be written: a damaged file, a full disk, a folder
             # that has become read-only. Nothing has run yet.
+            self._forget()
             self._ready = self._jitted(keep=False)
-            return self._ready(*arguments)
+            found = self._ready(*arguments)
+        self._trusted = True
+        return found
+
+    def _forget(self) -> None:
+        """Remove what was kept, so that the next process keeps it again."""
+        source = Path(self._function.__code__.co_filename)
+        for file in source.parent.glob(f"__pycache__/{source.stem}.*.nb*"):
+            with suppress(OSError):
+                file.unlink()
 
     def _jitted(self, keep: bool) -> Callable[..., Any]:
         from numba import njit

@@ -67,6 +67,11 @@ def decay(x: Real) -> Real:
     return power * bits.view(real) * (FAR_SCALE if far else 1.0)
 
 
+def less(x: Real, y: Real) -> Real:
+    """Compute x − y, rounded here: in a kernel (x − y) − z may become x − (y + z)."""
+    return x - y
+
+
 def sigmoid(x: Real) -> Real:
     """Compute 1 / (1 + e⁻ˣ), for x < 0 as eˣ / (1 + eˣ)."""
     e = decay(-abs(x))

@@ -39,8 +39,8 @@ class Data:
 
 
 def as_seen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a read-only view, labels as whole numbers of one size: one type for the compiler, whatever was given."""
-    view = array.view(np.ndarray) if array.dtype.kind == "f" else array.astype(np.intp)
+    """Return a read-only view: one type for the compiler, whatever was given; labels of another size are copied."""
+    view = (array if array.dtype.kind == "f" else array.astype(np.intp, copy=False)).view(np.ndarray)
     view.flags.writeable = False
     return view
 

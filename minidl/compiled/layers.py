@@ -5,6 +5,7 @@ A new layer is lowered by two functions, in the language of `language`, and one 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -21,9 +22,7 @@ from .language import Column, Kernels, Matrix, Real, Row, Vector
 def dense_forward(x: Matrix, weight: Matrix, bias: Row, y: Matrix) -> None:
     """Compute y = x Wᵀ + b, equation (1)."""
     np.dot(x, weight.T, y)
-    for r in range(len(y)):
-        for j in range(len(bias)):
-            y[r, j] += bias[j]
+    add_to_rows(bias, y)
 
 
 def dense_backward(x: Matrix, weight: Matrix, grad: Matrix, weight_grad: Matrix, bias_grad: Row, dx: Matrix) -> None:
@@ -41,9 +40,7 @@ def dense_backward_parameters(x: Matrix, grad: Matrix, weight_grad: Matrix, bias
 def dense_predict(x: Matrix, weight_turned: Matrix, bias: Row, y: Matrix) -> None:
     """Compute y = x Wᵀ + b, where Wᵀ lies in one run: twice as fast for few rows, and turned once for many blocks."""
     np.dot(x, weight_turned, y)
-    for r in range(len(y)):
-        for j in range(len(bias)):
-            y[r, j] += bias[j]
+    add_to_rows(bias, y)
 
 
 def dense_row_forward(x: Vector, weight: Matrix, bias: Row, y: Vector) -> None:
@@ -109,6 +106,13 @@ def dense_row_descent_parameters(x: Vector, weight: Matrix, bias: Row, grad: Vec
         bias[j] -= step
         for i in range(len(x)):
             weight[j, i] -= step * x[i]
+
+
+def add_to_rows(bias: Row, y: Matrix) -> None:
+    """Add b to each row of y."""
+    for r in range(len(y)):
+        for j in range(len(bias)):
+            y[r, j] += bias[j]
 
 
 def sum_of_rows(x: Matrix, total: Row) -> None:
@@ -297,11 +301,11 @@ ONE_ROW: dict[type[Layer], Kernels] = {
 
 NARROW: dict[type[Layer], Kernels] = {
     **LAYERS,
-    Dense: Kernels(dense_forward, dense_backward, dense_backward_parameters, dense_predict),
+    Dense: replace(LAYERS[Dense], predict=dense_predict),
 }
-"""The same for many rows in small blocks."""
+"""The same where many rows are predicted in small blocks."""
 
 ONE_ROW_DESCENT: dict[type[Layer], Kernels] = {
     Dense: Kernels(dense_row_forward, dense_row_descent, dense_row_descent_parameters),
 }
-"""The same where the optimizer is plain SGD: the step is taken on the way back. Of layers that learn."""
+"""Of layers that learn, where the optimizer is plain SGD: the way back takes the step, and writes no gradients."""

@@ -43,7 +43,8 @@ class CompiledLoop:
         self._changing = {name: a for name, a in self._arguments.items() if a.kind in ("number", "buffer")}
         self._widths: list[int] = []
         self._rows = 0
-        self._owned: dict[Parameter, tuple[Array, Array]] = {}
+        self._gradients: dict[Parameter, Array] = {}
+        self._values: list[tuple[Layer, str, Array]] = []
         self._memory: dict[str, Array] = {}
         self._bound: dict[str, Any] = {}
         self._given: tuple[npt.NDArray[Any], ...] = ()
@@ -60,6 +61,8 @@ class CompiledLoop:
         total: float = 0.0,
     ) -> tuple[float, int]:
         """Train on ``count`` batches of ``rows`` rows each.
+
+        Nothing is checked here: the Trainer has, and compiled code reads and writes where it is told to.
 
         Args:
             arrays: Input ``(n, features)``; target ``(n, outputs)``, or labels ``(n,)``; and wᵢ of each row, ``(n,)``,
@@ -105,7 +108,7 @@ class CompiledLoop:
 
     def _bind(self, width: int, rows: int) -> None:
         """Look up the arguments of the program, as far as they may have changed since the last time."""
-        moved = not self._owned or any(p.value is not value for p, (value, _) in self._owned.items())
+        moved = not self._values or any(getattr(layer, name).value is not value for layer, name, value in self._values)
         if moved or rows != self._rows or width != self._widths[0]:
             self._widths = [width]
             for layer in self._layers:
@@ -118,14 +121,14 @@ class CompiledLoop:
             self._bound |= {name: self._resolved(name, argument) for name, argument in self._changing.items()}
 
     def _gather(self) -> None:
-        """Find where the optimizer keeps the parameters and their gradients."""
+        """Find where the parameters are, and where the optimizer keeps their gradients."""
         vector = self._optimizer.vector
         vector.gather()
         vector.gradients.fill(0.0)
-        self._owned = {
-            parameter: (parameter.value, vector.gradients[place].reshape(parameter.shape))
-            for parameter, place in zip(vector.parameters, vector.slices(), strict=True)
-        }
+        places = zip(vector.parameters, vector.slices(), strict=True)
+        self._gradients = {p: vector.gradients[place].reshape(p.shape) for p, place in places}
+        used = [argument for argument in self._arguments.values() if argument.kind == "parameter"]
+        self._values = [(a.owner, a.name, getattr(a.owner, a.name).value) for a in used]
 
     def _resolved(self, name: str, argument: Argument) -> Any:
         """Return what an argument stands for."""
@@ -137,8 +140,8 @@ class CompiledLoop:
                 return getattr(owner, argument.name).value
             case "gradient":
                 parameter = getattr(owner, argument.name.removesuffix("_grad"))
-                frozen = parameter not in self._owned
-                return self._room(name, *parameter.shape) if frozen else self._owned[parameter][1]
+                frozen = parameter not in self._gradients
+                return self._room(name, *parameter.shape) if frozen else self._gradients[parameter]
             case "buffer":
                 # A copy, so that who holds the array of now goes on seeing it unchanged, as on the NumPy path.
                 buffer = getattr(owner, argument.name)

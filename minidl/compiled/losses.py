@@ -15,7 +15,7 @@ from ..losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from .elementary import LEAST, MOST, decay, real, sigmoid
+from .elementary import LEAST, MOST, decay, less, real, sigmoid
 from .language import Column, Kernel, Matrix, Real, Vector
 
 
@@ -137,7 +137,7 @@ def softmax_cross_entropy(prediction: Matrix, target: Matrix, weights: Column, g
         share /= 1.0 + others
         for j in range(prediction.shape[1]):
             t = target[r, j]
-            error -= t * (prediction[r, j] - largest - rest) if t != 0.0 else 0.0
+            error -= t * less(less(prediction[r, j], largest), rest) if t != 0.0 else 0.0
             gradient[r, j] = (gradient[r, j] * share - t) * scale
         total += float(weights[r]) * error
     return total / rows

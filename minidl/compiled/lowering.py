@@ -51,7 +51,7 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
     if one_row and step == [sgd] and _all_can_descend(links, learned):
         links = [(path, layer, ONE_ROW_DESCENT.get(type(layer), kernels)) for path, layer, kernels in links]
         step = []
-    program = TrainingProgram(links, loss, LOSSES[type(loss)], optimizer, step, learned, dtype)
+    program = TrainingProgram(links, loss, LOSSES[type(loss)], optimizer, step, learned, dtype, one_row)
     return CompiledLoop(program, [layer for _, layer, _ in links], optimizer, jitted(program.functions))
 
 
@@ -83,9 +83,9 @@ def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 def _link(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Link:
     where = type(layer).__name__ + (f' at "{path}"' if path else "")
     if type(layer) not in table:
-        raise LoweringError(f"{where} cannot be lowered; the layers that can are {_names(table)}")
+        raise LoweringError(f"{where} cannot be compiled; expected a chain (Sequential) of {_names(table)}")
     if {"forward", "backward", "backward_parameters", "predict"} & set(vars(layer)):
-        raise LoweringError(f"{where} has passes of its own, as attributes, which the compiled code would pass by")
+        raise LoweringError(f"{where} has passes of its own, as attributes, which compiled code would pass by")
     return path, layer, _user_kernels(where, layer) if isinstance(layer, Activation) else table[type(layer)]
 
 
@@ -98,13 +98,15 @@ def _check_parameters(links: list[Link], learned: set[int]) -> None:
             own = f"{path}.{name}"
             if id(parameter) in found:
                 same = f'"{own}" is the same parameter as "{found[id(parameter)]}"'
-                raise LoweringError(f"{same}; what is shared cannot be lowered")
+                raise LoweringError(f"{same}; what is shared cannot be compiled")
             found[id(parameter)] = own
             dtypes.add(parameter.dtype)
     if len(dtypes) > 1:
         raise LoweringError("the parameters are of two dtypes; cast the model with astype")
     if not learned & set(found):
-        raise LoweringError("the optimizer holds no parameter of this model")
+        raise LoweringError(
+            "the optimizer holds no parameter of this model; make it after the model: SGD(model.parameters(), …)"
+        )
 
 
 def _all_can_descend(links: list[Link], learned: set[int]) -> bool:
@@ -122,7 +124,7 @@ def _user_kernels(where: str, layer: Activation) -> Kernels:
         return LAYERS[Activation]
     for name, function in pair.items():
         if problem := _problem(function, by_number=False):
-            raise LoweringError(f"{where} cannot be lowered: its {name} {problem}")
+            raise LoweringError(f"{where} cannot be compiled: its {name} {problem}")
     return ARRAY_ACTIVATION
 
 
@@ -136,10 +138,16 @@ def _problem(function: Callable[..., Any], *, by_number: bool) -> str:
         ready = _jitted(function)
         found = np.reshape([ready(x) for x in probe.flat], probe.shape) if by_number else ready(probe.copy())
     except (NumbaError, TypeError, ValueError, NotImplementedError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
-        return f"cannot be compiled by Numba: {lines[-1] if lines else type(error).__name__}"
+        return f"is nothing that Numba compiles, such as NumPy and math on numbers ({_gist(error)})"
     same = np.shape(found) == probe.shape and np.allclose(found, wanted, rtol=1e-12, equal_nan=True)
     return "" if same else "computes something else when Numba compiles it"
+
+
+def _gist(error: Exception) -> str:
+    """Return the line of an error that says what is wrong, from among those in which Numba says where it was."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line.strip("^~- ") and not line.startswith(("Failed in", "During", "File "))]
+    return telling[0] if telling else type(error).__name__
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import Any
 
@@ -11,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, features
+from ..data import check_parts
 from ..errors import LoweringError
 from ..layers.dense import Dense
 from ..layers.layer import Layer
-from ..parameter import Buffer, Parameter
+from ..layers.sequential import Sequential
 from .cache import compiled
 from .language import Kernels
 from .layers import LAYERS, NARROW, ONE_ROW
@@ -28,14 +28,14 @@ WIDE_BLOCK = 1024
 """Rows of a block where BLAS has threads of its own."""
 
 WAKING = 1 << 21
-"""About how many multiplications the thread that calls does until another one is awake."""
+"""About how many multiplications the thread that calls does until another one has begun."""
 
 
 class Predictor:
     """Predict as ``model.predict`` does, to rounding, in one call of compiled code.
 
-    It sees the parameters as they are when it is called, so a model may be trained further, and changes nothing: any
-    number of threads may call it at once. Narrow networks are computed in blocks of rows by as many threads as
+    It sees the model as it is when it is called, so a model may be trained further, and changes nothing: any number of
+    threads may call it at once. Narrow networks are computed in blocks of rows by as many threads as
     ``numba.get_num_threads()`` says; the bits do not depend on how many. The first call of a kind (a single row, some
     rows, many rows) compiles, for a second or two where the code is not in the cache on disk.
 
@@ -43,7 +43,7 @@ class Predictor:
         model: A `Sequential`, nested ones included, or a single layer.
 
     Raises:
-        LoweringError: something cannot be lowered; the message names it.
+        LoweringError: something cannot be compiled; the message names it.
 
     Example:
         >>> from minidl import ReLU, mlp
@@ -53,30 +53,75 @@ class Predictor:
     """
 
     def __init__(self, model: Layer) -> None:
+        check_parts("Predictor", model=(model, Layer))
         self.model = model
-        layers = [layer for _, layer, _ in linked(model, LAYERS)]
-        dtypes = {parameter.dtype for parameter in model.parameters()}
-        if len(dtypes) != 1:
-            found = " and ".join(sorted(map(str, dtypes))) or "none"
-            raise LoweringError(f"expected parameters, all of one dtype, got {found}")
-        (self._dtype,) = dtypes
-        self._width = model.input_features()
-        self._layers = layers
-        self._products = [layer.weight.size for layer in layers if isinstance(layer, Dense)]
-        block = SINGLE // max(self._products, default=1)
-        self._narrow_block = min(block - block % 16, 256)
-        self._widths: tuple[int, ...] = ()
+        self._passes = Passes(model)
 
     def __call__(self, x: npt.ArrayLike) -> Array:
         """Return the predictions for ``x``, ``(batch, in_features)``: ``(batch, out_features)``."""
-        x = features(x, "Predictor", self._width, self._dtype)
-        if not x.flags.carray:
-            x = np.array(x, order="C")
+        passes = self._passes
+        if not passes.fit():
+            passes = self._passes = Passes(self.model)
+        x = features(x, "Predictor", passes.width, passes.dtype)
+        return passes.predict(x if x.flags.carray else np.array(x, order="C"))
+
+    @property
+    def source(self) -> str:
+        """The program that predicts many rows: the pass at its end, over one kernel for each layer."""
+        return self._passes.source
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Predictor, (self.model,)
+
+
+class Passes:
+    """The compiled forward passes of a chain as it is now.
+
+    Args:
+        model: The model.
+
+    Raises:
+        LoweringError: something cannot be compiled; the message names it.
+    """
+
+    def __init__(self, model: Layer) -> None:
+        self._model = model
+        try:
+            self._layers = [layer for _, layer, _ in linked(model, LAYERS)]
+        except LoweringError as error:
+            raise LoweringError(f"Predictor: {error}; use model.predict") from None
+        dtypes = {parameter.dtype for parameter in model.parameters()}
+        if len(dtypes) != 1:
+            found = " and ".join(sorted(map(str, dtypes))) or "none"
+            raise LoweringError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
+        (self.dtype,) = dtypes
+        self.width = model.input_features()
+        parts = [model, *(part for _, part in model.walk())]
+        self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
+        self._sample = model.parameters()[0]
+        self._products = [layer.weight.size for layer in self._layers if isinstance(layer, Dense)]
+        block = SINGLE // max(self._products, default=1)
+        self._narrow_block = min(block - block % 16, 256)  # 0 where a layer is too wide.
+        self._widths: tuple[int, ...] = ()
+
+    def fit(self) -> bool:
+        """Whether the model has the same layers and the same dtype as when this was made."""
+        for chain, layers in self._chains:
+            if chain.layers is not layers:
+                return False
+        return self._sample.dtype == self.dtype
+
+    @property
+    def source(self) -> str:
+        return (self._narrow if self._narrow_block else self._wide).source
+
+    def predict(self, x: Array) -> Array:
+        """Return the predictions for ``x``, which is checked."""
         rows, width = x.shape
         widths = self._widths
         if not widths or widths[0] != width:
             widths = self._widths = self._widths_from(width)
-        y: Array = np.empty((rows, widths[-1]), self._dtype)
+        y: Array = np.empty((rows, widths[-1]), self.dtype)
         if rows == 1:
             self._one_row(x, y, 1, widths)
         elif self._narrow_block and rows >= 2 * self._narrow_block:
@@ -97,33 +142,30 @@ class Predictor:
         block, threads = self._narrow_block, thread_count()
         blocks = -(-len(x) // block)
         work = block * (sum(self._products) + sum(widths))
-        helped = max(blocks - WAKING // work, 0) // threads
+        helped = max(blocks - WAKING // max(work, 1), 0) // threads
         own = (blocks - helped * (threads - 1)) * block
-        parts = [slice(begin, begin + helped * block) for begin in range(own, len(x), helped * block or 1)]
-        others = [pool(threads).submit(self._narrow, x[part], y[part], block, widths) for part in parts]
+        others = []
+        for begin in range(own, len(x), helped * block or 1):
+            part = slice(begin, begin + helped * block)
+            try:
+                others.append(pool(threads).submit(self._narrow, x[part], y[part], block, widths))
+            except RuntimeError:  # Python is about to end, and starts no more threads.
+                self._narrow(x[part], y[part], block, widths)
         self._narrow(x[:own], y[:own], block, widths)
         for other in others:
             other.result()
 
-    @property
-    def source(self) -> str:
-        """The program that predicts many rows: the pass at its end, over one kernel for each layer."""
-        return (self._narrow if self._narrow_block else self._wide).source
-
     @cached_property
     def _one_row(self) -> Forward:
-        return Forward(self.model, ONE_ROW)
+        return Forward(self._model, ONE_ROW, self.dtype)
 
     @cached_property
     def _narrow(self) -> Forward:
-        return Forward(self.model, NARROW)
+        return Forward(self._model, NARROW, self.dtype)
 
     @cached_property
     def _wide(self) -> Forward:
-        return Forward(self.model, LAYERS)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Predictor, (self.model,)
+        return Forward(self._model, LAYERS, self.dtype)
 
 
 class Forward:
@@ -132,21 +174,21 @@ class Forward:
     Args:
         model: The model.
         table: The kernels of its layers.
+        dtype: The dtype of its parameters.
     """
 
-    def __init__(self, model: Layer, table: dict[type[Layer], Kernels]) -> None:
-        program = PredictionProgram(linked(model, table), model.parameters()[0].dtype)
+    def __init__(self, model: Layer, table: dict[type[Layer], Kernels], dtype: np.dtype[Any]) -> None:
+        program = PredictionProgram(linked(model, table), dtype, one_row=table is ONE_ROW)
         self.source = program.source
         self._predict = compiled(program.source, "predict", jitted(program.functions))
-        places = [(argument.owner, argument.name) for argument in program.arguments.values()]
-        self._arrays: list[Parameter | Buffer] = [getattr(*place) for place in places[: program.arrays]]
-        self._numbers = places[program.arrays :]
+        places = [(vars(argument.owner), argument.name) for argument in program.arguments.values()]
+        self._arrays, self._numbers = places[: program.arrays], places[program.arrays :]
 
     def __call__(self, x: Array, y: Array, block: int, widths: tuple[int, ...]) -> None:
         """Write the predictions for x into y, so many rows at a time."""
-        own = [part.value for part in self._arrays]
+        own = [layer[name].value for layer, name in self._arrays]
         if self._numbers:
-            own += [getattr(*place) for place in self._numbers]
+            own += [layer[name] for layer, name in self._numbers]
         self._predict(x, y, block, widths, *own)
 
 
@@ -158,8 +200,10 @@ def thread_count() -> int:
 
 
 @cache
-def pool(threads: int) -> ThreadPoolExecutor:
+def pool(threads: int) -> Any:
     """Return the threads that help the one that calls."""
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(threads - 1, "minidl")
 
 

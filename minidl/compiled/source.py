@@ -21,23 +21,24 @@ from math import erfc, isfinite, log, log1p, sqrt
 import numpy as np
 from numba import njit
 
-# Nothing here but the last function is called from Python; all else is inlined, as a call with its arrays would cost
-# more than what a kernel does for a single row. In a kernel sums may be reordered, but numbers may not be assumed to be
-# finite: NaN must be seen. In an elementary function the roundings are meant as they are written.
-common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
+# Nothing here but the last function is called from Python. Inlining a kernel saves its call, which costs more than what
+# the kernel does for a single row, and takes longer to compile. In a kernel sums may be reordered, but numbers may not
+# be assumed to be finite: NaN must be seen. In an elementary function the roundings are meant as they are written.
+common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": INLINE}
 kernel = {**common, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 elementary = {**common, "fastmath": {"contract"}}
 """
 
 
-def module_source(kernels: list[Kernel], dtype: np.dtype[Any]) -> str:
-    """Write a module of kernels, with what they call, for a dtype."""
+def module_source(kernels: list[Kernel], dtype: np.dtype[Any], *, inline: bool = True) -> str:
+    """Write a module of kernels, with what they call, for a dtype; inlined or not."""
     needed: dict[str, Kernel] = {}
     for kernel in kernels:
         _add(kernel, needed)
     constants = vars(elementary) if dtype == np.float64 else elementary.SINGLE
-    header = [HEADER, *(f"{name} = {_literal(constants[name])}" for name in elementary.SINGLE)]
-    return "\n\n\n".join(["\n".join(header), *(kernel_source(kernel, dtype) for kernel in needed.values())])
+    options = HEADER.replace("INLINE", str(inline))
+    header = "\n".join([options, *(f"{name} = {_literal(constants[name])}" for name in elementary.SINGLE)])
+    return "\n\n\n".join([header, *(kernel_source(kernel, dtype) for kernel in needed.values())])
 
 
 def _add(kernel: Kernel, needed: dict[str, Kernel]) -> None:

@@ -13,7 +13,7 @@ from ..arrays import positive_int
 from ..layers.layer import Layer
 from ..losses import Loss
 from ..parameter import Parameter, ParameterVector
-from .problem import checked_data, chosen_parameters, decay_vector, refuse_random
+from .problem import checked_data, chosen_parameters, decay_vector, held_out_data, refuse_random
 from .result import SolverResult
 from .run import Finished, Run, settle_statistics
 
@@ -74,7 +74,7 @@ def lbfgs(
         (array([[3.]]), array([1.]))
     """
     rows, targets = checked_data("lbfgs", model, loss, x, y)
-    held_out = None if validation is None else checked_data("lbfgs", model, loss, *validation)
+    held_out = held_out_data("lbfgs", model, loss, validation)
     refuse_random("lbfgs", model)
     memory = positive_int(memory, "lbfgs(memory)")
     vector = ParameterVector(chosen_parameters("lbfgs", model, parameters))

@@ -13,7 +13,14 @@ from ..layers.layer import Layer
 from ..losses import MeanSquaredError
 from ..parameter import Parameter, ParameterVector
 from .jacobians import RowGradients
-from .problem import checked_data, chosen_parameters, decay_vector, refuse_coupled_rows, refuse_random
+from .problem import (
+    checked_data,
+    chosen_parameters,
+    decay_vector,
+    held_out_data,
+    refuse_coupled_rows,
+    refuse_random,
+)
 from .result import SolverResult
 from .run import Finished, Run
 
@@ -43,7 +50,7 @@ def levenberg_marquardt(
     damping: float = 1.0,
     progress: bool | None = None,
 ) -> SolverResult:
-    """Minimise the mean squared error (1/n) Σ r² + ½ λ ‖w‖² by damped Gauss–Newton steps (Marquardt 1963).
+    """Minimise the mean squared error (1/n) Σ r² + ½ λ ‖W‖² by damped Gauss–Newton steps (Marquardt 1963).
 
     r holds the n = rows × outputs differences between prediction and target, J their derivatives by the parameters.
     Each step solves (JᵀJ + μ) δ = −Jᵀ r, or the same in the rows × outputs unknowns of (J Jᵀ + μ) where those are
@@ -82,7 +89,7 @@ def levenberg_marquardt(
     """
     loss = MeanSquaredError()
     rows, targets = checked_data("levenberg_marquardt", model, loss, x, y)
-    held_out = None if validation is None else checked_data("levenberg_marquardt", model, loss, *validation)
+    held_out = held_out_data("levenberg_marquardt", model, loss, validation)
     refuse_random("levenberg_marquardt", model)
     refuse_coupled_rows("levenberg_marquardt", model, rows)
     first_damping = real(damping, "levenberg_marquardt(damping)", above=0)

@@ -27,8 +27,8 @@ def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
     """
     if not isinstance(model, Layer):
         raise DTypeError(f"{where}(model): expected a Layer, got {model!r}")
-    rows = features(x, "x", model.input_features(), model.dtype, model.takes_any_rank)
-    finite(rows, "x")
+    rows = features(x, where, model.input_features(), model.dtype, model.takes_any_rank)
+    finite(rows, f"{where}(x)")
     if not len(rows):
         raise DataError(f"{where}(x): expected at least one row, got none")
     return rows
@@ -45,6 +45,22 @@ def checked_data(where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.
     check_ending(where, model, loss)
     rows, targets = checked(model, loss, x, y)
     return rows, targets
+
+
+def held_out_data(where: str, model: Layer, loss: Loss, validation: object) -> tuple[Array, Array] | None:
+    """Return the validation data, cast to the dtype of the model; None where there is none.
+
+    Raises:
+        DTypeError: something else than a pair; else as `checked_data`.
+    """
+    if validation is None:
+        return None
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise DTypeError(
+            f"{where}(validation): expected a pair (x, y), got {validation!r:.60}; a solver holds out no fraction, "
+            "split the rows first: x[::4], y[::4]"
+        )
+    return checked_data(where, model, loss, *validation)
 
 
 def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:

@@ -58,7 +58,7 @@ class CompiledEngine:
         extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
         for name, value in extras.items():
             if value:
-                raise LoweringError(f"compiled training knows no {name}, got {value!r}; use engine=\"numpy\"")
+                raise LoweringError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
         self._loop = lower(numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self.predict = Predictor(numpy.model)  # NumPy's BLAS and Numba's have threads of their own, which would fight.
@@ -134,9 +134,9 @@ def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Sour
         return numpy
     try:
         return CompiledEngine(numpy, one_row=plan.batch_size == 1)
-    except LoweringError:
+    except LoweringError as error:
         if wanted == "compiled":
-            raise
+            raise LoweringError(f'Trainer(engine="compiled"): {error}; use engine="numpy" or "auto"') from None
         return numpy
 
 

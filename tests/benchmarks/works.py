@@ -18,7 +18,7 @@ from . import table
 from .agreement import check_learned, check_same
 from .networks import MIDDLE, ONLINE, PLANE, SMALL, TINY, VARIATIONS, WIDE, Array, Network
 from .peers.minidl_peer import long_engine
-from .peers.peer import Elsewhere, Peer
+from .peers.peer import Elsewhere, Peer, PredictionCall
 from .timing import Task, stopwatch
 
 AGREEING = 3
@@ -100,7 +100,11 @@ class Prediction(Work):
     @override
     def tasks(self, peers: Sequence[Peer]) -> list[Task]:
         x = self.network.inputs(self.rows)
-        calls = {p.name: c for p in peers if (c := p.prediction(self.network, x)) is not None}
+        calls: dict[str, PredictionCall] = {}
+        for peer in peers:
+            call = Elsewhere(peer.prediction, self.network, x) if peer.apart else peer.prediction(self.network, x)
+            if call is not None:
+                calls[peer.name] = call
         shape = (self.rows, self.network.sizes[-1])
         check_same(self.name, {n: np.asarray(call()).reshape(shape) for n, call in calls.items()}, self.network.dtype)
         return [

@@ -27,6 +27,7 @@ class JAX(Peer):
 
     name = "JAX"
     package = "jax"
+    apart = True
     note = "a jitted step with donated parameters, the losses added up on the device and read once an epoch."
 
     @override

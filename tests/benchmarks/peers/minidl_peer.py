@@ -52,6 +52,7 @@ class Fit(Peer):
 
     name = "minidl"
     package = "minidl"
+    apart = True
     note = (
         "one `fit` of many epochs, everything in it included, by the engine that a long training takes by itself; "
         "a `Predictor`, where Numba is installed."

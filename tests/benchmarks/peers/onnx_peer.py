@@ -9,7 +9,7 @@ import onnxruntime
 from typing_extensions import override
 
 from ..networks import Array, Network
-from .peer import Elsewhere, Peer, PredictionCall
+from .peer import Peer, PredictionCall
 
 THREADS = 2
 
@@ -19,7 +19,8 @@ class ONNXRuntime(Peer):
 
     name = "onnxruntime"
     package = "onnxruntime"
-    note = f"a session on {THREADS} threads in a process of its own, graph optimisations as they come."
+    note = f"a session on {THREADS} threads, graph optimisations as they come."
+    apart = True
 
     @override
     def about(self) -> str:
@@ -27,15 +28,10 @@ class ONNXRuntime(Peer):
 
     @override
     def prediction(self, network: Network, x: Array) -> PredictionCall:
-        return Elsewhere(session_call, network, x)
-
-
-def session_call(network: Network, x: Array) -> PredictionCall:
-    """Make a session, and return what runs it."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    session = onnxruntime.InferenceSession(_graph(network), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"a0": x})[0]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = THREADS
+        session = onnxruntime.InferenceSession(_graph(network), options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, {"a0": x})[0]
 
 
 def _graph(network: Network) -> bytes:

@@ -31,7 +31,7 @@ class Elsewhere:
         x: The rows to predict.
     """
 
-    def __init__(self, make: Callable[[Network, Array], PredictionCall], network: Network, x: Array) -> None:
+    def __init__(self, make: Callable[[Network, Array], PredictionCall | None], network: Network, x: Array) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
         context.Process(target=_serve, args=(make, network, x, there), daemon=True).start()
@@ -50,8 +50,11 @@ class Elsewhere:
         return self._pipe.recv()
 
 
-def _serve(make: Callable[[Network, Array], PredictionCall], network: Network, x: Array, pipe: Connection) -> None:
+def _serve(
+    make: Callable[[Network, Array], PredictionCall | None], network: Network, x: Array, pipe: Connection
+) -> None:
     call = make(network, x)
+    assert call is not None
     while True:
         try:
             times = pipe.recv()
@@ -70,11 +73,13 @@ class Peer:
         name: Its column in the table.
         package: What is imported in the import row.
         note: How it is measured, where that needs a word.
+        apart: Whether its predictions are timed in a process of their own, because it brings threads of its own.
     """
 
     name: ClassVar[str]
     package: ClassVar[str | None] = None
     note: ClassVar[str] = ""
+    apart: ClassVar[bool] = False
 
     def about(self) -> str:
         """Name its version and threads, for the head of the report; empty where there is nothing to say."""

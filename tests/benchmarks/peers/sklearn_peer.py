@@ -20,6 +20,7 @@ class ScikitLearn(Peer):
 
     name = "scikit-learn"
     package = "sklearn.neural_network"
+    apart = True
     note = (
         "one `fit` of many epochs in the order of the data, everything in it included; "
         "the classifier predicts logits (its last softmax is turned off)."

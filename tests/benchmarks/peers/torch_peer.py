@@ -21,6 +21,7 @@ class PyTorch(Peer):
 
     name = "PyTorch"
     package = "torch"
+    apart = True
     note = "`nn.Sequential`, `torch.optim`, `loss.item()` in every update; prediction in `torch.inference_mode()`."
 
     @override
