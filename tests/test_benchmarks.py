@@ -13,7 +13,7 @@ from typing_extensions import override
 from tests.benchmarks import table
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.agreement import DisagreementError
-from tests.benchmarks.networks import MIDDLE, ONLINE, SMALL, VARIATIONS, WIDE, Array, Network
+from tests.benchmarks.networks import ONLINE, SMALL, VARIATIONS, WIDE, Array, Network
 from tests.benchmarks.peers import PEERS, installed
 from tests.benchmarks.peers.minidl_peer import Fit, InNumPy
 from tests.benchmarks.peers.peer import Peer, PredictionCall, Training
@@ -76,7 +76,7 @@ def test_every_variation_is_trained_alike_by_the_trainer_and_by_hand(
     assert [task.name for task in Update(network).tasks(installed([]))] == ["minidl", "minidl in NumPy"]
 
 
-@pytest.mark.parametrize("network", [ONLINE, SMALL, MIDDLE, WIDE_IN_SMALL], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [ONLINE, SMALL, WIDE_IN_SMALL], ids=lambda network: network.name)
 def test_minidl_the_trainer_and_the_numpy_loop_compute_the_same(network: Network) -> None:
     peers = installed([])
     assert [task.name for task in Update(network).tasks(peers)] == ["minidl", "minidl in NumPy", "NumPy"]

@@ -61,15 +61,14 @@ WEIGHTS = np.random.default_rng(4).random(ROWS)
 
 def smooth() -> Layer:
     return Sequential(
-        Dense(4, 9), Sigmoid(), Dense(9, 5), Tanh(), Dense(5, 7), GELU(), Dense(7, 6), SiLU(), Dense(6, 5), Softplus(),
-        Dense(5, 3), Activation(lambda x: 0.5 * x * x, lambda x: 1.0 * x),
+        Dense(4, 9), Sigmoid(), Tanh(), Dense(9, 7), GELU(), SiLU(), Softplus(),
+        Dense(7, 3), Activation(lambda x: 0.5 * x * x, lambda x: 1.0 * x),
     )
 
 
 def bent() -> Layer:
     return Sequential(
-        Identity(), Dense(4, 8), ReLU(), Dense(8, 6), LeakyReLU(0.1), Dense(6, 7), ELU(0.8), Dense(7, 6), PReLU(),
-        Dense(6, 3),
+        Identity(), Dense(4, 8), LeakyReLU(0.1), ELU(0.8), Dense(8, 6), PReLU(), Dense(6, 7), ReLU(), Dense(7, 3),
     )
 
 
@@ -78,7 +77,7 @@ def norms() -> Layer:
     return Sequential(
         LayerNorm(4), Dropout(0.1, rng=generator),
         Sequential(Dense(4, 10), RMSNorm(10), Sequential(Tanh(), Dropout(0.3))),
-        Dense(10, 6), LayerNorm(6), Dropout(0.2, rng=generator), Dense(6, 3), Softmax(),
+        Dropout(0.2, rng=generator), Dense(10, 3), Softmax(),
     )
 
 
