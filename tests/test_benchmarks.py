@@ -137,13 +137,24 @@ class Remote(InNumPy):
     name = "remote"
     apart = True
 
+    @override
+    def prediction(self, network: Network, x: Array) -> PredictionCall | None:  # type: ignore[override]
+        return super().prediction(network, x) if network.name == SMALL.name else None
+
 
 def test_a_peer_in_a_process_of_its_own_is_compared_and_times_itself() -> None:
-    _, remote = Prediction(SMALL, 2).tasks([InNumPy(), Remote()])
-    assert 0.0 < remote.seconds(3) < 60.0
+    for work in (Prediction(SMALL, 2), Update(SMALL)):
+        _, remote = work.tasks([InNumPy(), Remote()])
+        assert 0.0 < remote.seconds(3) < 60.0
     other = Altered(lambda network: replace(network, activation="sigmoid"))
     with pytest.raises(DisagreementError, match="altered and remote are"):
         Prediction(SMALL, 2).tasks([Remote(), other])
+    assert [task.name for task in Prediction(ONLINE, 2).tasks([InNumPy(), Remote()])] == ["minidl in NumPy"]
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fit, "apart", False)
 
 
 def test_turns_alternate_and_times_are_per_unit() -> None:

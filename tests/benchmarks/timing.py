@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,17 +22,6 @@ class Task:
     seconds: Callable[[int], float]
     units: int = 1
     warm_up: int = 1
-
-
-def stopwatch(run: Callable[[int], object]) -> Callable[[int], float]:
-    """Make the ``seconds`` of a `Task` from what does the work so many times."""
-
-    def seconds(times: int) -> float:
-        began = time.perf_counter()
-        run(times)
-        return time.perf_counter() - began
-
-    return seconds
 
 
 def alternate(tasks: Sequence[Task], rounds: int, turn: float) -> dict[str, list[float]]:

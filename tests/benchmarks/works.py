@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from typing_extensions import override
 
 from . import table
 from .agreement import check_learned, check_same
+from .doing import Here, Repeated, ready
 from .networks import MIDDLE, ONLINE, PLANE, SMALL, TINY, VARIATIONS, WIDE, Array, Network
 from .peers.minidl_peer import long_engine
-from .peers.peer import Elsewhere, Peer, PredictionCall
-from .timing import Task, stopwatch
+from .peers.peer import Peer
+from .timing import Task
 
 AGREEING = 3
 """Epochs whose losses are compared before anything is timed."""
@@ -63,13 +65,14 @@ class Update(Work):
 
     @override
     def tasks(self, peers: Sequence[Peer]) -> list[Task]:
-        trainings = {p.name: t for p in peers if (t := p.training(self.network)) is not None}
-        losses = {name: np.asarray(train(AGREEING)) for name, train in trainings.items()}
+        makers = {p.name: ready(partial(p.training, self.network), apart=p.apart) for p in peers}
+        trainings = {name: training for name, training in makers.items() if training is not None}
+        losses = {name: training.result(AGREEING) for name, training in trainings.items()}
         alike = losses if self.network.between != "dropout" else _own(losses)  # Each tool draws numbers of its own.
         check_same(self.name, alike, self.network.dtype)
         check_learned(self.name, losses, self.network.dtype)
-        tasks = [Task(name, stopwatch(train), self.network.batches) for name, train in trainings.items()]
-        return [*tasks, Task(PEAK, stopwatch(_repeated(_product())))] if self.network is WIDE else tasks
+        tasks = [Task(name, training.seconds, self.network.batches) for name, training in trainings.items()]
+        return [*tasks, Task(PEAK, Here(_repeated(_product())).seconds)] if self.network is WIDE else tasks
 
     @override
     def remark(self, times: table.Times) -> str | None:
@@ -100,17 +103,18 @@ class Prediction(Work):
     @override
     def tasks(self, peers: Sequence[Peer]) -> list[Task]:
         x = self.network.inputs(self.rows)
-        calls: dict[str, PredictionCall] = {}
-        for peer in peers:
-            call = Elsewhere(peer.prediction, self.network, x) if peer.apart else peer.prediction(self.network, x)
-            if call is not None:
-                calls[peer.name] = call
+        makers = {p.name: ready(partial(predicting, p, self.network, x), apart=p.apart) for p in peers}
+        predictions = {name: prediction for name, prediction in makers.items() if prediction is not None}
         shape = (self.rows, self.network.sizes[-1])
-        check_same(self.name, {n: np.asarray(call()).reshape(shape) for n, call in calls.items()}, self.network.dtype)
-        return [
-            Task(name, call.seconds if isinstance(call, Elsewhere) else stopwatch(_repeated(call)))
-            for name, call in calls.items()
-        ]
+        results = {name: prediction.result(1).reshape(shape) for name, prediction in predictions.items()}
+        check_same(self.name, results, self.network.dtype)
+        return [Task(name, prediction.seconds) for name, prediction in predictions.items()]
+
+
+def predicting(peer: Peer, network: Network, x: Array) -> Repeated | None:
+    """Make ready what predicts the same rows again and again."""
+    call = peer.prediction(network, x)
+    return None if call is None else _repeated(call)
 
 
 @dataclass(frozen=True)
@@ -231,10 +235,12 @@ def _product() -> Callable[[], object]:
     return lambda: np.dot(matrix, matrix)
 
 
-def _repeated(call: Callable[[], object]) -> Callable[[int], None]:
-    def run(times: int) -> None:
+def _repeated(call: Callable[[], object]) -> Repeated:
+    def run(times: int) -> object:
+        found = None
         for _ in range(times):
-            call()
+            found = call()
+        return found
 
     return run
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
 from typing import Any, ClassVar, TypeAlias, TypeVar
-
-import numpy as np
 
 from ..networks import Array, Network
 
@@ -22,50 +17,6 @@ PredictionCall: TypeAlias = Callable[[], Any]
 Rows = TypeVar("Rows")
 
 
-class Elsewhere:
-    """A prediction in a process of its own: threads that go on waiting awake would slow down whoever shares theirs.
-
-    Args:
-        make: Makes the prediction there; a function that can be imported.
-        network: For which network.
-        x: The rows to predict.
-    """
-
-    def __init__(self, make: Callable[[Network, Array], PredictionCall | None], network: Network, x: Array) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, there = context.Pipe()
-        context.Process(target=_serve, args=(make, network, x, there), daemon=True).start()
-        there.close()
-
-    def __call__(self) -> Any:
-        """Return the predictions."""
-        return self._ask(0)
-
-    def seconds(self, times: int) -> float:
-        """Predict so many times, and return how long that took."""
-        return float(self._ask(times))
-
-    def _ask(self, times: int) -> Any:
-        self._pipe.send(times)
-        return self._pipe.recv()
-
-
-def _serve(
-    make: Callable[[Network, Array], PredictionCall | None], network: Network, x: Array, pipe: Connection
-) -> None:
-    call = make(network, x)
-    assert call is not None
-    while True:
-        try:
-            times = pipe.recv()
-        except EOFError:
-            return
-        began = time.perf_counter()
-        for _ in range(times):
-            call()
-        pipe.send(time.perf_counter() - began if times else np.asarray(call()))
-
-
 class Peer:
     """A tool that does the same work. What it cannot do is None, as here, and left out of the table.
 
@@ -73,7 +24,7 @@ class Peer:
         name: Its column in the table.
         package: What is imported in the import row.
         note: How it is measured, where that needs a word.
-        apart: Whether its predictions are timed in a process of their own, because it brings threads of its own.
+        apart: Whether it works in a process of its own, because it brings threads of its own.
     """
 
     name: ClassVar[str]

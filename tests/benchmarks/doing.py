@@ -1,0 +1,89 @@
+"""Something that can be done so many times, and timed: here, or in a process of its own.
+
+Tools that compute with threads of their own disturb one another in one process: which of two pools gets both cores is
+settled anew in each process, and makes a factor of two.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Repeated: TypeAlias = Callable[[int], Any]
+"""Does something so many times, and returns what came of it."""
+
+
+class Here:
+    """Do it in this process.
+
+    Args:
+        work: What to do.
+    """
+
+    def __init__(self, work: Repeated) -> None:
+        self._work = work
+
+    def result(self, times: int) -> Any:
+        """Do it so many times, and return what came of it as an array."""
+        return np.asarray(self._work(times))
+
+    def seconds(self, times: int) -> float:
+        """Do it so many times, and return how long that took."""
+        began = time.perf_counter()
+        self._work(times)
+        return time.perf_counter() - began
+
+
+class Elsewhere:
+    """Do it in a process of its own, which times itself.
+
+    Args:
+        make: Makes it ready there, or returns None where it cannot be done; a function that can be pickled.
+    """
+
+    def __init__(self, make: Callable[[], Repeated | None]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, there = context.Pipe()
+        context.Process(target=_serve, args=(make, there), daemon=True).start()
+        there.close()
+        self.able = bool(self._pipe.recv())
+
+    def result(self, times: int) -> Any:
+        """Do it so many times, and return what came of it as an array."""
+        return self._ask("result", times)
+
+    def seconds(self, times: int) -> float:
+        """Do it so many times, and return how long that took."""
+        return float(self._ask("seconds", times))
+
+    def _ask(self, what: str, times: int) -> Any:
+        self._pipe.send((what, times))
+        return self._pipe.recv()
+
+
+def _serve(make: Callable[[], Repeated | None], pipe: Connection) -> None:
+    work = make()
+    pipe.send(work is not None)
+    if work is None:
+        return
+    here = Here(work)
+    while True:
+        try:
+            what, times = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(getattr(here, what)(times))
+
+
+def ready(make: Callable[[], Repeated | None], *, apart: bool) -> Here | Elsewhere | None:
+    """Make something ready, in a process of its own where it is to be apart; None where it cannot be done."""
+    if apart:
+        there = Elsewhere(make)
+        return there if there.able else None
+    work = make()
+    return None if work is None else Here(work)
