@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads would gain nothing here, and wait for whatever else runs.
 import numpy as np
 
 from minidl import SGD, Array, HalfSquaredError, MeanSquaredError, Normal, Sequential, Sigmoid, Trainer, mlp
