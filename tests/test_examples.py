@@ -28,7 +28,16 @@ IMPORTS = {
     *("numpy", "numpy.typing", "typing_extensions", "matplotlib.figure"),
     *("minidl", "minidl.callbacks", "minidl.solvers", "minidl.testing"),
 }
-"""What any program may import; the digits come from scikit-learn besides."""
+"""What any program may import."""
+
+BESIDES = {"digits": {"sklearn.datasets"}, "sine_in_a_second": {"os"}}
+"""What one needs besides: data; a setting of the environment."""
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the number of threads that a program sets back after the test."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
 
 
 def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +64,7 @@ def test_a_program_imports_no_other(name: str) -> None:
     tree = ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imported <= IMPORTS | ({"sklearn.datasets"} if name == "digits" else set())
+    assert imported <= IMPORTS | BESIDES.get(name, set())
 
 
 @pytest.mark.parametrize("name", WITHOUT_PICTURE)
