@@ -44,7 +44,7 @@ class CompiledLoop:
         self._widths: list[int] = []
         self._rows = 0
         self._gradients: dict[Parameter, Array] = {}
-        self._values: list[tuple[Layer, str, Array]] = []
+        self._values: dict[Parameter, Array] = {}
         self._memory: dict[str, Array] = {}
         self._bound: dict[str, Any] = {}
         self._given: tuple[npt.NDArray[Any], ...] = ()
@@ -108,7 +108,7 @@ class CompiledLoop:
 
     def _bind(self, width: int, rows: int) -> None:
         """Look up the arguments of the program, as far as they may have changed since the last time."""
-        moved = not self._values or any(getattr(layer, name).value is not value for layer, name, value in self._values)
+        moved = not self._values or any(parameter.value is not value for parameter, value in self._values.items())
         if moved or rows != self._rows or width != self._widths[0]:
             self._widths = [width]
             for layer in self._layers:
@@ -127,8 +127,8 @@ class CompiledLoop:
         vector.gradients.fill(0.0)
         places = zip(vector.parameters, vector.slices(), strict=True)
         self._gradients = {p: vector.gradients[place].reshape(p.shape) for p, place in places}
-        used = [argument for argument in self._arguments.values() if argument.kind == "parameter"]
-        self._values = [(a.owner, a.name, getattr(a.owner, a.name).value) for a in used]
+        used = [getattr(a.owner, a.name) for a in self._arguments.values() if a.kind == "parameter"]
+        self._values = {parameter: parameter.value for parameter in [*vector.parameters, *used]}
 
     def _resolved(self, name: str, argument: Argument) -> Any:
         """Return what an argument stands for."""
