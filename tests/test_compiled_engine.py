@@ -37,7 +37,6 @@ from minidl import (
     RMSProp,
     Sequential,
     ShapeError,
-    Sigmoid,
     SoftmaxCrossEntropy,
     Tanh,
     Trainer,
@@ -476,15 +475,6 @@ def test_a_bare_layer_is_a_chain_of_one() -> None:
     wanted = trainer("numpy", model)
     wanted.fit(X, Y, epochs=2)
     np.testing.assert_allclose(found.history.loss, wanted.history.loss, rtol=1e-12)
-
-
-def test_validation_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Sequential(Dense(2, 4), Sigmoid(), Dense(4, 1)).initialize(rng=3)
-    found = trainer("compiled", model)
-    found.fit(X, Y, epochs=2, validation=0.25)
-    wanted = trainer("numpy", model.initialize(rng=3))
-    wanted.fit(X, Y, epochs=2, validation=0.25)
-    np.testing.assert_allclose(found.history.validation_loss, wanted.history.validation_loss, rtol=1e-12)
 
 
 class MoveFrozen(Callback):

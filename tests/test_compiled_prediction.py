@@ -230,8 +230,14 @@ def test_validation_runs_in_compiled_code_with_the_training(monkeypatch: pytest.
         return whole(self, x)
 
     monkeypatch.setattr(Predictor, "__call__", counted)
-    history = trainer.fit(X, y, epochs=2, validation=(X, y))
-    assert calls == [ROWS, ROWS]
+    history = trainer.fit(X, y, epochs=2, validation=0.5)
+    assert calls == [ROWS // 2, ROWS // 2]
+    monkeypatch.undo()
+    same = Sequential(Dense(5, 4), Dropout(0.3), Dense(4, 1)).initialize(rng=3)
+    numpy = Trainer(same, HalfSquaredError(), SGD(same.parameters(), 0.01), rng=0, engine="numpy")
+    numpy.fit(X, y, epochs=2, validation=0.5)
+    np.testing.assert_allclose(history.validation_loss, numpy.history.validation_loss, rtol=1e-12)
+    history = trainer.fit(X, y, epochs=1, validation=(X, y))
     assert trainer.evaluate(X, y) == history.validation_loss[-1]
     assert history.validation_loss[-1] == pytest.approx(HalfSquaredError()(model.predict(X), y), rel=1e-12)
 
@@ -251,7 +257,7 @@ def test_a_model_that_was_changed_is_compiled_anew() -> None:
 
 
 def test_evaluation_follows_a_model_that_was_changed_after_its_fit() -> None:
-    model = Sequential(Dense(5, 4), Tanh(), Dense(4, 1)).initialize(rng=3)
+    model = Sequential(Dense(5, 4), Dropout(0.3), Dense(4, 1)).initialize(rng=3)
     y = np.sin(X[:, :1])
     trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.01), rng=0, engine="compiled")
     trainer.fit(X, y, epochs=1)
