@@ -60,7 +60,7 @@ class Predictor:
     def __call__(self, x: npt.ArrayLike) -> Array:
         """Return the predictions for ``x``, ``(batch, in_features)``: ``(batch, out_features)``."""
         passes = self._passes
-        if not passes.fit():
+        if not passes.suit():
             passes = self._passes = Passes(self.model)
         x = features(x, "Predictor", passes.width, passes.dtype)
         return passes.predict(x if x.flags.carray else np.array(x, order="C"))
@@ -104,7 +104,7 @@ class Passes:
         self._narrow_block = min(block - block % 16, 256)  # 0 where a layer is too wide.
         self._widths: tuple[int, ...] = ()
 
-    def fit(self) -> bool:
+    def suit(self) -> bool:
         """Whether the model has the same layers and the same dtype as when this was made."""
         for chain, layers in self._chains:
             if chain.layers is not layers:
@@ -113,6 +113,7 @@ class Passes:
 
     @property
     def source(self) -> str:
+        """The program that predicts many rows."""
         return (self._narrow if self._narrow_block else self._wide).source
 
     def predict(self, x: Array) -> Array:
