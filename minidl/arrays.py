@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -178,6 +181,30 @@ def generator(rng: Seed, purpose: str) -> np.random.Generator:
     if rng < 0:
         raise ArgumentError(f"rng: expected a seed of at least 0, got {rng}")
     return np.random.default_rng([int(rng), int.from_bytes(purpose.encode(), "little")])
+
+
+def first_draws() -> np.random.Generator:
+    """Return what the constructors of layers draw from: fresh entropy, or what `drawing_from` says."""
+    return _source.get() or np.random.default_rng()
+
+
+@contextmanager
+def drawing_from(rng: np.random.Generator) -> Iterator[None]:
+    """Let constructors of layers draw from a generator within this context."""
+    token = _source.set(rng)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+_source: ContextVar[np.random.Generator | None] = ContextVar("minidl_first_draws", default=None)
+
+
+def reseed(own: np.random.Generator, rng: np.random.Generator) -> None:
+    """Put a generator of any of NumPy's kinds into a state drawn from another, as `initialize` does with Dropout's."""
+    seed = int(rng.integers(2**63))
+    own.bit_generator.state = type(own.bit_generator)(seed).state
 
 
 def child_generator(rng: np.random.Generator) -> np.random.Generator:

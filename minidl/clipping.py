@@ -56,7 +56,7 @@ class Clip(ABC):
         if isinstance(parameters, ParameterVector):
             parameters.complete()
             chosen = parameters.parameters
-            gradients = [parameters.gradients] if self.joined else [parameter.grad for parameter in chosen]
+            gradients = [parameters.gradients] if self.joined else parameters.split(parameters.gradients)
         else:
             chosen = unique_parameters(parameters)
             if not any(parameter.has_grad for parameter in chosen):

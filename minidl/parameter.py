@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import FLOATS, Array, floating, generator
+from .arrays import FLOATS, Array, first_draws, floating, generator
 from .errors import ArgumentError, CallOrderError, DTypeError, ShapeError
 from .initializers import Initializer
 
@@ -22,19 +22,19 @@ class Parameter:
     Made from a value, ``Parameter(1.0)``, or from an initializer and a shape,
     ``Parameter(GlorotUniform(), (4, 3))``. Gradients add up until an optimizer's ``step()`` uses them up;
     the first ``p.grad += g`` after that starts from zero again, so nobody has to zero them.
+    What is frozen is not learned: optimizers and solvers skip it.
 
     Args:
         value: Initial value, or the initializer that draws it.
         shape: Shape to draw; only with an initializer.
         dtype: float64 or float32; None keeps the value's own, float64 where it has none.
-        rng: Generator or seed for the first draw.
 
     Raises:
         ArgumentError: a shape together with a value, an initializer without a shape, a negative size, or a Parameter.
         DTypeError: a value that is not made of real numbers.
     """
 
-    __slots__ = ("_grad", "_initial", "_used", "_value")
+    __slots__ = ("_added", "_frozen", "_grad", "_held", "_initial", "_value")
 
     def __init__(
         self,
@@ -42,7 +42,6 @@ class Parameter:
         shape: tuple[int, ...] | None = None,
         *,
         dtype: npt.DTypeLike | None = None,
-        rng: Seed = None,
     ) -> None:
         kind = None if dtype is None else float_dtype(dtype, "Parameter")
         self._initial: Array | Initializer
@@ -53,7 +52,7 @@ class Parameter:
                 raise ArgumentError(f"Parameter(shape): expected whole numbers of at least 0, got {shape!r}")
             self._initial = value
             self._value: Array = np.empty(shape, kind or np.float64)
-            self.initialize(generator(rng, "model"))
+            self._value[...] = value.draw(self.shape, first_draws())
         else:
             if isinstance(value, Parameter):
                 raise ArgumentError(
@@ -64,8 +63,11 @@ class Parameter:
                 raise ArgumentError(f"Parameter: expected an initializer such as Zeros() with a shape, got {value!r}")
             self._value = np.array(floating(value, "Parameter", kind), order="C")
             self._initial = self._value.copy()
+        self._frozen = False
         self._grad: Array | None = None  # Made when it is needed: a model that only predicts has none.
-        self._used = True
+        # A gradient was added since the last step; and somebody may hold the array, so that it is cleared by a step.
+        # Where neither is true, what stands in the array is old, and the next gradient may be written over it.
+        self._added = self._held = False
 
     @property
     def value(self) -> Array:
@@ -82,11 +84,11 @@ class Parameter:
 
     @property
     def grad(self) -> Array:
-        """The gradient gathered since the last step, zero when there is none."""
-        grad = self._gradient()
-        if self._used:
+        """The gradient gathered since the last step, zero when there is none. Reading it changes nothing."""
+        grad = self._memory()
+        if not (self._added or self._held):
             grad.fill(0.0)
-            self._used = False
+        self._held = True
         return grad
 
     @grad.setter
@@ -96,47 +98,71 @@ class Parameter:
                 "Parameter.grad: expected `p.grad += g`, got an assignment of another array; "
                 "gradients add up, and an optimizer may hold this one"
             )
+        self._added = True
 
     @property
     def has_grad(self) -> bool:
-        """Whether a gradient was written since the last step."""
-        return not self._used
+        """Whether a gradient was added since the last step."""
+        # Who holds the array may have written to it: p.grad[rows] += g.
+        return self._added or (self._held and bool(self._memory().any()))
 
-    def accumulate(self, function: Callable[..., Any], *arguments: Array) -> None:
-        """Add ``function(*arguments)`` to the gradient.
-
-        The first one after a step is written straight into place by ``function(*arguments, out=…)``, which
-        saves a temporary array and an addition; ``p.grad += function(*arguments)`` gives the same.
-        """
-        grad = self._gradient()
-        if self._used:
-            function(*arguments, out=grad)
-            self._used = False
+    def add_product(self, a: Array, b: Array) -> None:
+        """Do ``p.grad += a @ b`` faster: the first product since the last step is written straight into place."""
+        if self._added or self._held:
+            self.grad += a.dot(b)
         else:
-            grad += function(*arguments)
+            a.dot(b, self._memory())
+            self._added = True
 
-    def _gradient(self) -> Array:
-        """Return the memory of the gradient, whatever stands in it."""
+    def add_grad(self, g: Array | np.floating[Any]) -> None:
+        """Do ``p.grad += g`` faster: the first one since the last step is copied."""
+        if self._added or self._held or g.shape != self.shape:
+            self.grad += g
+        else:
+            self._memory()[...] = g
+            self._added = True
+
+    def _memory(self) -> Array:
+        """Return the array of the gradient, whatever stands in it."""
         if self._grad is None:
             self._grad = np.empty_like(self._value)
         return self._grad
 
     def zero_grad(self) -> None:
         """Throw the gradient away."""
-        self._used = True
+        self._added = False
+        if self._held:
+            self._memory().fill(0.0)
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    @property
+    def frozen(self) -> bool:
+        """Whether optimizers and solvers leave it as it is."""
+        return self._frozen
+
+    def freeze(self) -> Self:
+        """Keep the value as it is in training, until `unfreeze`."""
+        self._frozen = True
+        return self
+
+    def unfreeze(self) -> Self:
+        """Learn again."""
+        self._frozen = False
+        return self
+
+    def initialize(self, rng: Seed = None) -> Self:
         """Draw the value again; one that was made from a value returns to it."""
-        if isinstance(self._initial, Initializer):
-            self._value[...] = self._initial.draw(self.shape, rng)
-        else:
-            self._value[...] = self._initial
+        first = self._initial
+        drawn = first.draw(self.shape, generator(rng, "model")) if isinstance(first, Initializer) else first
+        self._value[...] = drawn
+        self.zero_grad()
+        return self
 
     def cast(self, dtype: npt.DTypeLike) -> None:
         """Move value and gradient to arrays of ``dtype``; an optimizer gathers them at its next step."""
         kind = float_dtype(dtype, "Parameter.cast")
         self._value = self._value.astype(kind)
-        self._grad = None if self._used or self._grad is None else self._grad.astype(kind)
+        self._grad = self._grad.astype(kind) if self._grad is not None and self.has_grad else None
+        self._held = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -154,7 +180,7 @@ class Parameter:
         return self._value.dtype
 
     def __repr__(self) -> str:
-        return f"Parameter{self.shape}"
+        return f"Parameter{self.shape}{', frozen' if self.frozen else ''}"
 
 
 class ParameterVector:
@@ -163,7 +189,7 @@ class ParameterVector:
     One vector operation then updates everything, whatever the number of layers.
 
     Args:
-        parameters: What to gather; a shared one counts once. Their gradients are thrown away.
+        parameters: What to gather; a shared one counts once. Gradients that they have are kept.
 
     Raises:
         ArgumentError: no parameter at all.
@@ -171,7 +197,8 @@ class ParameterVector:
 
     Attributes:
         values: Vector of all values.
-        gradients: Vector of all gradients; complete after `collect` or `complete`.
+        gradients: Vector of all gradients; right from `complete` to `use_up`.
+        frozen: Where the frozen parameters lie, as of the last `complete`.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -179,10 +206,9 @@ class ParameterVector:
         size = sum(p.size for p in self.parameters)
         self.values: Array = np.empty(size, self.parameters[0].dtype)
         self.gradients: Array = np.zeros(size, self.parameters[0].dtype)
+        self.frozen: list[slice] = []
         self._views: list[tuple[Parameter, Array, Array]] = []
         self.gather()
-        for parameter in self.parameters:
-            parameter.zero_grad()
 
     def gather(self) -> None:
         """Copy every parameter into its place, and make it a view of that place."""
@@ -195,53 +221,59 @@ class ParameterVector:
                 )
             value = self.values[place].reshape(parameter.shape)
             gradient = self.gradients[place].reshape(parameter.shape)
-            if parameter._value is not value:
-                value[...] = parameter._value
-                if not parameter._used:
-                    gradient[...] = parameter.grad
+            value[...] = parameter._value
+            parameter._added = parameter.has_grad
+            if parameter._added:
+                gradient[...] = parameter._memory()
+            parameter._held = False
             parameter._value, parameter._grad = value, gradient
             views.append((parameter, value, gradient))
         self._views = views
 
-    def collect(self) -> None:
-        """Make `values` and `gradients` complete, and count the gradients as used up.
+    def complete(self) -> None:
+        """Make `values` and `gradients` complete, with zeros for what is frozen, and note what is frozen.
 
         Parameters that no longer lie here (another optimizer, a copy, unpickling) are gathered again.
 
         Raises:
-            CallOrderError: no parameter has a gradient.
+            CallOrderError: no parameter has a gradient, or all of those that have one are frozen.
         """
         for parameter, value, gradient in self._views:
             if parameter._value is not value or parameter._grad is not gradient:
                 self.gather()
                 break
         written = False
+        self.frozen = []
         for parameter, _, gradient in self._views:
-            if parameter._used:
+            if parameter._frozen:
+                parameter._added = False
                 gradient.fill(0.0)
-            else:
-                parameter._used = True
+                self.frozen = [where for p, where in zip(self.parameters, self.slices(), strict=True) if p.frozen]
+            elif parameter._added or (parameter._held and gradient.any()):
                 written = True
+            else:
+                gradient.fill(0.0)
         if not written:
-            raise CallOrderError(
-                "step(): no parameter has a gradient; call loss.forward, model.forward and "
-                "model.backward(loss.backward()) before it"
-            )
+            why = "all of them are frozen" if len(self.frozen) == len(self.parameters) else (
+                "call loss.forward, model.forward and model.backward(loss.backward()) before it")
+            raise CallOrderError(f"step(): no parameter has a gradient; {why}")
 
-    def complete(self) -> None:
-        """Make `values` and `gradients` complete for a look or a change before the step, which still uses them up.
-
-        Raises:
-            CallOrderError: no parameter has a gradient.
-        """
-        self.collect()
-        for parameter in self.parameters:
-            parameter._used = False
+    def use_up(self) -> None:
+        """Count the gradients as used: the next ones start from zero."""
+        for parameter, _, gradient in self._views:
+            parameter._added = False
+            if parameter._held:
+                gradient.fill(0.0)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A view that is copied or pickled comes back as an array of its own.
         vars(self).update(state)
         self.gather()
+
+    def split(self, vector: Array) -> list[Array]:
+        """Cut a vector such as `gradients` into one view for each parameter, in its shape."""
+        pairs = zip(self.parameters, self.slices(), strict=True)
+        return [vector[place].reshape(parameter.shape) for parameter, place in pairs]
 
     def slices(self) -> list[slice]:
         """Say where each parameter lies in the vectors."""
@@ -259,9 +291,10 @@ class Buffer:
         value: The initial value, to which `reset` returns.
     """
 
-    __slots__ = ("_initial", "_value")
+    __slots__ = ("_frozen", "_initial", "_value")
 
     def __init__(self, value: npt.ArrayLike) -> None:
+        self._frozen = False
         self._value = np.array(value)
         self._initial = self._value.copy()
 
@@ -274,6 +307,21 @@ class Buffer:
     def value(self, value: npt.ArrayLike) -> None:
         self._value = np.asarray(value)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the layer that holds it is to leave it as it is."""
+        return self._frozen
+
+    def freeze(self) -> Self:
+        """Keep the value as it is in training, until `unfreeze`."""
+        self._frozen = True
+        return self
+
+    def unfreeze(self) -> Self:
+        """Let training change it again."""
+        self._frozen = False
+        return self
+
     def reset(self) -> None:
         """Return to the initial value."""
         self.value = self._initial.astype(self.value.dtype)
@@ -284,7 +332,7 @@ class Buffer:
             self.value = self.value.astype(float_dtype(dtype, "Buffer.cast"))
 
     def __repr__(self) -> str:
-        return f"Buffer{self.value.shape}"
+        return f"Buffer{self.value.shape}{', frozen' if self.frozen else ''}"
 
 
 def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:

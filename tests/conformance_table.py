@@ -115,11 +115,11 @@ def logits_and_bits(rows: int, rng: np.random.Generator) -> Pair:
 def _graph() -> Graph:
     return Graph(
         {
-            "hidden": (Dense(3, 4, rng=1), "x"),
+            "hidden": (Dense(3, 4).initialize(1), "x"),
             "gate": (Sigmoid(), "hidden"),
             "product": (Multiply(), "hidden", "gate"),
             "joined": (Concat(), "x", "product", "hidden"),
-            "output": (Dense(11, 2, rng=2), "joined"),
+            "output": (Dense(11, 2).initialize(2), "joined"),
         },
         output="output",
     )
@@ -127,22 +127,23 @@ def _graph() -> Graph:
 
 def _branches() -> Parallel:
     return Parallel(
-        Sequential(Columns([0, 1]), Dense(2, 3, rng=1), Tanh()), Sequential(Columns([2]), Embedding(4, 2, rng=2))
+        Sequential(Columns([0, 1]), Dense(2, 3).initialize(1), Tanh()),
+        Sequential(Columns([2]), Embedding(4, 2).initialize(2)),
     )
 
 
 def _drawn(initializer: Initializer) -> list[Check]:
-    return layer_checks(Dense(3, 2, weight_initializer=initializer, bias_initializer=initializer, rng=1))
+    return layer_checks(Dense(3, 2, weight_initializer=initializer, bias_initializer=initializer).initialize(1))
 
 
 TABLE: dict[str, Callable[[], list[Check]]] = {
     # layers
-    "Dense": lambda: layer_checks(Dense(4, 3, rng=1)),
+    "Dense": lambda: layer_checks(Dense(4, 3).initialize(1)),
     "BatchNorm": lambda: layer_checks(BatchNorm(4)),
     "LayerNorm": lambda: layer_checks(LayerNorm(4)),
     "RMSNorm": lambda: layer_checks(RMSNorm(4)),
     "Columns": lambda: layer_checks(Columns([3, 0, 3]), 5),
-    "Embedding": lambda: layer_checks(Embedding(4, 3, rng=1), sample=codes),
+    "Embedding": lambda: layer_checks(Embedding(4, 3).initialize(1), sample=codes),
     "Flatten": lambda: layer_checks(Flatten(), (2, 3)),
     "Flatten of rows": lambda: layer_checks(Flatten(), 4),
     "Softmax": lambda: layer_checks(Softmax(), 4),
@@ -151,12 +152,12 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "Sequential with kinks": lambda: layer_checks(mlp([3, 6, 6, 2], rng=1)),
     "Sequential without parameters": lambda: layer_checks(Sequential(Tanh(), Identity()), 3),
     "Sequential with random layers": lambda: layer_checks(
-        Sequential(Dense(3, 6, rng=1), BatchNorm(6), SiLU(), Dropout(0.3, rng=2), Dense(6, 2, rng=3))
+        Sequential(Dense(3, 6), BatchNorm(6), SiLU(), Dropout(0.3), Dense(6, 2)).initialize(1)
     ),
-    "Sequential of images": lambda: layer_checks(Sequential(Flatten(), Dense(6, 2, rng=1)), (2, 3)),
-    "Residual": lambda: layer_checks(Residual(Sequential(Dense(3, 3, rng=1), Tanh()))),
-    "Parallel": lambda: layer_checks(Parallel(Dense(3, 2, rng=1), Sequential(Dense(3, 4, rng=2), Sigmoid()))),
-    "Parallel with a merge": lambda: layer_checks(Parallel(Dense(3, 2, rng=1), Dense(3, 2, rng=2), merge=Multiply())),
+    "Sequential of images": lambda: layer_checks(Sequential(Flatten(), Dense(6, 2).initialize(1)), (2, 3)),
+    "Residual": lambda: layer_checks(Residual(Sequential(Dense(3, 3).initialize(1), Tanh()))),
+    "Parallel": lambda: layer_checks(Parallel(Dense(3, 2), Sequential(Dense(3, 4), Sigmoid())).initialize(1)),
+    "Parallel with a merge": lambda: layer_checks(Parallel(Dense(3, 2), Dense(3, 2), merge=Multiply()).initialize(1)),
     "Parallel of columns": lambda: layer_checks(_branches(), 3, sample=codes_and_numbers),
     "Graph": lambda: layer_checks(_graph()),
     # activations
@@ -171,7 +172,7 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "SiLU": lambda: activation_checks(SiLU()),
     "Softplus": lambda: activation_checks(Softplus()),
     "PReLU": lambda: activation_checks(PReLU()),
-    "Dropout": lambda: activation_checks(Dropout(0.4, rng=1)),
+    "Dropout": lambda: activation_checks(Dropout(0.4).initialize(1)),
     # merges
     "Add": lambda: merge_checks(Add()),
     "Concat": lambda: merge_checks(Concat(), (2, 4, 1)),
@@ -211,7 +212,7 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "LeCunNormal": lambda: _drawn(LeCunNormal()),
     "LeCunUniform": lambda: _drawn(LeCunUniform()),
     "TruncatedNormal": lambda: _drawn(TruncatedNormal(0.1, 0.5)),
-    "Orthogonal": lambda: layer_checks(Dense(3, 2, weight_initializer=Orthogonal(0.7), rng=1)),
+    "Orthogonal": lambda: layer_checks(Dense(3, 2, weight_initializer=Orthogonal(0.7)).initialize(1)),
 }
 """Maps the name of a public class, with a word on the variant where there are several, to its checks."""
 

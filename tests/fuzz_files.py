@@ -105,8 +105,8 @@ def seeds(folder: Path) -> list[Seed]:
     tied = Sequential(Dense(3, 3), Dense(3, 3), Dropout(0.1), Dropout(0.1))
     tied[1].weight = tied[0].weight  # type: ignore[attr-defined]
     tied[3].rng = tied[2].rng  # type: ignore[attr-defined]
-    twister = Dropout(0.1, rng=np.random.Generator(np.random.MT19937(0)))
-    philox = Dropout(0.1, rng=np.random.Generator(np.random.Philox(0)))
+    twister = Dropout(0.1).initialize(np.random.Generator(np.random.MT19937(0)))
+    philox = Dropout(0.1).initialize(np.random.Generator(np.random.Philox(0)))
     models = [
         Sequential(Dense(3, 4), BatchNorm(4), Dropout(0.5), Activation(np.sin, np.cos), PReLU(), Dense(4, 2)),
         Sequential(Embedding(5, 3), LayerNorm(3), Residual(Sequential(Dense(3, 3), Identity()))).astype("float32"),

@@ -238,7 +238,7 @@ def test_a_pair_of_functions_is_the_built_in_of_the_same_name() -> None:
     assert repr(pair) == "Activation(expit)"
 
 
-@pytest.mark.parametrize("make", [*ALL, PReLU, lambda: Dropout(0.3, rng=0), *NORMS], ids=name)
+@pytest.mark.parametrize("make", [*ALL, PReLU, lambda: Dropout(0.3).initialize(0), *NORMS], ids=name)
 @pytest.mark.parametrize("shape", [(1, 3), (6, 1), (3,), (2, 6, 3)])
 def test_a_gradient_of_another_shape_than_the_output_is_refused(make: Make, shape: tuple[int, ...]) -> None:
     layer = make()

@@ -255,7 +255,7 @@ def test_learning_rates(rate: Any, error: type[MinidlError]) -> None:
 @pytest.mark.parametrize("rng", ["0", 1.5, True, np.random.RandomState(0)])
 def test_seeds(rng: Any) -> None:
     doors: list[Door] = [
-        lambda value: Dense(1, 1, rng=value),
+        lambda value: Dense(1, 1).initialize(value),
         lambda value: Sequential(Dense(1, 1)).initialize(value),
         lambda value: batches(X, Y, batch_size=1, rng=value),
     ]

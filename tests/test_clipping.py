@@ -111,6 +111,7 @@ def test_what_an_earlier_step_left_behind_is_not_counted(make: type[Clip]) -> No
 def test_parameters_that_moved_are_found_again(make: type[Clip]) -> None:
     first, (parameter,) = parameters_with([1.0])
     SGD([parameter], 1.0)
+    parameter.zero_grad()
     parameter.grad += 8.0
     assert make(2.0)(first.vector) == 8.0
     first.step()

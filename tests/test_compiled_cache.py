@@ -132,8 +132,8 @@ def test_a_disk_that_is_full_when_the_code_is_written_is_no_error(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
-    found = train(Sequential(Dense(2, 1, rng=0)))
-    assert found == pytest.approx(train(Sequential(Dense(2, 1, rng=0)), "numpy"), rel=1e-12)
+    found = train(Sequential(Dense(2, 1).initialize(0)))
+    assert found == pytest.approx(train(Sequential(Dense(2, 1).initialize(0)), "numpy"), rel=1e-12)
     assert not list(tmp_path.rglob("*.nb[ci]"))
 
 
@@ -141,7 +141,7 @@ def test_functions_of_the_user_are_told_apart_and_not_kept(tmp_path: Path, monke
     monkeypatch.setenv("MINIDL_CACHE_DIR", str(tmp_path))
     pairs: list[tuple[Any, Any]] = [(np.square, lambda x: 2.0 * x), (lambda x: -x * x, lambda x: -2.0 * x)]
     for function, derivative in pairs:
-        model = Sequential(Dense(2, 1, rng=0), Activation(function, derivative))
+        model = Sequential(Dense(2, 1).initialize(0), Activation(function, derivative))
         wanted = train(model.astype("float64"), "numpy")
         assert train(model) == pytest.approx(wanted, rel=1e-12)
     assert not list(tmp_path.iterdir())

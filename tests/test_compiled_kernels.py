@@ -75,9 +75,9 @@ def double(x: Any) -> Any:
 EXAMPLES: list[Layer] = [
     Activation(square, double),
     BatchNorm(WIDTH, momentum=0.3),
-    Dense(WIDTH, 7, rng=0),
-    Dense(WIDTH, 4, rng=1),
-    Dropout(0.4, rng=0),
+    Dense(WIDTH, 7).initialize(0),
+    Dense(WIDTH, 4).initialize(1),
+    Dropout(0.4).initialize(0),
     ELU(0.7),
     GELU(),
     Identity(),
@@ -189,7 +189,7 @@ def test_a_kernel_computes_what_its_layer_does(layer: Layer, rows: int, dtype: s
 def test_a_descent_is_a_backward_and_a_step_of_sgd(outputs: int, dtype: str) -> None:
     assert set(ONE_ROW_DESCENT) == {Dense}
     rng = np.random.default_rng(2)
-    reference = Dense(WIDTH, outputs, rng=3)
+    reference = Dense(WIDTH, outputs).initialize(3)
     x, grad = rng.normal(size=(1, WIDTH)).astype(dtype), rng.normal(size=(1, outputs)).astype(dtype)
     for kernel in ONE_ROW_DESCENT[Dense].backward, ONE_ROW_DESCENT[Dense].backward_parameters:
         assert kernel is not None
@@ -221,7 +221,7 @@ def test_a_batch_is_fetched_by_its_order(order: Any) -> None:
 
 def test_dropout_draws_the_bits_of_the_numpy_path() -> None:
     x = np.random.default_rng(0).normal(size=(5, WIDTH))
-    layer = Dropout(0.3, rng=2)
+    layer = Dropout(0.3).initialize(2)
     known = {"x": x, "y": np.empty_like(x), "uniform": copy.deepcopy(layer.rng).random(x.shape)}
     call(LAYERS[Dropout].forward, "float64", known, layer)
     assert np.array_equal(known["y"], layer.forward(x))

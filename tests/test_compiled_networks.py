@@ -75,9 +75,9 @@ def bent() -> Layer:
 def norms() -> Layer:
     generator = np.random.default_rng(5)
     return Sequential(
-        LayerNorm(4), Dropout(0.1, rng=generator),
+        LayerNorm(4), Dropout(0.1).initialize(generator),
         Sequential(Dense(4, 10), RMSNorm(10), Sequential(Tanh(), Dropout(0.3))),
-        Dropout(0.2, rng=generator), Dense(10, 3), Softmax(),
+        Dropout(0.2).initialize(generator), Dense(10, 3), Softmax(),
     )
 
 

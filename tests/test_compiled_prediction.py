@@ -205,7 +205,7 @@ def test_a_wrong_shape_is_refused_at_the_door(both: tuple[Sequential, Predictor]
 
 
 def test_a_shared_parameter_can_be_predicted_with() -> None:
-    first, second = Dense(5, 5, rng=0), Dense(5, 5)
+    first, second = Dense(5, 5).initialize(0), Dense(5, 5)
     second.weight = first.weight
     model = Sequential(first, Tanh(), second)
     assert close(Predictor(model)(X), model.predict(X))
@@ -252,7 +252,7 @@ def test_a_model_that_was_changed_is_compiled_anew() -> None:
     for parameter in model.parameters():
         parameter.cast(np.float32)
     assert close(predict(X[:1]), model.predict(X[:1]))
-    model[0].weight = Dense(5, 4, rng=9, dtype=np.float32).weight  # type: ignore[attr-defined]
+    model[0].weight = Dense(5, 4, dtype=np.float32).initialize(9).weight  # type: ignore[attr-defined]
     assert close(predict(X[:1]), model.predict(X[:1]))
 
 

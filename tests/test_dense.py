@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 def layer(dtype: Any = np.float64) -> Dense:
-    return Dense(3, 4, bias_initializer=Normal(), dtype=dtype, rng=0)
+    return Dense(3, 4, bias_initializer=Normal(), dtype=dtype).initialize(0)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 17])

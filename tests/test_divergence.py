@@ -114,8 +114,8 @@ class Noise(Layer):
 
 def trapped(phase: str) -> Trainer:
     """Make a trainer whose frozen first layer passes the input unchanged to the trap at "1"."""
-    same = Dense(1, 1, weight_initializer=Constant(1))
-    model = Sequential(same, Trap(phase), Noise(), Dense(1, 3, rng=0), Tanh(), Dense(3, 1, rng=1))
+    same = Dense(1, 1, weight_initializer=Constant(1)).freeze()
+    model = Sequential(same, Trap(phase), Noise(), Dense(1, 3).initialize(0), Tanh(), Dense(3, 1).initialize(1))
     return Trainer(model, HalfSquaredError(), SGD(model[1:].parameters(), 0.05, momentum=0.9), rng=0)
 
 

@@ -34,7 +34,7 @@ X, Y = RNG.normal(size=(SAMPLES, SIZES[0])), RNG.normal(size=(SAMPLES, SIZES[-1]
 
 
 def dense(n_in: int, n_out: int, seed: int) -> Dense:
-    return Dense(n_in, n_out, weight_initializer=Normal(), bias_initializer=Normal(), rng=seed)
+    return Dense(n_in, n_out, weight_initializer=Normal(), bias_initializer=Normal()).initialize(seed)
 
 
 def test_equation_1_the_input_of_a_layer_is_the_weighted_output_of_the_one_before_plus_the_bias() -> None:

@@ -74,7 +74,7 @@ def test_dense_draws_weights_and_biases_as_told_and_in_its_dtype() -> None:
 
 
 def test_the_default_of_dense_is_glorot_uniform_and_zero_bias() -> None:
-    layer = Dense(IN, OUT, rng=0)
+    layer = Dense(IN, OUT).initialize(0)
     assert np.abs(layer.weight.value).max() == pytest.approx(sqrt(6 / (IN + OUT)), rel=1e-3)
     assert (layer.bias.value == 0).all()
 

@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_bits(initializer: Initializer) -> None:
 def test_lecun_keeps_the_variance_of_what_goes_through() -> None:
     x = np.random.default_rng(1).normal(size=(2000, 400))
     for initializer in (LeCunNormal(), LeCunUniform()):
-        layer = Dense(400, 300, weight_initializer=initializer, rng=0)
+        layer = Dense(400, 300, weight_initializer=initializer).initialize(0)
         assert layer(x).var() == pytest.approx(1.0, rel=0.02)
 
 

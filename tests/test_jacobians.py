@@ -69,7 +69,7 @@ class Tied(Layer):
     """y = W tanh(Wᵀ x): it uses the weight of a layer that it holds without calling that layer the second time."""
 
     def __init__(self) -> None:
-        self.encoder = Dense(3, 2, rng=4)
+        self.encoder = Dense(3, 2).initialize(4)
 
     @override
     def forward(self, x: Array) -> Array:
@@ -157,44 +157,44 @@ class SquareDense(Dense):
 
 
 def shared() -> Sequential:
-    first, second = Dense(3, 3, rng=1), Dense(3, 3, rng=2)
+    first, second = Dense(3, 3).initialize(1), Dense(3, 3).initialize(2)
     second.weight = first.weight
     return Sequential(first, Tanh(), second)
 
 
 def used_batch_norm() -> Sequential:
-    model = Sequential(Dense(3, 4, rng=1), BatchNorm(4), Tanh(), Dense(4, 2, rng=2))
+    model = Sequential(Dense(3, 4).initialize(1), BatchNorm(4), Tanh(), Dense(4, 2).initialize(2))
     for seed in range(5):
         model.forward(np.random.default_rng(seed).normal(size=(9, 3)))
     return model
 
 
 def norms() -> Sequential:
-    model = Sequential(Dense(3, 4, rng=1), LayerNorm(4), Tanh(), Dense(4, 5, rng=2), RMSNorm(5))
+    model = Sequential(Dense(3, 4).initialize(1), LayerNorm(4), Tanh(), Dense(4, 5).initialize(2), RMSNorm(5))
     for parameter in model.parameters():
         parameter.value = parameter.value + np.random.default_rng(parameter.size).normal(size=parameter.shape)
     return model
 
 
 MODELS: dict[str, Callable[[], Layer]] = {
-    "dense": lambda: Dense(3, 2, rng=0),
+    "dense": lambda: Dense(3, 2).initialize(0),
     "chain": lambda: mlp([3, 5, 4, 2], activation=Sigmoid, rng=0),
-    "nested chain": lambda: Sequential(mlp([3, 5], rng=0), GELU(), Sequential(Dense(5, 2, rng=1), Softmax())),
+    "nested chain": lambda: Sequential(mlp([3, 5], rng=0), GELU(), Sequential(Dense(5, 2).initialize(1), Softmax())),
     "norms": norms,
-    "prelu": lambda: Sequential(Dense(3, 4, rng=1), PReLU(), Dense(4, 2, rng=2)),
+    "prelu": lambda: Sequential(Dense(3, 4).initialize(1), PReLU(), Dense(4, 2).initialize(2)),
     "batch norm": used_batch_norm,
-    "dropout": lambda: Sequential(Dense(3, 4, rng=1), Dropout(0.5, rng=0), Tanh(), Dense(4, 2, rng=2)),
-    "residual": lambda: Sequential(Residual(Sequential(Dense(3, 3, rng=1), Tanh())), Dense(3, 2, rng=2)),
-    "parallel": lambda: Parallel(Dense(3, 2, rng=1), Sequential(Dense(3, 2, rng=2), Tanh()), merge=Add()),
+    "dropout": lambda: Sequential(Dense(3, 4), Dropout(0.5), Tanh(), Dense(4, 2)).initialize(1),
+    "residual": lambda: Sequential(Residual(Sequential(Dense(3, 3).initialize(1), Tanh())), Dense(3, 2).initialize(2)),
+    "parallel": lambda: Parallel(Dense(3, 2).initialize(1), Sequential(Dense(3, 2).initialize(2), Tanh()), merge=Add()),
     "graph": lambda: Graph(
-        {"h": (Dense(3, 4, rng=1), "x"), "t": (Tanh(), "h"), "j": (Concat(), "x", "t", "h"),
-         "y": (Dense(11, 2, rng=2), "j")}, output="y"),
-    "learned merge": lambda: Parallel(Dense(3, 2, rng=1), Dense(3, 2, rng=2), merge=WeightedSum()),
-    "custom": lambda: Sequential(Dense(3, 4, rng=1), ScaledTanh(), Dense(4, 2, rng=2)),
+        {"h": (Dense(3, 4).initialize(1), "x"), "t": (Tanh(), "h"), "j": (Concat(), "x", "t", "h"),
+         "y": (Dense(11, 2).initialize(2), "j")}, output="y"),
+    "learned merge": lambda: Parallel(Dense(3, 2).initialize(1), Dense(3, 2).initialize(2), merge=WeightedSum()),
+    "custom": lambda: Sequential(Dense(3, 4).initialize(1), ScaledTanh(), Dense(4, 2).initialize(2)),
     "custom alone": ScaledTanh,
-    "custom container": lambda: Sequential(Tied(), Tanh(), Dense(3, 2, rng=2)),
-    "custom without parameters": lambda: Sequential(Dense(3, 4, rng=1), Spoiling(), Dense(4, 2, rng=2)),
-    "subclass": lambda: Sequential(SquareDense(3, 4, rng=1), Tanh(), Dense(4, 2, rng=2)),
+    "custom container": lambda: Sequential(Tied(), Tanh(), Dense(3, 2).initialize(2)),
+    "custom without parameters": lambda: Sequential(Dense(3, 4).initialize(1), Spoiling(), Dense(4, 2).initialize(2)),
+    "subclass": lambda: Sequential(SquareDense(3, 4).initialize(1), Tanh(), Dense(4, 2).initialize(2)),
     "shared parameter": shared,
 }
 X = np.random.default_rng(7).normal(size=(6, 3))
@@ -265,7 +265,7 @@ def test_the_parameter_jacobian_agrees_with_a_loop_from_the_equations() -> None:
 def test_every_rule_equals_the_layer_run_on_single_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.array([[0.0], [2.0], [1.0], [2.0]])
     cases: list[tuple[Layer, Array]] = [
-        (Dense(3, 2, rng=0), X), (LayerNorm(3), X), (RMSNorm(3), X), (PReLU(), X), (Embedding(3, 2, rng=0), codes)
+        (Dense(3, 2), X), (LayerNorm(3), X), (RMSNorm(3), X), (PReLU(), X), (Embedding(3, 2), codes)
     ]
     assert {type(layer) for layer, _ in cases} == set(RULES)
     fast = [parameter_jacobian(layer, x) for layer, x in cases]
@@ -275,8 +275,8 @@ def test_every_rule_equals_the_layer_run_on_single_rows(monkeypatch: pytest.Monk
 
 
 def test_an_embedding_has_the_derivative_one_at_its_code_and_none_by_the_code() -> None:
-    model = Graph({"c": (Columns([0]), "x"), "e": (Embedding(3, 2, rng=0), "c"), "n": (Columns([1]), "x"),
-                   "j": (Concat(), "e", "n"), "y": (Dense(3, 1, rng=1), "j")}, output="y")
+    model = Graph({"c": (Columns([0]), "x"), "e": (Embedding(3, 2).initialize(0), "c"), "n": (Columns([1]), "x"),
+                   "j": (Concat(), "e", "n"), "y": (Dense(3, 1).initialize(1), "j")}, output="y")
     x = np.array([[2.0, 0.4], [0.0, -1.0]])
     embedding, dense = model.nodes["e"][0], model.nodes["y"][0]
     assert isinstance(embedding, Embedding)
@@ -333,7 +333,7 @@ def test_float32_models_give_float32_jacobians_near_those_of_float64() -> None:
 
 
 def test_images_have_a_jacobian_in_their_own_shape() -> None:
-    model = Sequential(Flatten(), Dense(6, 2, rng=0))
+    model = Sequential(Flatten(), Dense(6, 2).initialize(0))
     dense = model[1]
     assert isinstance(dense, Dense)
     x = np.random.default_rng(0).normal(size=(4, 2, 3))
@@ -346,7 +346,7 @@ def test_a_wrapped_model_sees_each_pass_through_a_layer_that_is_used_twice() -> 
         """y = f(x) + f(2x) with one f; backward runs it again before each half."""
 
         def __init__(self) -> None:
-            self.inner = Dense(3, 2, rng=0)
+            self.inner = Dense(3, 2).initialize(0)
 
         @override
         def forward(self, x: Array) -> Array:
@@ -377,7 +377,7 @@ def test_random_layers_are_refused_where_they_draw_in_prediction() -> None:
 
 def test_coupled_rows_are_refused_even_where_nothing_declares_them() -> None:
     with pytest.raises(StructureError, match="half of the rows gave other outputs"):
-        parameter_jacobian(Sequential(Dense(3, 2, rng=0), Centred()), X)
+        parameter_jacobian(Sequential(Dense(3, 2).initialize(0), Centred()), X)
 
     class Declared(Identity):
         couples_rows = True

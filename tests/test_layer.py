@@ -33,7 +33,7 @@ class Twice(Layer):
     """Hold two layers, without being a container."""
 
     def __init__(self) -> None:
-        self.first = Dense(2, 2, rng=0)
+        self.first = Dense(2, 2).initialize(0)
         self.rest = [ScaledTanh(0.5)]
 
     @override
@@ -175,8 +175,8 @@ class DoubledAgain(DoubledDense):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: DoubledDense(2, 2, rng=0), DoubledTanh, lambda: DoubledColumns([1, 0]),
-             lambda: DoubledAgain(2, 2, rng=0)]
+    "make", [lambda: DoubledDense(2, 2).initialize(0), DoubledTanh, lambda: DoubledColumns([1, 0]),
+             lambda: DoubledAgain(2, 2).initialize(0)]
 )
 def test_no_short_cut_of_a_layer_goes_past_what_is_mixed_into_it(make: Callable[[], Layer]) -> None:
     layer, short = make(), make()

@@ -211,7 +211,7 @@ def test_remembers_only_what_its_equation_names(case: Case) -> None:
 
 @every
 def test_a_snapshot_brings_back_all_that_the_next_steps_depend_on(case: Case) -> None:
-    model = Sequential(Dense(2, 3, rng=0))
+    model = Sequential(Dense(2, 3).initialize(0))
     optimizer = case.optimizer(model.parameters(), schedules.exponential(0.1, 0.9), weight_decay=0.1)
     gradients = [[np.full(p.shape, 0.3 * k + 0.1) for k in range(6)] for p in model.parameters()]
     run(optimizer, model.parameters(), gradients)
@@ -360,28 +360,29 @@ def test_weight_decay_reaches_the_chosen_parameters_alone() -> None:
 
 
 def trained_head(optimizer: Callable[[list[Parameter]], Optimizer]) -> tuple[Sequential, Sequential, Trainer]:
-    body, head = Sequential(Dense(2, 6, rng=0), Tanh()), Sequential(Dense(6, 1, rng=1))
+    body, head = Sequential(Dense(2, 6).initialize(0), Tanh()), Sequential(Dense(6, 1).initialize(1))
     x = np.random.default_rng(0).normal(size=(40, 2))
-    trainer = Trainer(Sequential(body, head), HalfSquaredError(), optimizer(head.parameters()), rng=0)
+    model = Sequential(body.freeze(), head)
+    trainer = Trainer(model, HalfSquaredError(), optimizer(model.parameters()), rng=0)
     trainer.fit(x, x[:, :1] * x[:, 1:], epochs=5, batch_size=8)
     return body, head, trainer
 
 
 @every
 def test_frozen_layers_keep_their_bits_and_gather_no_gradient(case: Case) -> None:
-    untouched = Sequential(Dense(2, 6, rng=0), Tanh())
+    untouched = Sequential(Dense(2, 6).initialize(0), Tanh())
     body, head, _ = trained_head(lambda parameters: case.optimizer(parameters, 0.01))
     for parameter, before in zip(body.parameters(), untouched.parameters(), strict=True):
         assert parameter.value.tobytes() == before.value.tobytes()
         assert not parameter.has_grad
         assert not parameter.grad.any()
-    assert not np.array_equal(head.parameters()[0].value, Dense(6, 1, rng=1).weight.value)
+    assert not np.array_equal(head.parameters()[0].value, Dense(6, 1).initialize(1).weight.value)
 
 
 def test_a_head_on_frozen_layers_learns_as_it_does_on_their_output() -> None:
     body, head, trainer = trained_head(lambda parameters: Adam(parameters, 0.01))
     x = np.random.default_rng(0).normal(size=(40, 2))
-    alone = Sequential(Dense(6, 1, rng=1))
+    alone = Sequential(Dense(6, 1).initialize(1))
     other = Trainer(alone, HalfSquaredError(), Adam(alone.parameters(), 0.01), rng=0)
     other.fit(body.predict(x), x[:, :1] * x[:, 1:], epochs=5, batch_size=8)
     np.testing.assert_allclose(head.parameters()[0].value, alone.parameters()[0].value, rtol=1e-12)

@@ -3,12 +3,26 @@ from __future__ import annotations
 import copy
 import pickle
 import tracemalloc
+from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minidl import SGD, Buffer, Dense, HalfSquaredError, Normal, Parameter, ParameterVector, Sequential, Tanh, Zeros
+from minidl import (
+    SGD,
+    Buffer,
+    Dense,
+    HalfSquaredError,
+    Normal,
+    Parameter,
+    ParameterVector,
+    Sequential,
+    Tanh,
+    Zeros,
+    mlp,
+)
 from minidl.errors import ArgumentError, CallOrderError, DTypeError, ShapeError
 
 
@@ -32,16 +46,16 @@ def test_the_dtype_is_the_values_own_where_it_has_one(value: Any, dtype: str) ->
 
 
 def test_an_initializer_draws_the_shape_from_the_seed() -> None:
-    drawn = Parameter(Normal(), (3, 2), rng=4)
+    drawn = Parameter(Normal(), (3, 2)).initialize(4)
     assert drawn.shape == (3, 2)
     assert drawn.size == 6
     assert repr(drawn) == "Parameter(3, 2)"
-    assert (drawn.value == Parameter(Normal(), (3, 2), rng=4).value).all()
-    assert (drawn.value != Parameter(Normal(), (3, 2), rng=5).value).all()
+    assert (drawn.value == Parameter(Normal(), (3, 2)).initialize(4).value).all()
+    assert (drawn.value != Parameter(Normal(), (3, 2)).initialize(5).value).all()
 
 
 def test_initialize_draws_again_or_returns_to_the_value() -> None:
-    drawn, given = Parameter(Normal(), (3,), rng=0), Parameter([1.0, 2.0])
+    drawn, given = Parameter(Normal(), (3,)).initialize(0), Parameter([1.0, 2.0])
     before = drawn.value.copy()
     given.value = np.zeros(2)
     for parameter in (drawn, given):
@@ -70,30 +84,91 @@ def test_gradients_start_at_zero_and_add_up() -> None:
     assert parameter.grad.tolist() == [0.0, 0.0]
 
 
-def test_accumulate_and_plus_equals_agree_in_every_order() -> None:
+@pytest.mark.parametrize("look", [False, True])
+def test_every_way_to_add_a_gradient_agrees_in_every_order(look: bool) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 5)), rng.normal(size=(5, 3))
-    for order in ("aa", "ap", "pa", "pp", "apa", "paa"):
+    ways: dict[str, Callable[[Parameter], object]] = {
+        "p": lambda parameter: parameter.add_product(a, b),
+        "g": lambda parameter: parameter.add_grad(a @ b),
+        "i": lambda parameter: np.add(parameter.grad, a @ b, out=parameter.grad),
+    }
+
+    def plus_product(parameter: Parameter) -> None:
+        parameter.grad += a @ b
+
+    ways["+"] = plus_product
+    for order in product(ways, repeat=3):
         parameter = Parameter(np.ones((2, 3)))
+        vector = ParameterVector([parameter])
         for _ in range(2):
             for kind in order:
-                if kind == "a":
-                    parameter.accumulate(np.matmul, a, b)
-                else:
-                    parameter.grad += a @ b
-            expected = np.zeros((2, 3))
-            for _ in order:
-                expected += a @ b
-            assert (parameter.grad == expected).all()
-            parameter.zero_grad()
+                ways[kind](parameter)
+                if look:
+                    repr(parameter.grad)
+            vector.complete()
+            expected = (a @ b + a @ b) + a @ b
+            assert np.array_equal(vector.gradients.reshape(2, 3), expected)
+            assert np.array_equal(parameter.grad, expected)
+            vector.use_up()
+            assert not parameter.has_grad
 
 
-def test_accumulating_into_a_single_number() -> None:
+def test_gradients_of_a_single_number() -> None:
     parameter = Parameter(2.0)
-    parameter.accumulate(np.sum, np.arange(4.0))
+    parameter.add_product(np.arange(4.0), np.ones(4))
+    parameter.add_grad(np.float64(1.0))
     parameter.grad += 1.5
     assert parameter.shape == ()
-    assert float(parameter.grad) == 7.5
+    assert float(parameter.grad) == 8.5
+
+
+def test_a_gradient_of_another_shape_is_not_broadcast_into_place() -> None:
+    for held in (False, True):
+        parameter = Parameter(np.ones((2, 3)))
+        if held:
+            assert parameter.grad.shape == (2, 3)
+        with pytest.raises(ValueError, match=r"broadcast|output array"):
+            parameter.add_product(np.ones((3, 2)), np.ones((2, 3)))
+
+
+def test_reading_a_gradient_changes_nothing() -> None:
+    model = mlp([2, 3, 1], rng=0)
+    optimizer = SGD(model.parameters(), learning_rate=0.1)
+    loss, x, y = HalfSquaredError(), np.ones((4, 2)), np.ones((4, 1))
+
+    def train(look: bool) -> list[list[float]]:
+        model.initialize(0)
+        held = []
+        for _ in range(3):
+            loss.forward(model.forward(x), y)
+            model.backward(loss.backward())
+            if look:
+                held = [parameter.grad for parameter in model.parameters()]
+                kept = [grad.copy() for grad in held]
+            optimizer.step()
+            if look:
+                assert any(grad.any() for grad in kept)
+                assert not any(grad.any() for grad in held)  # step() clears what somebody holds ...
+                before = [grad.copy() for grad in held]
+                assert not any(parameter.grad.any() for parameter in model.parameters())
+                assert all(np.array_equal(a, b) for a, b in zip(before, held, strict=True))  # ... and a look nothing.
+                with pytest.raises(CallOrderError, match="no parameter has a gradient"):
+                    optimizer.step()
+        return [parameter.value.tolist() for parameter in model.parameters()]
+
+    assert train(look=False) == train(look=True)
+
+
+def test_an_optimizer_that_is_made_after_backward_keeps_the_gradients() -> None:
+    model = mlp([2, 3, 1], rng=0)
+    loss, x, y = HalfSquaredError(), np.ones((4, 2)), np.ones((4, 1))
+    loss.forward(model.forward(x), y)
+    model.backward(loss.backward())
+    wanted = [parameter.value - 0.1 * parameter.grad for parameter in model.parameters()]
+    SGD(model.parameters(), learning_rate=0.1).step()
+    for parameter, value in zip(model.parameters(), wanted, strict=True):
+        assert np.array_equal(parameter.value, value)
 
 
 def test_assigning_another_array_to_the_gradient_is_refused_with_the_remedy() -> None:
@@ -108,7 +183,7 @@ def test_a_gradient_takes_no_memory_until_it_is_needed() -> None:
     parameter = Parameter(Zeros(), (1000, 1000))
     without = tracemalloc.get_traced_memory()[0]
     assert without < 9e6
-    parameter.accumulate(np.add, np.ones((1000, 1000)), np.ones((1000, 1000)))
+    parameter.add_grad(2.0 * np.ones((1000, 1000)))
     assert tracemalloc.get_traced_memory()[0] > without + 7.9e6
     tracemalloc.stop()
     assert parameter.grad.sum() == 2e6
@@ -170,25 +245,29 @@ def test_the_vector_holds_values_in_order_and_parameters_become_views() -> None:
     assert vector.slices() == [slice(0, 4), slice(4, 6)]
 
 
-def test_collect_completes_the_gradients_and_uses_them_up() -> None:
+def test_gradients_are_complete_until_they_are_used_up() -> None:
     w, b = pair()
     vector = ParameterVector([w, b])
     b.grad += np.array([1.0, 2.0])
-    vector.collect()
+    vector.complete()
     assert vector.gradients.tolist() == [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]
+    vector.complete()
+    assert vector.gradients.tolist() == [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]
+    vector.use_up()
     w.grad += np.ones((2, 2))
-    vector.collect()
+    vector.complete()
     assert vector.gradients.tolist() == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    vector.use_up()
     with pytest.raises(CallOrderError, match="no parameter has a gradient"):
-        vector.collect()
+        vector.complete()
 
 
-def test_making_a_vector_throws_older_gradients_away() -> None:
+def test_making_a_vector_keeps_older_gradients() -> None:
     w, b = pair()
     w.grad += 1.0
     vector = ParameterVector([w, b])
-    with pytest.raises(CallOrderError):
-        vector.collect()
+    vector.complete()
+    assert vector.gradients.tolist() == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
 
 
 def test_a_shared_parameter_counts_once_and_gathers_both_gradients() -> None:
@@ -197,7 +276,7 @@ def test_a_shared_parameter_counts_once_and_gathers_both_gradients() -> None:
     assert vector.parameters == [w, b]
     w.grad += 1.0
     w.grad += 2.0
-    vector.collect()
+    vector.complete()
     assert vector.gradients.tolist() == [3.0, 3.0, 3.0, 3.0, 0.0, 0.0]
 
 

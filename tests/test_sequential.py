@@ -162,7 +162,7 @@ def test_inference_computes_what_predict_computes_and_disturbs_nothing() -> None
 
 
 def test_two_layers_that_hold_the_same_parameter_add_up_their_gradients() -> None:
-    one, two = Dense(2, 2, rng=0), Dense(2, 2, rng=1)
+    one, two = Dense(2, 2).initialize(0), Dense(2, 2).initialize(1)
     two.weight = one.weight
     model = Sequential(one, Tanh(), two)
     upstream = RNG.normal(size=(5, 2))

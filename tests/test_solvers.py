@@ -122,7 +122,7 @@ def error(model: Layer, x: Array, y: Array) -> float:
 @both
 def test_a_linear_model_reaches_the_least_squares_solution(solver: Solver) -> None:
     noisy = LINE_Y + np.random.default_rng(0).normal(size=LINE_Y.shape)
-    model = Dense(3, 2, rng=0)
+    model = Dense(3, 2).initialize(0)
     result = solver(model, LINE_X, noisy, tolerance=0.0)
     design = np.hstack([LINE_X, np.ones((40, 1))])
     expected = np.linalg.lstsq(design, noisy)[0]
@@ -136,7 +136,7 @@ def test_the_l2_term_is_that_of_ridge_regression(solver: Solver, rows: int) -> N
     # e = (1/n) ‖X W + b − Y‖² + ½ λ ‖W‖² has its minimum at (XᵀX + ½ n λ I₀) B = Xᵀ Y, I₀ sparing the bias. With two
     # rows there are more parameters than residuals, so that Levenberg–Marquardt takes its other form.
     x, y, l2 = LINE_X[:rows], LINE_Y[:rows], 0.3
-    model = Dense(3, 2, rng=0)
+    model = Dense(3, 2).initialize(0)
     result = solver(model, x, y, l2=l2, tolerance=0.0)
     design = np.hstack([x, np.ones((rows, 1))])
     penalty = 0.5 * y.size * l2 * np.diag([1.0, 1.0, 1.0, 0.0])
@@ -148,7 +148,7 @@ def test_the_l2_term_is_that_of_ridge_regression(solver: Solver, rows: int) -> N
 
 @both
 def test_l2_applies_to_the_parameters_named(solver: Solver) -> None:
-    model = Dense(1, 1, rng=0)
+    model = Dense(1, 1).initialize(0)
     solver(model, [[-1.0], [1.0]], [[2.0], [4.0]], l2=2.0, decayed=[model.bias], tolerance=0.0)
     # e = (w − 1)² + (b − 3)² + b² here: w = 1, b = 3/2.
     np.testing.assert_allclose(values(model), [1.0, 1.5], atol=1e-6)
@@ -220,11 +220,11 @@ def test_the_sine_experiment_is_learned_to_one_millionth() -> None:
 MODELS: dict[str, Callable[[], Layer]] = {
     "chain": lambda: mlp([1, 8, 1], activation=Sigmoid, rng=0),
     "float32": lambda: mlp([1, 8, 1], activation=Tanh, rng=0, dtype=np.float32),
-    "residual": lambda: Sequential(Dense(1, 8, rng=0), Residual(Sequential(Dense(8, 8, rng=1), Tanh())),
-                                   Dense(8, 1, rng=2)),
+    "residual": lambda: Sequential(Dense(1, 8).initialize(0), Residual(Sequential(Dense(8, 8).initialize(1), Tanh())),
+                                   Dense(8, 1).initialize(2)),
     "parallel": lambda: Sequential(Parallel(mlp([1, 5], output=Tanh, rng=0), mlp([1, 5], output=Sigmoid, rng=1)),
-                                   Dense(10, 1, rng=2)),
-    "pair of functions": lambda: Sequential(Dense(1, 8, rng=0), Activation(np.sin, np.cos), Dense(8, 1, rng=1)),
+                                   Dense(10, 1).initialize(2)),
+    "pair of functions": lambda: Sequential(Dense(1, 8), Activation(np.sin, np.cos), Dense(8, 1)).initialize(1),
 }
 
 
@@ -273,7 +273,7 @@ def test_parameters_that_are_not_given_stay_as_they_are(solver: Solver) -> None:
 
 def test_lbfgs_trains_through_batch_norm_and_leaves_its_statistics_those_of_the_data() -> None:
     norm = BatchNorm(8)
-    model = Sequential(Dense(1, 8, rng=0), norm, Tanh(), Dense(8, 1, rng=1))
+    model = Sequential(Dense(1, 8).initialize(0), norm, Tanh(), Dense(8, 1).initialize(1))
     result = lbfgs(model, MeanSquaredError(), SINE_X, SINE_Y, max_iterations=30)
     inner = model[:1].predict(SINE_X)
     np.testing.assert_allclose(norm.running_mean.value, inner.mean(axis=0))
@@ -334,7 +334,7 @@ def test_a_loss_that_no_longer_falls_has_converged(solver: Solver) -> None:
 
 @both
 def test_parameters_that_are_perfect_already_need_no_step(solver: Solver) -> None:
-    model = Dense(3, 2, rng=0)
+    model = Dense(3, 2).initialize(0)
     model.weight.value = [[1.0, -2.0, 0.5], [0.0, 1.0, 4.0]]
     x = np.arange(12.0).reshape(4, 3)
     assert solver(model, x, model.predict(x)).reason == "converged"
@@ -356,7 +356,7 @@ def test_validation_stops_the_run_and_its_best_parameters_stand(solver: Solver) 
 
 
 def test_validation_of_lbfgs_sees_batch_norm_as_prediction_will() -> None:
-    model = Sequential(Dense(1, 8, rng=0), BatchNorm(8), Tanh(), Dense(8, 1, rng=1))
+    model = Sequential(Dense(1, 8).initialize(0), BatchNorm(8), Tanh(), Dense(8, 1).initialize(1))
     held = (SINE_X[::3] + 0.05, np.sin(SINE_X[::3] + 0.05))
     result = lbfgs(model, MeanSquaredError(), SINE_X, SINE_Y, validation=held, patience=5, max_iterations=60)
     assert error(model, *held) == pytest.approx(min(result.validation_loss))
@@ -366,7 +366,7 @@ def test_validation_of_lbfgs_sees_batch_norm_as_prediction_will() -> None:
 @pytest.mark.parametrize("at", [1, 2, 9, 26])
 def test_after_an_interrupt_the_best_parameters_stand(solver: Solver, at: int) -> None:
     stop = Stopped(10**9)
-    model = Sequential(mlp([1, 6], rng=0), Tanh(), Dense(6, 1, rng=1), stop)
+    model = Sequential(mlp([1, 6], rng=0), Tanh(), Dense(6, 1).initialize(1), stop)
     start = values(model).copy()
     # What the check at the door takes is not part of the run.
     stop.left = at if solver is quasi_newton else at + 2
@@ -384,7 +384,7 @@ def test_after_an_interrupt_the_best_parameters_stand(solver: Solver, at: int) -
 @both
 def test_after_any_other_exception_the_best_parameters_stand_as_well(solver: Solver) -> None:
     stop = Stopped(26, MemoryError)
-    model = Sequential(mlp([1, 6], rng=0), Tanh(), Dense(6, 1, rng=1), stop)
+    model = Sequential(mlp([1, 6], rng=0), Tanh(), Dense(6, 1).initialize(1), stop)
     before = error(model, SINE_X, SINE_Y)
     with pytest.raises(MemoryError):
         solver(model, SINE_X, SINE_Y)
@@ -414,7 +414,7 @@ def test_a_wrong_backward_stalls_and_does_no_harm(solver: Solver) -> None:
         def backward(self, grad: Array) -> Array:
             return -super().backward(grad)
 
-    model = Sequential(Dense(1, 4, rng=0), Wrong(), Dense(4, 1, rng=1))
+    model = Sequential(Dense(1, 4).initialize(0), Wrong(), Dense(4, 1).initialize(1))
     for parameter in model[2].parameters():
         parameter.value = 0.0 * parameter.value + 1.0
     before = error(model, SINE_X, SINE_Y)
@@ -436,7 +436,7 @@ def test_no_gradient_is_left_behind(solver: Solver) -> None:
 @both
 def test_a_region_without_numbers_is_stepped_back_from(solver: Solver) -> None:
     root = Activation(np.sqrt, lambda z: 0.5 / np.sqrt(z))
-    model = Sequential(Dense(1, 1, rng=0), root)
+    model = Sequential(Dense(1, 1).initialize(0), root)
     dense = model[0]
     assert isinstance(dense, Dense)
     dense.weight.value, dense.bias.value = np.array([[1.0]]), np.array([1.01])
@@ -512,7 +512,7 @@ def test_arguments_of_one_solver_alone_are_checked_as_well() -> None:
 
 @both
 def test_a_first_loss_that_is_not_finite_is_an_error_that_says_so(solver: Solver) -> None:
-    model = Sequential(Dense(1, 1, rng=0), Activation(np.exp, np.exp))
+    model = Sequential(Dense(1, 1).initialize(0), Activation(np.exp, np.exp))
     for parameter in model.parameters():
         parameter.value = parameter.value * 0.0 + 1000.0
     with pytest.raises(DataError, match="expected a finite loss at the first parameters, got inf"):
@@ -532,7 +532,7 @@ def test_a_loss_of_the_users_own_can_be_negative() -> None:
         def backward_rows(self) -> Array:
             return self._p - self._t
 
-    model = Dense(3, 2, rng=0)
+    model = Dense(3, 2).initialize(0)
     result = lbfgs(model, Likelihood(), LINE_X, LINE_Y, tolerance=1e-12)
     assert result.loss[-1] == pytest.approx(-0.5 * np.mean(np.sum(LINE_Y**2, axis=1)))
 

@@ -86,7 +86,7 @@ LAYERS: list[Callable[[], Layer]] = [
     lambda: Embedding(7, 3, weight_initializer=Uniform(0, 1)),
     lambda: Columns([2, 0, 2]),
     Flatten,
-    lambda: Dropout(0.25, rng=3),
+    lambda: Dropout(0.25).initialize(3),
     lambda: BatchNorm(4, momentum=0.25, epsilon=1e-3),
     lambda: LayerNorm(4, epsilon=1e-3),
     lambda: RMSNorm(4, epsilon=1e-3),
@@ -437,7 +437,7 @@ def test_custom_parts_come_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
 def test_every_bit_generator_comes_back(bits: str, tmp_path: Path) -> None:
-    model = Dropout(0.5, rng=np.random.Generator(getattr(np.random, bits)(7)))
+    model = Dropout(0.5).initialize(np.random.Generator(getattr(np.random, bits)(7)))
     model.rng.random(3, dtype=np.float32)  # leaves half a number behind
     save(model, tmp_path / "m")
     again = load(tmp_path / "m")

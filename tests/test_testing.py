@@ -45,7 +45,7 @@ from tests.planted.right import RIGHT
 
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
-CHECK = layer_checks(Dense(3, 2, rng=0))
+CHECK = layer_checks(Dense(3, 2).initialize(0))
 
 
 @pytest.mark.parametrize("check", CHECK, ids=str)
@@ -66,7 +66,7 @@ def test_an_unusual_layer_that_is_right_passes(name: str) -> None:
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_no_false_alarm_with_another_seed(seed: int) -> None:
     check_layer(mlp([4, 6, 6, 2], rng=seed), seed=seed)
-    check_layer(Sequential(Dense(3, 4, rng=seed), BatchNorm(4), Tanh()), seed=seed)
+    check_layer(Sequential(Dense(3, 4).initialize(seed), BatchNorm(4), Tanh()), seed=seed)
     check_loss(HalfSquaredError(), seed=seed)
     check_optimizer(lambda p: SGD(p, learning_rate=0.1, momentum=0.5), seed=seed)
 
@@ -85,12 +85,12 @@ def test_a_class_defined_in_a_function_passes() -> None:
 
 
 def test_a_large_layer_is_checked_in_a_moment() -> None:
-    report = check_layer(Dense(300, 100, rng=0))
+    report = check_layer(Dense(300, 100).initialize(0))
     assert report.worst("complex step") is not None
 
 
 def test_the_layer_that_is_handed_in_is_left_alone() -> None:
-    layer = Sequential(Dense(3, 4, rng=0), BatchNorm(4), Tanh())
+    layer = Sequential(Dense(3, 4).initialize(0), BatchNorm(4), Tanh())
     layer.forward(np.ones((5, 3)))
     before = fingerprint(layer)
     check_layer(layer)
@@ -112,7 +112,7 @@ def test_the_report_of_a_right_layer_says_what_it_declares_and_how_exact_it_is()
 
 
 def test_codes_are_declared_to_have_no_gradient() -> None:
-    report = check_layer(Embedding(4, 2, rng=0), sample=codes)
+    report = check_layer(Embedding(4, 2).initialize(0), sample=codes)
     assert "gradient of x" not in report.passed
     assert "gradient of weight" in report.passed
     assert "declared: no gradient of the input" in report.passed

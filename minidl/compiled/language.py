@@ -77,7 +77,7 @@ class Argument:
 
     Attributes:
         kind: ``"parameter"``, ``"gradient"``, ``"turned"``, ``"buffer"``, ``"number"``, ``"vector"``, ``"memory"``,
-            ``"uniform"`` or ``"stream"``.
+            ``"uniform"``, ``"learning"`` (the parts of the vectors that are not frozen) or ``"stream"``.
         owner: The layer, loss or optimizer on which it is looked up.
         name: Under which name.
         annotation: How the kernel sees it.

@@ -284,6 +284,42 @@ def batch_norm_predict(
             y[r, j] = (x[r, j] - running_mean[j]) * scale[j] + bias[j]
 
 
+def fixed_norm_forward(
+    x: Matrix,
+    weight: Row,
+    bias: Row,
+    running_mean: Row,
+    running_var: Row,
+    y: Matrix,
+    normal: Matrix,
+    inverse_deviation: Row,
+    epsilon: Real,
+) -> None:
+    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε) with the running μ and σ², which stay as they are."""
+    for j in range(len(weight)):
+        inverse_deviation[j] = 1.0 / sqrt(running_var[j] + epsilon)
+    for r in range(len(x)):
+        for j in range(len(weight)):
+            normal[r, j] = (x[r, j] - running_mean[j]) * inverse_deviation[j]
+            y[r, j] = normal[r, j] * weight[j] + bias[j]
+
+
+def fixed_norm_backward(
+    grad: Matrix, weight: Row, weight_grad: Row, bias_grad: Row, dx: Matrix, normal: Matrix, inverse_deviation: Row
+) -> None:
+    """Compute ∂e/∂x = w g / √(σ² + ε)."""
+    sum_of_rows(grad, bias_grad)
+    for j in range(len(weight_grad)):
+        weight_grad[j] = 0.0
+    for r in range(len(grad)):
+        for j in range(len(weight)):
+            weight_grad[j] += grad[r, j] * normal[r, j]
+            dx[r, j] = grad[r, j] * weight[j] * inverse_deviation[j]
+
+
+FIXED_NORM = Kernels(fixed_norm_forward, fixed_norm_backward, predict=batch_norm_predict)
+"""For a `BatchNorm` whose statistics are frozen."""
+
 LAYERS: dict[type[Layer], Kernels] = {
     Dense: Kernels(dense_forward, dense_backward, dense_backward_parameters),
     Dropout: Kernels(dropout_forward, dropout_backward, predict=identity_forward),

@@ -80,6 +80,7 @@ class CompiledLoop:
         if arrays is not self._given:
             self._given, self._data = arrays, Data(arrays)
         data, optimizer = self._data, self._optimizer
+        optimizer.vector.use_up()  # The program writes its gradients over what stands there.
         self._bind(arrays[0].shape[1], rows)
         at_once = max(1, AT_ONCE // (self._bytes_a_row(arrays) * rows + 1))
         for done in range(0, count, at_once):
@@ -125,8 +126,8 @@ class CompiledLoop:
         vector = self._optimizer.vector
         vector.gather()
         vector.gradients.fill(0.0)
-        places = zip(vector.parameters, vector.slices(), strict=True)
-        self._gradients = {p: vector.gradients[place].reshape(p.shape) for p, place in places}
+        gradients = zip(vector.parameters, vector.split(vector.gradients), strict=True)
+        self._gradients = {parameter: gradient for parameter, gradient in gradients if not parameter.frozen}
         used = [getattr(a.owner, a.name) for a in self._arguments.values() if a.kind == "parameter"]
         self._values = {parameter: parameter.value for parameter in [*vector.parameters, *used]}
 
@@ -140,8 +141,8 @@ class CompiledLoop:
                 return getattr(owner, argument.name).value
             case "gradient":
                 parameter = getattr(owner, argument.name.removesuffix("_grad"))
-                frozen = parameter not in self._gradients
-                return self._room(name, *parameter.shape) if frozen else self._gradients[parameter]
+                kept = self._gradients.get(parameter)
+                return self._room(name, *parameter.shape) if kept is None else kept
             case "buffer":
                 # A copy, so that who holds the array of now goes on seeing it unchanged, as on the NumPy path.
                 buffer = getattr(owner, argument.name)
@@ -152,6 +153,10 @@ class CompiledLoop:
                 return getattr(owner.vector if flat else owner, argument.name)
             case "uniform":
                 return None
+            case "learning":
+                vector = self._optimizer.vector
+                places = zip(vector.parameters, vector.slices(), strict=True)
+                return np.array([(place.start, place.stop) for parameter, place in places if not parameter.frozen])
         width = self._widths[argument.number]
         match argument.annotation:
             case "Row":

@@ -12,12 +12,13 @@ import numpy as np
 from ..errors import LoweringError
 from ..layers.activation import Activation
 from ..layers.layer import Layer
+from ..layers.normalization import BatchNorm
 from ..layers.sequential import Sequential
 from ..losses import Loss
 from ..optimizers import Optimizer
 from .activations import ARRAY_ACTIVATION
 from .language import Kernels
-from .layers import LAYERS, ONE_ROW, ONE_ROW_DESCENT
+from .layers import FIXED_NORM, LAYERS, ONE_ROW, ONE_ROW_DESCENT
 from .loop import CompiledLoop
 from .losses import LOSSES
 from .optimizers import OPTIMIZERS, sgd
@@ -45,7 +46,7 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
     if type(optimizer) not in OPTIMIZERS:
         raise LoweringError(f"expected an optimizer among {_names(OPTIMIZERS)}, got {type(optimizer).__name__}")
     dtype = optimizer.vector.values.dtype
-    learned = {id(parameter) for parameter in optimizer.vector.parameters}
+    learned = {id(parameter) for parameter in optimizer.vector.parameters if not parameter.frozen}
     _check_parameters(links, learned)
     step = OPTIMIZERS[type(optimizer)](optimizer)
     if one_row and step == [sgd] and _all_can_descend(links, learned):
@@ -86,6 +87,8 @@ def _link(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Link:
         raise LoweringError(f"{where} cannot be compiled; expected a chain (Sequential) of {_names(table)}")
     if {"forward", "backward", "backward_parameters", "predict"} & set(vars(layer)):
         raise LoweringError(f"{where} has passes of its own, as attributes, which compiled code would pass by")
+    if isinstance(layer, BatchNorm) and layer.running_mean.frozen:
+        return path, layer, FIXED_NORM
     return path, layer, _user_kernels(where, layer) if isinstance(layer, Activation) else table[type(layer)]
 
 
@@ -110,7 +113,7 @@ def _check_parameters(links: list[Link], learned: set[int]) -> None:
 
 
 def _all_can_descend(links: list[Link], learned: set[int]) -> bool:
-    """Whether all that is learned lies in layers that can take the step themselves, and nothing there is frozen."""
+    """Whether all parameters are learned, and lie in layers that can take the step themselves."""
     parts = [(type(layer), {id(parameter) for parameter in layer.parameters()}) for _, layer, _ in links]
     held = set().union(*(own for _, own in parts))
     return learned == held and all(kind in ONE_ROW_DESCENT for kind, own in parts if own)

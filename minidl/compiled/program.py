@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from ..layers.layer import Layer
+from ..optimizers import Optimizer
 from ..parameter import Buffer, Parameter
 from .language import Argument, Kernel, Kernels
 from .rows import fetch_rows, fetch_targets, fetch_weights, turned
@@ -40,6 +41,7 @@ class Program:
         self.arguments: dict[str, Argument] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
         self._kernels: list[Kernel] = []
+        self._part = ""
         self._flat: dict[str, str] = {}
 
     def layer_call(self, kernel: Kernel, number: int, path: str, layer: Layer) -> str:
@@ -93,6 +95,8 @@ class Program:
         self.arguments[label] = Argument(kind, owner, name, annotation, number)
         if kind == "uniform":
             return f"{label}[batch]"
+        if kind == "vector":
+            return label + self._part
         return f"real({label})" if annotation == "Real" else label
 
     def module(self, title: str, dtype: np.dtype[Any], function: list[str], *, inline: bool) -> str:
@@ -129,7 +133,7 @@ class TrainingProgram(Program):
         links: list[Link],
         loss: object,
         loss_kernel: Kernel,
-        optimizer: object,
+        optimizer: Optimizer,
         step_kernels: list[Kernel],
         learned: set[int],
         dtype: np.dtype[Any],
@@ -156,9 +160,15 @@ class TrainingProgram(Program):
         for number, (path, layer, kernels) in reversed(list(enumerate(links))[begin:]):
             kernel = (kernels.backward_parameters if number == begin else None) or kernels.backward
             lines.append(self.layer_call(kernel, number, path, layer))
+        indent = ""
+        if any(parameter.frozen for parameter in optimizer.vector.parameters):
+            # What is frozen lies among what is not: the step goes over the parts of the vectors that learn.
+            self.arguments["learning"] = Argument("learning", None, "", "Indices", 0)
+            lines += ["for part in range(len(learning)):", "    low, high = learning[part, 0], learning[part, 1]"]
+            self._part, indent = "[low:high]", "    "
         for kernel in step_kernels:
             streams = {"learning_rate": "rates[batch]", "step": "step + batch"}
-            lines.append(self.call(kernel, streams, optimizer, "", 0))
+            lines.append(indent + self.call(kernel, streams, optimizer, "", 0))
         self.source = self.module(f"{_chain(links, loss)}, {type(optimizer).__name__}", dtype, [
             f"def train({', '.join([*self.fixed, *self.arguments])}):",
             *(f"    {name} = {stream}.reshape(-1)" for name, stream in self._flat.items()),

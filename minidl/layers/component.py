@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array, child_generator, generator
+from ..arrays import Array, generator, reseed
 from ..configuration import config_of
 from ..errors import CallOrderError, ShapeError
 from ..parameter import Buffer, Parameter
@@ -70,6 +70,8 @@ class Component:
     def initialize(self, rng: Seed = None) -> Self:
         """Draw every parameter again, reset the running statistics, and reseed the random layers.
 
+        What is frozen stays as it is.
+
         Args:
             rng: Generator, seed, or None for a fresh one.
 
@@ -78,13 +80,37 @@ class Component:
         """
         rng = generator(rng, "model")
         for parameter in self.parameters():
-            parameter.initialize(rng)
-            parameter.zero_grad()
+            if not parameter.frozen:
+                parameter.initialize(rng)
         for buffer in self.named_buffers().values():
-            buffer.reset()
+            if not buffer.frozen:
+                buffer.reset()
         for own in self.named_generators().values():
-            own.bit_generator.state = child_generator(rng).bit_generator.state
+            reseed(own, rng)
         return self
+
+    def freeze(self) -> Self:
+        """Freeze every parameter and buffer: training leaves them as they are, until `unfreeze`.
+
+        Optimizers and solvers skip them, and normalization uses its running statistics.
+
+        Returns:
+            The component itself, so that ``Sequential(body.freeze(), head)`` reads as one expression.
+        """
+        for part in state_parts(self):
+            part.freeze()
+        return self
+
+    def unfreeze(self) -> Self:
+        """Let training change every parameter and buffer again."""
+        for part in state_parts(self):
+            part.unfreeze()
+        return self
+
+    def _frozen_mark(self) -> str:
+        """Return what a repr says of a part that is frozen."""
+        parameters = self.parameters()
+        return ", frozen" if parameters and all(parameter.frozen for parameter in parameters) else ""
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
         """Return a copy that computes in ``dtype``; the original and its optimizer stay as they are."""
@@ -124,6 +150,11 @@ class Component:
         for name in ("backward", "backward_parameters"):
             if name in vars(cls):
                 setattr(cls, name, _after_forward(vars(cls)[name]))
+
+
+def state_parts(component: Component) -> list[Parameter | Buffer]:
+    """List every parameter and buffer once."""
+    return [*component.parameters(), *component.named_buffers().values()]
 
 
 def _after_forward(backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array, generator, ones, positive_int, width_error
+from ..arrays import Array, ones, positive_int, width_error
 from ..errors import ShapeError
 from ..initializers import GlorotUniform, Initializer, Zeros
 from ..parameter import Parameter
 from ..typing import override
 from .layer import Layer
-
-if TYPE_CHECKING:
-    from ..arrays import Seed
 
 
 class Dense(Layer):
@@ -24,10 +19,10 @@ class Dense(Layer):
     Args:
         in_features: Width of ``x``.
         out_features: Width of ``y``.
-        weight_initializer: First values of W, ``(out_features, in_features)``; default Glorot uniform.
+        weight_initializer: First values of W, ``(out_features, in_features)``; default Glorot uniform. They are drawn
+            from fresh entropy; ``initialize(rng)`` draws again.
         bias_initializer: First values of b, ``(out_features,)``; default zero.
         dtype: float64 or float32.
-        rng: Generator or seed of the first draw; `initialize` draws again.
 
     Raises:
         ArgumentError: a size below 1.
@@ -41,15 +36,13 @@ class Dense(Layer):
         weight_initializer: Initializer | None = None,
         bias_initializer: Initializer | None = None,
         dtype: npt.DTypeLike = np.float64,
-        rng: Seed = None,
     ) -> None:
         self.in_features = positive_int(in_features, "Dense(in_features)")
         self.out_features = positive_int(out_features, "Dense(out_features)")
         self.weight_initializer = GlorotUniform() if weight_initializer is None else weight_initializer
         self.bias_initializer = Zeros() if bias_initializer is None else bias_initializer
-        rng = generator(rng, "model")
-        self.weight = Parameter(self.weight_initializer, (out_features, in_features), dtype=dtype, rng=rng)
-        self.bias = Parameter(self.bias_initializer, (out_features,), dtype=dtype, rng=rng)
+        self.weight = Parameter(self.weight_initializer, (out_features, in_features), dtype=dtype)
+        self.bias = Parameter(self.bias_initializer, (out_features,), dtype=dtype)
 
     @override
     def forward(self, x: Array) -> Array:
@@ -71,8 +64,8 @@ class Dense(Layer):
             raise ShapeError(
                 f"{self}: expected a gradient of shape {(self._x.shape[0], self.out_features)}, got {grad.shape}"
             )
-        self.weight.accumulate(grad.T.dot, self._x)
-        self.bias.accumulate(ones(len(grad), grad.dtype).dot, grad)
+        self.weight.add_product(grad.T, self._x)
+        self.bias.add_product(ones(len(grad), grad.dtype), grad)
 
     @override
     def predict(self, x: Array) -> Array:
@@ -88,4 +81,4 @@ class Dense(Layer):
 
     @override
     def __repr__(self) -> str:
-        return f"Dense({self.in_features} → {self.out_features})"
+        return f"Dense({self.in_features} → {self.out_features}{self._frozen_mark()})"

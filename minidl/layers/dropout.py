@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ..arrays import Array, generator, real
+from ..arrays import Array, real
 from ..typing import override
 from .activation import Elementwise, Identity
 from .layer import Layer
-
-if TYPE_CHECKING:
-    from ..arrays import Seed
 
 
 class Dropout(Elementwise):
@@ -22,12 +17,14 @@ class Dropout(Elementwise):
 
     Args:
         rate: p in [0, 1).
-        rng: Generator or seed of the masks; `initialize` seeds it again.
+
+    Attributes:
+        rng: What the masks are drawn from; fresh entropy, until `initialize` seeds it.
     """
 
-    def __init__(self, rate: float = 0.5, *, rng: Seed = None) -> None:
+    def __init__(self, rate: float = 0.5) -> None:
         self.rate = real(rate, "Dropout(rate)", least=0, below=1)
-        self.rng = generator(rng, "dropout")
+        self.rng = np.random.default_rng()
 
     @override
     def forward(self, x: Array) -> Array:

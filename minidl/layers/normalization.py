@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,8 +46,8 @@ class LayerNorm(Elementwise):
     @override
     def backward(self, grad: Array) -> Array:
         self._check(grad, self._normal.shape)
-        self.weight.accumulate(np.add.reduce, grad * self._normal)
-        self.bias.accumulate(np.add.reduce, grad)
+        self.weight.add_grad(np.add.reduce(grad * self._normal))
+        self.bias.add_grad(np.add.reduce(grad))
         h = grad * self.weight.value
         h -= np.add.reduce(h, axis=1, keepdims=True) / self.features
         h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
@@ -54,7 +56,7 @@ class LayerNorm(Elementwise):
 
     @override
     def __repr__(self) -> str:
-        return f"LayerNorm({self.features})"
+        return f"LayerNorm({self.features}{self._frozen_mark()})"
 
 
 class RMSNorm(Elementwise):
@@ -85,7 +87,7 @@ class RMSNorm(Elementwise):
     @override
     def backward(self, grad: Array) -> Array:
         self._check(grad, self._normal.shape)
-        self.weight.accumulate(np.add.reduce, grad * self._normal)
+        self.weight.add_grad(np.add.reduce(grad * self._normal))
         h = grad * self.weight.value
         h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
         h *= self._inverse_root
@@ -93,7 +95,7 @@ class RMSNorm(Elementwise):
 
     @override
     def __repr__(self) -> str:
-        return f"RMSNorm({self.features})"
+        return f"RMSNorm({self.features}{self._frozen_mark()})"
 
 
 class BatchNorm(Elementwise):
@@ -101,7 +103,8 @@ class BatchNorm(Elementwise):
 
     ∂e/∂x = w (g − mean(g) − x̂ mean(g ∘ x̂)) / √(σ² + ε) with g = ∂e/∂y, means over the batch
     (Ioffe and Szegedy 2015). Prediction uses running statistics, which each `forward` moves by ``momentum``
-    towards those of the batch; the running variance is the unbiased one, as in PyTorch.
+    towards those of the batch; the running variance is the unbiased one, as in PyTorch. Where it is frozen, `forward`
+    uses them as well and leaves them alone: ∂e/∂x = w g / √(σ² + ε).
 
     Args:
         features: Width of the input.
@@ -112,9 +115,6 @@ class BatchNorm(Elementwise):
     Raises:
         ShapeError: in training, a batch of a single row, whose variance is not defined.
     """
-
-    smallest_batch = 2
-    couples_rows = True
 
     def __init__(
         self, features: int, *, momentum: float = 0.1, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64
@@ -129,8 +129,22 @@ class BatchNorm(Elementwise):
         self.running_var = Buffer(np.ones(features, kind))
         self.num_batches_tracked = Buffer(0)
 
+    @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        """Rows that a training pass needs at least: two for a variance, one where the statistics are frozen."""
+        return 1 if self.running_mean.frozen else 2
+
+    @property
+    def couples_rows(self) -> bool:  # type: ignore[override]
+        """Whether the output of a row depends on the other rows in training: not where the statistics are frozen."""
+        return not self.running_mean.frozen
+
     @override
     def forward(self, x: Array) -> Array:
+        self._fixed = self.running_mean.frozen
+        if self._fixed:
+            self._normal, self._inverse_deviation = self._by_running_statistics(x)
+            return self._normal * self.weight.value + self.bias.value
         if x.shape[1:] != (self.features,):
             raise width_error(self, self.features, x)
         rows = len(x)
@@ -153,46 +167,39 @@ class BatchNorm(Elementwise):
     def backward(self, grad: Array) -> Array:
         self._check(grad, self._normal.shape)
         rows = max(len(grad), 1)
-        self.weight.accumulate(np.add.reduce, grad * self._normal)
-        self.bias.accumulate(np.add.reduce, grad)
+        self.weight.add_grad(np.add.reduce(grad * self._normal))
+        self.bias.add_grad(np.add.reduce(grad))
         h = grad * self.weight.value
-        h -= np.add.reduce(h, axis=0) / rows
-        h -= self._normal * (np.add.reduce(h * self._normal, axis=0) / rows)
+        if not self._fixed:
+            h -= np.add.reduce(h, axis=0) / rows
+            h -= self._normal * (np.add.reduce(h * self._normal, axis=0) / rows)
         h *= self._inverse_deviation
         return h
 
     @override
+    def predict(self, x: Array) -> Array:
+        normal, _ = self._by_running_statistics(x)
+        return normal * self.weight.value + self.bias.value
+
+    @override
     def inference(self) -> Layer:
-        return _FixedNorm(self)
+        """Return the layer with its running statistics frozen, so that its `forward` uses them."""
+        clone = copy(self)
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            vars(clone)[name] = Buffer(vars(self)[name].value).freeze()
+        return clone
+
+    def _by_running_statistics(self, x: Array) -> tuple[Array, Array]:
+        """Return x̂ from the running statistics, and 1 / √(σ² + ε)."""
+        if x.shape[1:] != (self.features,):
+            raise width_error(self, self.features, x)
+        inverse_deviation = 1.0 / np.sqrt(self.running_var.value + self.epsilon)
+        return (x - self.running_mean.value) * inverse_deviation, inverse_deviation
 
     def _follow(self, running: Buffer, newest: Array) -> None:
         running.value = running.value + self.momentum * (newest.real - running.value)
 
     @override
     def __repr__(self) -> str:
-        return f"BatchNorm({self.features})"
-
-
-class _FixedNorm(Elementwise):
-    """BatchNorm as prediction sees it: y = w ∘ x̂ + b with x̂ from the running statistics."""
-
-    def __init__(self, norm: BatchNorm) -> None:
-        self.in_features = norm.features
-        self.weight, self.bias = norm.weight, norm.bias
-        self._mean: Array = norm.running_mean.value
-        self._inverse_deviation: Array = 1.0 / np.sqrt(norm.running_var.value + norm.epsilon)
-
-    @override
-    def forward(self, x: Array) -> Array:
-        if x.shape[1:] != (self.in_features,):
-            raise width_error(self, self.in_features, x)
-        self._normal: Array = (x - self._mean) * self._inverse_deviation
-        return self._normal * self.weight.value + self.bias.value
-
-    @override
-    def backward(self, grad: Array) -> Array:
-        self._check(grad, self._normal.shape)
-        self.weight.accumulate(np.add.reduce, grad * self._normal)
-        self.bias.accumulate(np.add.reduce, grad)
-        dx: Array = grad * (self.weight.value * self._inverse_deviation)
-        return dx
+        mark = self._frozen_mark() or (", fixed statistics" if self.running_mean.frozen else "")
+        return f"BatchNorm({self.features}{mark})"

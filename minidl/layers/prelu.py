@@ -42,4 +42,4 @@ class PReLU(Rectifier):
 
     @override
     def __repr__(self) -> str:
-        return f"PReLU({self.slope:g})"
+        return f"PReLU({self.slope:g}{self._frozen_mark()})"

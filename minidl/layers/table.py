@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array, generator, positive_int, width_error
+from ..arrays import Array, positive_int, width_error
 from ..errors import ArgumentError, DataError, DTypeError, ShapeError
 from ..initializers import Initializer, Normal
 from ..parameter import Parameter
 from ..typing import override
 from .layer import Layer
-
-if TYPE_CHECKING:
-    from ..arrays import Seed
 
 
 class Columns(Layer):
@@ -77,7 +73,6 @@ class Embedding(Layer):
         out_features: Length of a vector.
         weight_initializer: First values of W, ``(codes, out_features)``; default N(0, 1).
         dtype: float64 or float32.
-        rng: Generator or seed of the first draw.
     """
 
     has_input_gradient = False
@@ -90,13 +85,11 @@ class Embedding(Layer):
         *,
         weight_initializer: Initializer | None = None,
         dtype: npt.DTypeLike = np.float64,
-        rng: Seed = None,
     ) -> None:
         self.codes = positive_int(codes, "Embedding(codes)")
         self.out_features = positive_int(out_features, "Embedding(out_features)")
         self.weight_initializer = Normal() if weight_initializer is None else weight_initializer
-        rng = generator(rng, "model")
-        self.weight = Parameter(self.weight_initializer, (codes, out_features), dtype=dtype, rng=rng)
+        self.weight = Parameter(self.weight_initializer, (codes, out_features), dtype=dtype)
 
     @override
     def predict(self, x: Array) -> Array:
@@ -115,7 +108,9 @@ class Embedding(Layer):
     @override
     def backward_parameters(self, grad: Array) -> None:
         self._check(grad, (len(self._rows), self.out_features))
-        np.add.at(self.weight.grad, self._rows, grad)
+        gradient = self.weight.grad
+        np.add.at(gradient, self._rows, grad)
+        self.weight.grad = gradient
 
     def _codes_in(self, x: Array) -> npt.NDArray[np.intp]:
         """Return the codes as row numbers; refuse what is not one of them."""
@@ -130,7 +125,7 @@ class Embedding(Layer):
 
     @override
     def __repr__(self) -> str:
-        return f"Embedding({self.codes} → {self.out_features})"
+        return f"Embedding({self.codes} → {self.out_features}{self._frozen_mark()})"
 
 
 class Flatten(Layer):

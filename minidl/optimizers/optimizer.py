@@ -29,7 +29,7 @@ class Optimizer(ABC):
                 values -= self._scratch
 
     Args:
-        parameters: What to learn; what is not given stays as it is (frozen).
+        parameters: What to learn; those that are frozen are skipped.
         learning_rate: η > 0, or a function of the number of steps taken so far.
         weight_decay: λ ≥ 0, how strongly the decayed parameters are drawn towards zero.
         decayed: Which parameters decay; default the weights, that is, those of two or more dimensions.
@@ -81,13 +81,23 @@ class Optimizer(ABC):
         Raises:
             CallOrderError: no parameter has a gradient since the last step.
         """
-        self.vector.collect()
+        vector = self.vector
+        vector.complete()
         self.last_rate = self.current_rate()
-        values, gradients = self.vector.values, self.vector.gradients
+        values, gradients = vector.values, vector.gradients
+        # An update is one equation for all numbers; what is frozen, and what is remembered of it, is put back.
+        held = [(part[place], part[place].copy()) for part in self._moved() for place in vector.frozen]
         if self._decay is not None:
             gradients = self.decay(values, gradients, self._decay, self.last_rate)
         self.update(values, gradients, self.last_rate)
+        for part, value in held:
+            part[...] = value
+        vector.use_up()
         self.steps += 1
+
+    def _moved(self) -> list[Array]:
+        """List the vectors that an update changes; none where nothing is frozen."""
+        return [self.vector.values, *self.slots().values()] if self.vector.frozen else []
 
     def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> Array:
         """Draw the decayed parameters towards zero before the update: g + λ W, where λ W is the gradient of ½ λ ‖W‖².

@@ -13,7 +13,7 @@ from ..arrays import positive_int
 from ..layers.layer import Layer
 from ..losses import Loss
 from ..parameter import Parameter, ParameterVector
-from .problem import checked_data, chosen_parameters, decay_vector, held_out_data, refuse_random
+from .problem import checked_data, decay_vector, held_out_data, learned_parameters, refuse_random
 from .result import SolverResult
 from .run import Finished, Run, settle_statistics
 
@@ -67,7 +67,7 @@ def lbfgs(
     Example:
         >>> from minidl import Dense, MeanSquaredError
         >>> x = np.linspace(0, 1, 20)[:, None]
-        >>> model = Dense(1, 1, rng=0)
+        >>> model = Dense(1, 1).initialize(0)
         >>> lbfgs(model, MeanSquaredError(), x, 3 * x + 1, goal=1e-12).reason
         'goal'
         >>> model.weight.value.round(3), model.bias.value.round(3)
@@ -77,18 +77,19 @@ def lbfgs(
     held_out = held_out_data("lbfgs", model, loss, validation)
     refuse_random("lbfgs", model)
     memory = positive_int(memory, "lbfgs(memory)")
-    vector = ParameterVector(chosen_parameters("lbfgs", model, parameters))
+    vector = ParameterVector(learned_parameters("lbfgs", model, parameters))
     decay = decay_vector("lbfgs", vector, l2, decayed)
 
     def evaluate(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         vector.values[...] = values
         error = loss.forward(model.forward(rows), targets)
         model.backward_parameters(loss.backward())
-        vector.collect()
+        vector.complete()
         run.evaluations += 1
         objective = error + 0.5 * float(np.dot(decay * values, values))
         if not run.loss:
             run.record(objective)
+        vector.use_up()
         if not isfinite(objective):
             # The line search steps back from a wall that it can compute with; NaN would end it.
             return 2.0 * abs(run.loss[-1]) + 1.0, np.zeros_like(values)

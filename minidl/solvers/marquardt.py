@@ -15,9 +15,9 @@ from ..parameter import Parameter, ParameterVector
 from .jacobians import RowGradients
 from .problem import (
     checked_data,
-    chosen_parameters,
     decay_vector,
     held_out_data,
+    learned_parameters,
     refuse_coupled_rows,
     refuse_random,
 )
@@ -93,7 +93,7 @@ def levenberg_marquardt(
     refuse_random("levenberg_marquardt", model)
     refuse_coupled_rows("levenberg_marquardt", model, rows)
     first_damping = real(damping, "levenberg_marquardt(damping)", above=0)
-    vector = ParameterVector(chosen_parameters("levenberg_marquardt", model, parameters))
+    vector = ParameterVector(learned_parameters("levenberg_marquardt", model, parameters))
     # Everything below is in sums of squares: n times the loss, and the L2 term with it.
     count = targets.size
     decay = decay_vector("levenberg_marquardt", vector, l2, decayed) * (0.5 * count)

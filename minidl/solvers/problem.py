@@ -77,6 +77,20 @@ def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] 
     return chosen
 
 
+def learned_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:
+    """Return the parameters to learn: those given, or all of the model that are not frozen.
+
+    Raises:
+        ArgumentError: one that the model does not hold or that is frozen, or none at all.
+    """
+    chosen = chosen_parameters(where, model, parameters)
+    if parameters is None and all(parameter.frozen for parameter in chosen):
+        raise ArgumentError(f"{where}: expected parameters to learn, got a frozen model; unfreeze() some of it")
+    if parameters is not None and any(parameter.frozen for parameter in chosen):
+        raise ArgumentError(f"{where}(parameters): expected parameters to learn, got a frozen one; unfreeze() it first")
+    return [parameter for parameter in chosen if not parameter.frozen]
+
+
 def decay_vector(where: str, vector: ParameterVector, l2: float, decayed: Iterable[Parameter] | None) -> Array:
     """Return the factor of each number in the L2 term ½ Σ λᵢ wᵢ²; float64."""
     strength = real(l2, f"{where}(l2)", least=0)

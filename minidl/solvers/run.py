@@ -130,9 +130,8 @@ def settle_statistics(model: Layer, forward: Callable[[], object]) -> None:
 
     In training they follow the batches slowly; where every batch is the same rows, they can be exact at once.
     """
-    norms = [part for _, part in model.walk() if isinstance(part, BatchNorm)]
-    if isinstance(model, BatchNorm):
-        norms.append(model)
+    parts = [model, *(part for _, part in model.walk())]
+    norms = [part for part in parts if isinstance(part, BatchNorm) and not part.running_mean.frozen]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache
 from math import isfinite
 from typing import Any, TypeAlias
@@ -23,13 +24,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import FLOATS
+from ..arrays import FLOATS, drawing_from
 from ..configuration import arguments, config_of, from_config
 from ..errors import ArgumentError, FileFormatError, MinidlError
 from ..initializers import Initializer
 from ..layers.component import Component
-from ..layers.dense import Dense
-from ..layers.table import Embedding
 from ..parameter import Buffer, Parameter
 from .parts import Part, exchange, state_parts
 from .strict import brief, shortened
@@ -289,10 +288,9 @@ class Decoder:
     def _built(self, value: dict[str, Any]) -> Any:
         kind = self._class(value["class"])
         given = {name: self._build(item) for name, item in value["arguments"].items()}
-        if kind in (Dense, Embedding):
-            given["rng"] = undrawn()
         try:
-            made = from_config(kind, given)
+            with drawing_from(undrawn()) if kind in CLASSES.values() else nullcontext():
+                made = from_config(kind, given)
         except Exception as error:
             found = shortened(f"{type(error).__name__}: {error}".replace("\n", " "))
             raise FileFormatError(self._path, f"arguments that make a {kind.__name__}", found) from error

@@ -88,6 +88,7 @@ def load(path: str | os.PathLike[str], custom: Iterable[Any] = (), *, allow_nonf
             raise FileFormatError(file.path, "an architecture that begins with a layer", brief(model))
         _restore_generators(model, generators, file.path)
         _fill(model, source, cast=None, strict=True, allow_nonfinite=True)
+        restore_frozen(model, metadata, file.path)
     return model
 
 
@@ -147,6 +148,28 @@ def model_tensors(model: Layer) -> dict[str, npt.NDArray[Any]]:
     return tensors
 
 
+def frozen_paths(model: Layer) -> list[str]:
+    """List the paths of the parameters and buffers that are frozen."""
+    return [path for path, part in _named_state(model).items() if part.frozen]
+
+
+def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
+    """Freeze what the file says, and unfreeze the rest.
+
+    Raises:
+        FileFormatError: something else than paths of parameters and buffers of the model; nothing is changed.
+    """
+    named, frozen = _named_state(model), metadata.get("frozen", [])
+    if not isinstance(frozen, list) or not all(isinstance(name, str) and name in named for name in frozen):
+        raise FileFormatError(path, "paths of frozen parameters and buffers of the model", brief(frozen))
+    for name, part in named.items():
+        (part.freeze if name in set(frozen) else part.unfreeze)()
+
+
+def _named_state(model: Layer) -> dict[str, Parameter | Buffer]:
+    return {**model.named_parameters(), **model.named_buffers()}
+
+
 def _generator_states(model: Layer) -> dict[str, Any]:
     generators = {}
     for path, own in model.named_generators().items():
@@ -168,6 +191,8 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
     encoder = Encoder(model)
     tensors, shared = model_tensors(model), shared_paths(model)
     metadata = {"architecture": encoder.tree, "shared": shared, "generators": _generator_states(model)}
+    if frozen := frozen_paths(model):
+        metadata["frozen"] = frozen
     stored = {name: (value.dtype, value.shape) for name, value in tensors.items()}
     try:
         again = Decoder("saving", stored, tensors.__getitem__, shared, encoder.custom).model(encoder.tree)

@@ -287,12 +287,17 @@ def _gradients_used_up(subject: _Subject) -> None:
 
 
 def _gradients_unmodified(subject: _Subject) -> None:
-    """A step leaves the vector of gradients as it was."""
+    """An update leaves the vector of gradients as it was."""
     run = subject.run()
     run.steps(0, 2)
-    wanted = np.concatenate([g.ravel() for g in run.gradients(1)])
-    if not np.array_equal(wanted, run.optimizer.vector.gradients):
-        raise CheckError("a step wrote into vector.gradients; work on a copy, or in an array of your own")
+    optimizer = run.optimizer
+    for parameter, gradient in zip(run.parameters, run.gradients(2), strict=True):
+        parameter.grad += gradient
+    optimizer.vector.complete()
+    before = optimizer.vector.gradients.copy()
+    optimizer.update(optimizer.vector.values, optimizer.vector.gradients, optimizer.current_rate())
+    if not np.array_equal(before, optimizer.vector.gradients):
+        raise CheckError("update wrote into the gradients; work on a copy, or in an array of your own")
 
 
 def _missing_gradient_is_zero(subject: _Subject) -> None:

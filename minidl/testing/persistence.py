@@ -8,7 +8,7 @@ import inspect
 import numpy as np
 
 from ..configuration import from_config
-from ..layers.component import Component
+from ..layers.component import Component, state_parts
 from ..parameter import Buffer, Parameter, ParameterVector
 from .agreement import same, same_passes
 from .pickling import through_pickle
@@ -84,6 +84,8 @@ def config_round_trip(subject: Subject) -> None:
         buffer.value = part.named_buffers()[name].value.copy()
     for name, generator in again.named_generators().items():
         generator.bit_generator.state = part.named_generators()[name].bit_generator.state
+    for made, held in zip(state_parts(again), state_parts(part), strict=True):
+        (made.freeze if held.frozen else made.unfreeze)()
     xs = subject.inputs()
     same(predicted(subject.prepared(), xs), predicted(again, xs), "predict of one made from config()")
     same_passes(subject, subject.trained(part, xs), subject.trained(again, xs), "of one made from config()")
@@ -119,7 +121,7 @@ def initialize(subject: Subject) -> None:
         raise CheckError("expected initialize to return the object itself")
     other.initialize(7)
     for name, parameter in part.named_parameters().items():
-        if not np.array_equal(parameter.value, other.named_parameters()[name].value):
+        if not parameter.frozen and not np.array_equal(parameter.value, other.named_parameters()[name].value):
             raise CheckError(
                 f"initialize(7) gave two different values of {name}; draw only from the generator that is given"
             )
@@ -129,30 +131,32 @@ def storage(subject: Subject) -> None:
     """A parameter that an optimizer has moved to its own memory is used from there."""
     for path, array in private_arrays(subject.part).items():
         for name, parameter in subject.part.named_parameters().items():
-            if np.shares_memory(array, parameter.value) or np.shares_memory(array, parameter._gradient()):
+            if np.shares_memory(array, parameter.value) or np.shares_memory(array, parameter._memory()):
                 raise CheckError(
                     f"{path.lstrip('.')} is a view of {name}, which an optimizer will move to other memory; "
                     f"read {name}.value in each call"
                 )
     part, reference = subject.prepared(), subject.prepared()
-    if not part.parameters():
+    learned = {name: parameter for name, parameter in part.named_parameters().items() if not parameter.frozen}
+    if not learned:
         return
     rewind = Rewound(part)
     xs = subject.inputs()
     subject.trained(part, xs)
     predicted(part, xs)
     rewind()
-    vector = ParameterVector(part.parameters())
+    vector = ParameterVector(learned.values())
     vector.values *= 1.25
-    for parameter in reference.parameters():
+    for name in learned:
+        parameter = reference.named_parameters()[name]
         parameter.value = 1.25 * parameter.value
     what = "once an optimizer has moved and changed the parameters"
     wanted, found = subject.trained(reference, xs), subject.trained(part, xs)
     try:
         same_passes(subject, wanted, found, what)
         same(predicted(reference, xs), predicted(part, xs), f"predict {what}")
-        vector.collect()
-        flat = np.concatenate([g.ravel() for g in wanted.parameters.values()])
+        vector.complete()
+        flat = np.concatenate([wanted.parameters[name].ravel() for name in learned])
         same(flat, vector.gradients, f"the optimizer's vector of gradients {what}")
     except CheckError as failure:
         raise CheckError(f"{failure}\ndoes a method use p.value or p.grad of an earlier call?") from None

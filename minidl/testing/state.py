@@ -64,7 +64,7 @@ def _held(value: object) -> list[tuple[str, Any]]:
     if isinstance(value, (set, frozenset)):
         return [("{…}", item) for item in value]
     if isinstance(value, Parameter):
-        return [(".value", value._value)] + ([] if value._used else [(".grad", value._grad)])
+        return [(".value", value._value)] + ([(".grad", value._grad)] if value.has_grad else [])
     if isinstance(value, Buffer):
         return [(".value", value.value)]
     if isinstance(value, (type, np.ndarray, np.random.Generator)) or not hasattr(value, "__dict__"):

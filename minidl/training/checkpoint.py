@@ -15,7 +15,7 @@ from ..configuration import arguments
 from ..errors import ArgumentError, FileFormatError
 from ..parameter import Parameter
 from ..storage.generators import decode_generator, encode_generator
-from ..storage.models import RESERVED, load_weights, model_state
+from ..storage.models import RESERVED, load_weights, model_state, restore_frozen
 from ..storage.statefile import read, write
 from ..storage.strict import brief
 from .history import History
@@ -55,6 +55,7 @@ def restore_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     check_fit(trainer, state)
     _warn_of_another_environment(state["environment"])
     load_weights(trainer.model, path, allow_nonfinite=False)
+    restore_frozen(trainer.model, metadata, os.fspath(path))
     for name, slot in trainer.optimizer.slots().items():
         slot[...] = state["optimizer"]["slots"][name]
     trainer.optimizer.restore_numbers(state["optimizer"]["numbers"])

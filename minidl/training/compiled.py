@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ArgumentError, LoweringError
+from ..layers.component import state_parts
 from ..layers.layer import Layer
 from ..running import Interrupts
 from .engine import NumpyEngine, Outcome
@@ -60,10 +62,13 @@ class CompiledEngine:
             if value:
                 raise LoweringError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
-        self._loop = lower(numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
+        self._lower = partial(lower, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
+        self._loop = self._lower()
+        self._state = state_parts(numpy.model)
+        self._frozen = [part.frozen for part in self._state]
         self.predict = Predictor(numpy.model)  # NumPy's BLAS and Numba's have threads of their own, which would fight.
-        layers = [numpy.model, *(part for _, part in numpy.model.walk() if isinstance(part, Layer))]
-        self._smallest_batch = max(layer.smallest_batch for layer in layers)
+        self._layers = [numpy.model, *(part for _, part in numpy.model.walk() if isinstance(part, Layer))]
+        self._smallest_batch = max(layer.smallest_batch for layer in self._layers)
         self._parameters = numpy.optimizer.vector.values.size
         self.at_once = 1
         self._spans: Iterator[Span] = iter(())
@@ -78,6 +83,9 @@ class CompiledEngine:
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
         """Train as `NumpyEngine.run` does; an interrupt is seen after the batches of one call."""
         total, rows, done = so_far, 0, 0
+        if (frozen := [part.frozen for part in self._state]) != self._frozen:
+            self._loop, self._frozen = self._lower(), frozen
+            self._smallest_batch = max(layer.smallest_batch for layer in self._layers)
         while (span := self._current()) is not None:
             if span.rows < self._smallest_batch:
                 self._refuse(span)

@@ -69,7 +69,7 @@ class NumpyEngine:
         self.predict = model.predict
         self.penalties, self.clip, self.micro_batch_size = penalties, clip, micro_batch_size
         owned = {id(parameter) for parameter in optimizer.vector.parameters}
-        self._frozen: list[Parameter] = [p for p in model.parameters() if id(p) not in owned]
+        self._unowned: list[Parameter] = [p for p in model.parameters() if id(p) not in owned]
         self._batches: Iterator[Batch] = iter(())
 
     def enter(self, source: Source, start: int) -> None:
@@ -132,6 +132,6 @@ class NumpyEngine:
             except GradientError:
                 return nan
         self.optimizer.step()
-        for parameter in self._frozen:
+        for parameter in self._unowned:
             parameter.zero_grad()
         return error

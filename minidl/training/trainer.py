@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ class Trainer:
     Args:
         model: What to train.
         loss: What to make small.
-        optimizer: How; made from the parameters of the model, or from those that are to be learned.
+        optimizer: How; made from the parameters of the model. Those that are frozen are skipped.
         rng: Generator or seed of the shuffles.
         penalties: Terms such as `L2` that are added to the loss of each batch, and so to the loss in the history. What
             `evaluate` and the validation compute is the loss alone.
@@ -305,6 +306,7 @@ class Trainer:
         """Go from the current position to the end of the plan."""
         run = self.run
         assert run.plan is not None
+        self._warn_of_idle_parameters()
         numpy = NumpyEngine(
             self.model, self.loss, self.optimizer, self.penalties, self.clip, run.plan.micro_batch_size
         )
@@ -331,6 +333,19 @@ class Trainer:
             for callback in self.run.callbacks:
                 callback.finish(self)
         return self.history
+
+    def _warn_of_idle_parameters(self) -> None:
+        """Say which parameters will not be learned, though they are not frozen."""
+        owned = {id(parameter) for parameter in self.optimizer.vector.parameters}
+        named = self.model.named_parameters().items()
+        idle = [path for path, parameter in named if id(parameter) not in owned and not parameter.frozen]
+        if idle:
+            more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
+            warnings.warn(
+                f"fit: the optimizer does not hold {', '.join(idle[:3])}{more}, so that they are not learned; make the "
+                "optimizer from model.parameters(), or freeze() them if that is meant",
+                stacklevel=4,
+            )
 
     def _epoch(self, engine: NumpyEngine | CompiledEngine, source: Source, data: Validation, snapshot: Snapshot,
                interrupts: Interrupts) -> bool:

@@ -572,7 +572,7 @@ class HoldsLayersInASet(Layer):
     """Layers in a set: prediction runs over their memory, and what they learn is lost."""
 
     def __init__(self) -> None:
-        self._inside = {Dense(4, 4, rng=0)}
+        self._inside = {Dense(4, 4).initialize(0)}
         self.in_features = 4
 
     @override
@@ -609,7 +609,7 @@ class TouchesItsLayers(Layer):
     """Its prediction runs over the memory of the layers that it holds."""
 
     def __init__(self) -> None:
-        self.layers = [Dense(4, 3, rng=0), Tanh()]
+        self.layers = [Dense(4, 3).initialize(0), Tanh()]
 
     @override
     def input_features(self) -> int | None:

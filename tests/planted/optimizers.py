@@ -103,10 +103,11 @@ class RemembersTheParameters(Momentum):
     def step(self) -> None:
         if not hasattr(self, "views"):
             self.views = [p.value for p in self.vector.parameters]
-        self.vector.collect()
+        self.vector.complete()
         self.last_rate = self.current_rate()
         for view, place in zip(self.views, self.vector.slices(), strict=True):
             view -= self.last_rate * self.vector.gradients[place].reshape(view.shape)
+        self.vector.use_up()
         self.steps += 1
 
 
@@ -123,9 +124,11 @@ class LeavesTheGradients(Momentum):
 
     @override
     def step(self) -> None:
+        self.vector.complete()
+        gradients = [parameter.grad.copy() for parameter in self.vector.parameters]
         super().step()
-        for parameter in self.vector.parameters:
-            parameter._used = False
+        for parameter, gradient in zip(self.vector.parameters, gradients, strict=True):
+            parameter.grad += gradient
 
 
 class ForgetsToCount(Momentum):
@@ -172,7 +175,7 @@ class SkipsWithoutGradient(Momentum):
 
     @override
     def step(self) -> None:
-        unused = [p._used for p in self.vector.parameters]
+        unused = [not p.has_grad for p in self.vector.parameters]
         before = self.vector.values.copy()
         super().step()
         for skipped, place in zip(unused, self.vector.slices(), strict=True):

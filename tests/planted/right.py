@@ -134,8 +134,8 @@ class Mixture(Layer):
     def __init__(self, features: int = 3) -> None:
         self.features = self.in_features = features
         self.experts: dict[str, Layer] = {
-            "plain": Dense(features, 2, rng=1),
-            "bent": Sequential(Dense(features, 2, rng=2), Tanh(), Dropout(0.2, rng=3)),
+            "plain": Dense(features, 2).initialize(1),
+            "bent": Sequential(Dense(features, 2).initialize(2), Tanh(), Dropout(0.2).initialize(3)),
         }
         self.scales = [Parameter(1.0), Parameter(-0.5)]
 
@@ -237,7 +237,7 @@ class NoLearningForZero(Layer):
 
 def used() -> Layer:
     """A layer that has been trained with before it is checked, in float32."""
-    model = Sequential(Dense(3, 4, rng=1), Tanh(), Dense(4, 2, rng=2)).astype(np.float32)
+    model = Sequential(Dense(3, 4).initialize(1), Tanh(), Dense(4, 2).initialize(2)).astype(np.float32)
     model.backward(np.ones_like(model.forward(np.ones((6, 3), np.float32))))
     return model
 

@@ -134,7 +134,7 @@ def _model(network: Network) -> Sequential:
             layers.append(BatchNorm(dense.out_features, dtype=network.dtype))
         layers.append(Sigmoid() if network.activation == "sigmoid" else ReLU())
         if network.between == "dropout":
-            layers.append(Dropout(0.1, rng=0))
+            layers.append(Dropout(0.1).initialize(0))
     return Sequential(*layers, last, *([Softmax()] * (network.loss == "cross-entropy")))
 
 

@@ -35,7 +35,7 @@ class Triangular(Initializer):
         return rng.triangular(-self.width, 0.0, self.width, shape)
 
 
-layer = Dense(2, 3, weight_initializer=Triangular(0.5), bias_initializer=Triangular(0.1), rng=np.random.default_rng(0))
+layer = Dense(2, 3, weight_initializer=Triangular(0.5), bias_initializer=Triangular(0.1)).initialize(rng=0)
 optimizer: Optimizer = SignDescent(layer.parameters(), 0.1)
 optimizer = SGD(layer.parameters(), lambda step: 0.1 / (1 + step), momentum=0.9, decayed=[layer.weight])
 assert_type(optimizer.step(), None)
