@@ -10,7 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads would gain nothing here, and wait for whatever else runs.
 import numpy as np
 
-from minidl import SGD, Array, HalfSquaredError, MeanSquaredError, Normal, Sequential, Sigmoid, Trainer, mlp
+from minidl import SGD, Array, HalfSquaredError, Normal, Sequential, Sigmoid, Trainer, mlp
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 
 X = np.linspace(0.0, 3.0 * np.pi, 200)[:, None]
@@ -26,7 +26,7 @@ def by_sgd(model: Sequential) -> tuple[Array, Array]:
 
 
 def by_lbfgs(model: Sequential) -> tuple[Array, Array]:
-    return curve(lbfgs(model, MeanSquaredError(), X, Y, goal=1e-8, max_iterations=5000, memory=50))
+    return curve(lbfgs(model, X, Y, goal=1e-8, max_iterations=5000, memory=50))
 
 
 def by_levenberg_marquardt(model: Sequential) -> tuple[Array, Array]:

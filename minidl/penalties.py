@@ -16,7 +16,7 @@ from .typing import override
 class Penalty(ABC):
     """Add a term to the loss that depends on chosen parameters alone.
 
-    The Trainer takes penalties as ``penalties=[L2(1e-4, weights)]``. By hand, between ``backward`` and ``step``::
+    The Trainer and the solvers take ``penalties=[L2(1e-4, weights)]``. By hand, between ``backward`` and ``step``::
 
         error = loss.forward(model.forward(x), y) + penalty.value()
         model.backward(loss.backward())
@@ -72,20 +72,22 @@ class L2(Penalty):
             parameter.grad += self.strength * parameter.value
 
 
-def checked_penalties(penalties: Iterable[Penalty], parameters: Iterable[Parameter]) -> tuple[Penalty, ...]:
-    """Return the penalties of a Trainer, all of them on parameters of its model.
+def checked_penalties(
+    penalties: Iterable[Penalty], parameters: Iterable[Parameter], where: str = "Trainer"
+) -> tuple[Penalty, ...]:
+    """Return the penalties of a Trainer or a solver, all of them on parameters of its model.
 
     Raises:
         DTypeError: something that is not a penalty.
         ArgumentError: a penalty on a parameter of another model.
     """
     if isinstance(penalties, Penalty):
-        raise DTypeError(f"Trainer(penalties): expected a list of penalties, got one; write [{penalties!r}]")
+        raise DTypeError(f"{where}(penalties): expected a list of penalties, got one; write [{penalties!r}]")
     given = tuple(penalties)
     own = {id(parameter) for parameter in parameters}
     for penalty in given:
         if not isinstance(penalty, Penalty):
-            raise DTypeError(f"Trainer(penalties): expected penalties such as L2(1e-4, weights), got {penalty!r}")
+            raise DTypeError(f"{where}(penalties): expected penalties such as L2(1e-4, weights), got {penalty!r}")
         if not all(id(parameter) in own for parameter in penalty.parameters):
-            raise ArgumentError(f"Trainer(penalties): expected parameters of this model, got others in {penalty!r}")
+            raise ArgumentError(f"{where}(penalties): expected parameters of this model, got others in {penalty!r}")
     return given

@@ -87,6 +87,6 @@ def test_a_loss_from_probabilities_over_a_model_that_gives_any_number_is_refused
     with refused(StructureError, "Trainer: ", *words):
         Trainer(MODEL, loss, SGD(MODEL.parameters(), 0.1))
     with refused(StructureError, "lbfgs: ", *words):
-        lbfgs(MODEL, loss, X, Y / 2)
+        lbfgs(MODEL, X, Y / 2, loss=loss)
     for last in (Sigmoid(), Softmax()):
         check_ending("Trainer", Sequential(MODEL, last), loss)

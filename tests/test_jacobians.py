@@ -44,7 +44,7 @@ from minidl import (
     mlp,
 )
 from minidl.errors import ArgumentError
-from minidl.solvers import jacobian, parameter_jacobian
+from minidl.solvers import jacobian, levenberg_marquardt, parameter_jacobian
 from minidl.solvers.jacobians import RULES, RowGradients
 
 
@@ -121,6 +121,19 @@ class Centred(Layer):
     @override
     def forward(self, x: Array) -> Array:
         y: Array = x - np.add.reduce(x, axis=0) / max(len(x), 1)
+        return y
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return self.forward(grad)
+
+
+class Weakly(Layer):
+    """y = x + 0.01 · mean of the batch, and nothing that declares so."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        y: Array = x + 0.01 * x.mean(axis=0)
         return y
 
     @override
@@ -384,6 +397,14 @@ def test_coupled_rows_are_refused_even_where_nothing_declares_them() -> None:
 
     with pytest.raises(StructureError, match=r'Declared\(\) at "1" couples the rows'):
         jacobian(Sequential(Dense(3, 2), Declared()), X)
+
+
+def test_weakly_coupled_rows_are_refused() -> None:
+    model = Sequential(Dense(3, 2).initialize(rng=0), Weakly())
+    with pytest.raises(StructureError, match=r"parameter_jacobian: .* half of the rows gave other outputs"):
+        parameter_jacobian(model, X)
+    with pytest.raises(StructureError, match=r"levenberg_marquardt: .* half of the rows gave other outputs"):
+        levenberg_marquardt(model, X, np.zeros((len(X), 2)))
 
 
 def test_what_does_not_fit_is_named() -> None:

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import builtins
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minidl import SGD, HalfSquaredError, Trainer, mlp
+from minidl import SGD, HalfSquaredError, Tanh, Trainer, mlp
 from minidl.running import Progress
+from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 
 
 class Bar:
@@ -122,3 +124,12 @@ def test_fit_passes_the_wish_on(wanted: bool) -> None:
     trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
     trainer.fit(np.ones((4, 1)), np.ones((4, 1)), epochs=3, progress=wanted)
     assert [bar.done for bar in Bar.made] == ([3] if wanted else [])
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("solver", [lbfgs, levenberg_marquardt])
+def test_a_solver_advances_the_bar_at_each_step(solver: Callable[..., SolverResult], wanted: bool) -> None:
+    x = np.linspace(0.0, 6.0, 20)[:, None]
+    result = solver(mlp([1, 3, 1], activation=Tanh, rng=0), x, np.sin(x), max_iterations=5, progress=wanted)
+    assert [(bar.title, bar.total, bar.done) for bar in Bar.made] == ([(solver.__name__, 5, 5)] if wanted else [])
+    assert [bar.notes[1:] for bar in Bar.made] == ([[f"loss {loss:.4g}" for loss in result.loss[1:]]] if wanted else [])

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.optimize import least_squares
 from typing_extensions import override
 
 from minidl import (
+    L2,
     SGD,
     Activation,
     Array,
@@ -48,11 +48,7 @@ from minidl.solvers.marquardt import DampedStep, by_parameters, by_rows
 Solver = Callable[..., SolverResult]
 
 
-def quasi_newton(model: Layer, x: npt.ArrayLike, y: npt.ArrayLike, **options: Any) -> SolverResult:
-    return lbfgs(model, MeanSquaredError(), x, y, **options)
-
-
-both = pytest.mark.parametrize("solver", [quasi_newton, levenberg_marquardt])
+both = pytest.mark.parametrize("solver", [lbfgs, levenberg_marquardt])
 
 LINE_X = np.random.default_rng(3).normal(size=(40, 3))
 LINE_Y = LINE_X @ np.array([[1.0, 0.5], [-2.0, 0.0], [0.3, 1.0]]) + 0.7
@@ -137,7 +133,7 @@ def test_the_l2_term_is_that_of_ridge_regression(solver: Solver, rows: int) -> N
     # rows there are more parameters than residuals, so that Levenberg–Marquardt takes its other form.
     x, y, l2 = LINE_X[:rows], LINE_Y[:rows], 0.3
     model = Dense(3, 2).initialize(0)
-    result = solver(model, x, y, l2=l2, tolerance=0.0)
+    result = solver(model, x, y, penalties=[L2(l2, [model.weight])], tolerance=0.0)
     design = np.hstack([x, np.ones((rows, 1))])
     penalty = 0.5 * y.size * l2 * np.diag([1.0, 1.0, 1.0, 0.0])
     expected = np.linalg.solve(design.T @ design + penalty, design.T @ y)
@@ -149,7 +145,7 @@ def test_the_l2_term_is_that_of_ridge_regression(solver: Solver, rows: int) -> N
 @both
 def test_l2_applies_to_the_parameters_named(solver: Solver) -> None:
     model = Dense(1, 1).initialize(0)
-    solver(model, [[-1.0], [1.0]], [[2.0], [4.0]], l2=2.0, decayed=[model.bias], tolerance=0.0)
+    solver(model, [[-1.0], [1.0]], [[2.0], [4.0]], penalties=[L2(2.0, [model.bias])], tolerance=0.0)
     # e = (w − 1)² + (b − 3)² + b² here: w = 1, b = 3/2.
     np.testing.assert_allclose(values(model), [1.0, 1.5], atol=1e-6)
 
@@ -164,7 +160,7 @@ def test_levenberg_marquardt_ends_where_scipy_does() -> None:
         return difference.ravel()
 
     expected = least_squares(residual, [1.0, 1.0], xtol=1e-15, ftol=1e-15)
-    for solver in (quasi_newton, levenberg_marquardt):
+    for solver in (lbfgs, levenberg_marquardt):
         model = Decay()
         result = solver(model, x, y, tolerance=0.0)
         np.testing.assert_allclose(values(model), expected.x, rtol=1e-6)
@@ -243,14 +239,15 @@ def test_a_classifier_learns_from_labels_by_lbfgs() -> None:
     x = rng.normal(size=(90, 2)) + 4.0 * np.repeat([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.5]], 30, axis=0)
     labels = np.repeat([0, 1, 2], 30)
     model = mlp([2, 6, 3], activation=Tanh, rng=0)
-    result = lbfgs(model, SoftmaxCrossEntropy(), x, labels, l2=1e-3)
+    result = lbfgs(model, x, labels, loss=SoftmaxCrossEntropy(), penalties=[L2(1e-3, model.parameters())])
     assert result.reason == "converged"
     assert np.mean(model.predict(x).argmax(axis=1) == labels) > 0.97
 
 
 def test_the_result_of_lbfgs_is_a_stationary_point() -> None:
     model, loss = mlp([1, 4, 1], activation=Tanh, rng=0), HalfSquaredError()
-    lbfgs(model, loss, SINE_X, SINE_Y, l2=0.01, tolerance=0.0)
+    weights = [parameter for parameter in model.parameters() if len(parameter.shape) == 2]
+    lbfgs(model, SINE_X, SINE_Y, loss=loss, penalties=[L2(0.01, weights)], tolerance=0.0)
     loss.forward(model.forward(SINE_X), SINE_Y)
     model.backward(loss.backward())
     for parameter in model.parameters():
@@ -274,7 +271,7 @@ def test_parameters_that_are_not_given_stay_as_they_are(solver: Solver) -> None:
 def test_lbfgs_trains_through_batch_norm_and_leaves_its_statistics_those_of_the_data() -> None:
     norm = BatchNorm(8)
     model = Sequential(Dense(1, 8).initialize(0), norm, Tanh(), Dense(8, 1).initialize(1))
-    result = lbfgs(model, MeanSquaredError(), SINE_X, SINE_Y, max_iterations=30)
+    result = lbfgs(model, SINE_X, SINE_Y, max_iterations=30)
     inner = model[:1].predict(SINE_X)
     np.testing.assert_allclose(norm.running_mean.value, inner.mean(axis=0))
     np.testing.assert_allclose(norm.running_var.value, inner.var(axis=0, ddof=1))
@@ -358,7 +355,7 @@ def test_validation_stops_the_run_and_its_best_parameters_stand(solver: Solver) 
 def test_validation_of_lbfgs_sees_batch_norm_as_prediction_will() -> None:
     model = Sequential(Dense(1, 8).initialize(0), BatchNorm(8), Tanh(), Dense(8, 1).initialize(1))
     held = (SINE_X[::3] + 0.05, np.sin(SINE_X[::3] + 0.05))
-    result = lbfgs(model, MeanSquaredError(), SINE_X, SINE_Y, validation=held, patience=5, max_iterations=60)
+    result = lbfgs(model, SINE_X, SINE_Y, validation=held, patience=5, max_iterations=60)
     assert error(model, *held) == pytest.approx(min(result.validation_loss))
 
 
@@ -369,7 +366,7 @@ def test_after_an_interrupt_the_best_parameters_stand(solver: Solver, at: int) -
     model = Sequential(mlp([1, 6], rng=0), Tanh(), Dense(6, 1).initialize(1), stop)
     start = values(model).copy()
     # What the check at the door takes is not part of the run.
-    stop.left = at if solver is quasi_newton else at + 2
+    stop.left = at if solver is lbfgs else at + 2
     result = solver(model, SINE_X, SINE_Y)
     assert result.reason == "interrupted"
     if result.loss:
@@ -403,7 +400,7 @@ def test_an_interrupt_in_the_loss_ends_lbfgs_too() -> None:
             return super().forward_rows(prediction, target)
 
     model = mlp([1, 6, 1], activation=Tanh, rng=0)
-    result = lbfgs(model, InterruptingError(), SINE_X, SINE_Y)
+    result = lbfgs(model, SINE_X, SINE_Y, loss=InterruptingError())
     assert (result.reason, result.evaluations) == ("interrupted", 6)
 
 
@@ -473,16 +470,20 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"goal": "low"}, DTypeError, r"\(goal\): expected a number"),
     ({"tolerance": -1.0}, ArgumentError, r"\(tolerance\): expected a finite number and at least 0"),
     ({"patience": 0}, ArgumentError, r"\(patience\): expected at least 1"),
-    ({"l2": -0.1}, ArgumentError, r"\(l2\): expected a finite number and at least 0"),
     ({"parameters": [Parameter(1.0)]}, ArgumentError, "expected parameters of the model"),
     ({"parameters": []}, ArgumentError, "at least one parameter"),
-    ({"l2": 0.1, "decayed": [Parameter(1.0)]}, ArgumentError, "is not among the parameters"),
+    ({"penalties": [L2(0.1, [Parameter(1.0)])]}, ArgumentError, r"\(penalties\): expected parameters of this model"),
+    ({"penalties": [0.1]}, DTypeError, r"\(penalties\): expected penalties such as L2\(1e-4, weights\), got 0.1"),
     ({"x": SINE_X[:5]}, ShapeError, "expected the same number of rows in x and y, got x 5, y 60"),
     ({"x": np.zeros((0, 1)), "y": np.zeros((0, 1))}, DataError, "expected at least one row"),
     ({"y": SINE_Y[:, 0]}, ShapeError, r"use y\[:, None\]"),
     ({"y": SINE_Y * np.nan}, DataError, "expected finite numbers"),
     ({"x": np.zeros((60, 2))}, ShapeError, r"expected x of shape \(batch, 1\)"),
     ({"validation": (SINE_X, SINE_Y[:3])}, ShapeError, "expected the same number of rows"),
+    ({"validation": (SINE_X, SINE_Y, np.ones(3))}, ShapeError, r"sample weights: expected shape \(60,\)"),
+    ({"validation": 0.2}, DTypeError, r"\(validation\): expected \(x, y\) or \(x, y, sample_weight\), got 0.2"),
+    ({"sample_weight": np.ones(59)}, ShapeError, r"sample weights: expected shape \(60,\)"),
+    ({"sample_weight": np.full(60, -1.0)}, DataError, "expected finite numbers of at least 0, got -1"),
 ]
 
 
@@ -503,11 +504,11 @@ def test_arguments_of_one_solver_alone_are_checked_as_well() -> None:
     with pytest.raises(ArgumentError, match=r"levenberg_marquardt\(damping\): expected a finite number and above 0"):
         levenberg_marquardt(model, SINE_X, SINE_Y, damping=0.0)
     with pytest.raises(ArgumentError, match=r"lbfgs\(memory\): expected at least 1"):
-        lbfgs(model, MeanSquaredError(), SINE_X, SINE_Y, memory=0)
+        lbfgs(model, SINE_X, SINE_Y, memory=0)
     with pytest.raises(DTypeError, match=r"lbfgs\(loss\): expected a Loss, got <class"):
-        lbfgs(model, MeanSquaredError, SINE_X, SINE_Y)  # type: ignore[arg-type]
+        lbfgs(model, SINE_X, SINE_Y, loss=MeanSquaredError)  # type: ignore[arg-type]
     with pytest.raises(StructureError, match="expects logits, but the model ends in Softmax"):
-        lbfgs(Sequential(Dense(1, 2), Softmax()), SoftmaxCrossEntropy(), SINE_X, np.zeros(60, int))
+        lbfgs(Sequential(Dense(1, 2), Softmax()), SINE_X, np.zeros(60, int), loss=SoftmaxCrossEntropy())
 
 
 @both
@@ -533,13 +534,13 @@ def test_a_loss_of_the_users_own_can_be_negative() -> None:
             return self._p - self._t
 
     model = Dense(3, 2).initialize(0)
-    result = lbfgs(model, Likelihood(), LINE_X, LINE_Y, tolerance=1e-12)
+    result = lbfgs(model, LINE_X, LINE_Y, loss=Likelihood(), tolerance=1e-12)
     assert result.loss[-1] == pytest.approx(-0.5 * np.mean(np.sum(LINE_Y**2, axis=1)))
 
 
 def test_probabilities_are_learned_under_their_own_loss() -> None:
     model = mlp([1, 6, 1], activation=Tanh, output=Sigmoid, rng=0)
-    result = lbfgs(model, BinaryCrossEntropy(), SINE_X, (SINE_Y > 0).astype(float), goal=0.01)
+    result = lbfgs(model, SINE_X, (SINE_Y > 0).astype(float), loss=BinaryCrossEntropy(), goal=0.01)
     assert result.reason == "goal"
 
 

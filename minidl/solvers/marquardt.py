@@ -9,15 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, real
+from ..errors import ArgumentError
 from ..layers.layer import Layer
-from ..losses import MeanSquaredError
+from ..losses import HalfSquaredError, Loss, MeanSquaredError
 from ..parameter import Parameter, ParameterVector
+from ..penalties import Penalty
 from .jacobians import RowGradients
 from .problem import (
+    Validation,
     checked_data,
-    decay_vector,
     held_out_data,
+    l2_strengths,
     learned_parameters,
+    loss_by_keyword,
     refuse_coupled_rows,
     refuse_random,
 )
@@ -34,47 +38,54 @@ LEAST_DAMPING = 1e-15
 """Where the damping stops falling."""
 
 
+@loss_by_keyword
 def levenberg_marquardt(
     model: Layer,
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     *,
+    loss: MeanSquaredError | HalfSquaredError | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    penalties: Iterable[Penalty] = (),
     max_iterations: int = 1000,
     goal: float | None = None,
     tolerance: float = 1e-8,
-    l2: float = 0.0,
-    decayed: Iterable[Parameter] | None = None,
-    validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    validation: Validation | None = None,
     patience: int = 20,
     parameters: Iterable[Parameter] | None = None,
     damping: float = 1.0,
     progress: bool | None = None,
 ) -> SolverResult:
-    """Minimise the mean squared error (1/n) Σ r² + ½ λ ‖W‖² by damped Gauss–Newton steps (Marquardt 1963).
+    """Minimise a squared error plus L2 penalties by damped Gauss–Newton steps (Marquardt 1963).
 
-    r holds the n = rows × outputs differences between prediction and target, J their derivatives by the parameters.
-    Each step solves (JᵀJ + μ) δ = −Jᵀ r, or the same in the rows × outputs unknowns of (J Jᵀ + μ) where those are
-    fewer. A step that lowers the loss is taken and relaxes the damping μ; else μ grows and the step shrinks. The
-    Jacobian takes rows × outputs × parameters numbers of memory, and each step the cube of the smaller side: some
-    thousand rows or some thousand parameters are the limit of what is quick.
+    e(w) = (1/N) Σᵢ sᵢ eᵢ(w) + ½ Σₖ λₖ wₖ², as in `lbfgs`; eᵢ is the squared error of row i out of all N, sᵢ its weight.
+
+    Up to a factor, e is the sum of squares ‖r‖² + Σₖ dₖ wₖ². r holds √sᵢ (pᵢⱼ − tᵢⱼ) for the prediction p and the
+    target t at each row and output, J holds ∂r/∂w, and D is the diagonal of dₖ. Each step δ solves
+    (JᵀJ + D + μ) δ = −(Jᵀr + D w), or the same in the rows × outputs unknowns of J Jᵀ where those are fewer. A step
+    that lowers e is taken and relaxes the damping μ; else μ grows and the step shrinks. The Jacobian takes rows ×
+    outputs × parameters numbers of memory, and each step the cube of the smaller side: some thousand rows or some
+    thousand parameters are the limit of what is quick.
 
     Args:
         model: What to train, from the parameters that it has.
         x: Input, ``(rows, features)``.
         y: Target, ``(rows, outputs)``.
+        loss: eᵢ, `MeanSquaredError` or `HalfSquaredError`; default `MeanSquaredError()`.
+        sample_weight: sᵢ ≥ 0 of each row, ``(rows,)``; default ones.
+        penalties: `L2` penalties on any parameters of the model; λₖ is the sum of the strengths of those on wₖ.
         max_iterations: Steps allowed.
-        goal: Loss at which to stop; None for as low as it gets.
-        tolerance: Stop when over 10 steps the loss has fallen by no more than this fraction.
-        l2: λ ≥ 0.
-        decayed: Which parameters λ applies to; default those of two or more dimensions.
-        validation: (x, y) on which the error is computed after each step; the best parameters on it stand at the end.
+        goal: Value of e at which to stop; None for as low as it gets.
+        tolerance: Stop when over 10 steps e has fallen by no more than this fraction.
+        validation: (x, y) or (x, y, sample_weight) on which the loss without penalties is computed after each step;
+            the best parameters on it stand at the end.
         patience: Stop after this many steps without a better validation loss.
         parameters: What to learn; default all. The others stay as they are.
         damping: First μ > 0.
         progress: A bar: True, False, or None for one on a terminal.
 
     Returns:
-        The reason for stopping, and the curve of the loss. Ctrl-C is a reason as well; the best parameters stand.
+        The reason for stopping, and the curve of e. Ctrl-C is a reason as well; the best parameters stand.
 
     Raises:
         StructureError: a layer that draws random numbers, or couples rows as `BatchNorm` does.
@@ -87,35 +98,53 @@ def levenberg_marquardt(
         >>> levenberg_marquardt(model, x, np.sin(x), goal=1e-6).reason
         'goal'
     """
-    loss = MeanSquaredError()
-    rows, targets = checked_data("levenberg_marquardt", model, loss, x, y)
+    loss = MeanSquaredError() if loss is None else loss
+    if isinstance(loss, Loss) and type(loss) not in (MeanSquaredError, HalfSquaredError):
+        raise ArgumentError(
+            f"levenberg_marquardt(loss): expected MeanSquaredError() or HalfSquaredError(), got {loss!r}; use lbfgs, "
+            "which takes any loss"
+        )
+    rows, targets, weights = checked_data("levenberg_marquardt", model, loss, x, y, sample_weight)
     held_out = held_out_data("levenberg_marquardt", model, loss, validation)
     refuse_random("levenberg_marquardt", model)
     refuse_coupled_rows("levenberg_marquardt", model, rows)
+    strengths = l2_strengths("levenberg_marquardt", penalties, model)
     first_damping = real(damping, "levenberg_marquardt(damping)", above=0)
     vector = ParameterVector(learned_parameters("levenberg_marquardt", model, parameters))
-    # Everything below is in sums of squares: n times the loss, and the L2 term with it.
-    count = targets.size
-    decay = decay_vector("levenberg_marquardt", vector, l2, decayed) * (0.5 * count)
+    # Everything below is in sums of squares: e times this number, without the penalties on what is not learned.
+    divisor = targets.size if type(loss) is MeanSquaredError else 2 * len(targets)
+    decay = np.concatenate([np.full(p.size, strengths.get(p, 0.0)) for p in vector.parameters]) * (0.5 * divisor)
+    constant = sum(0.5 * strength * float(np.sum(np.square(p.value, dtype=np.float64)))
+                   for p, strength in strengths.items() if p not in vector.parameters)
+    root = None if weights is None else np.sqrt(weights.astype(np.float64))[:, None]
+
+    def residuals(outputs: Array) -> Array:
+        difference = (outputs - targets).astype(np.float64)
+        return (difference if root is None else root * difference).ravel()
 
     def sum_of_squares(outputs: Array) -> float:
-        residual = (outputs - targets).ravel().astype(np.float64)
-        values = vector.values.astype(np.float64)
+        residual, values = residuals(outputs), vector.values.astype(np.float64)
         return float(np.dot(residual, residual) + np.dot(decay * values, values))
+
+    def linearise(gradients: RowGradients, jacobian: Array) -> Array:
+        """Write ∂r/∂w into ``jacobian`` and return the outputs of the model."""
+        outputs = gradients.evaluate(rows, jacobian)
+        if root is not None:
+            jacobian *= root[:, :, None]
+        run.evaluations += 1
+        return outputs
 
     def solve() -> NoReturn:
         mu = first_damping
         precision = float(np.finfo(vector.values.dtype).eps)
         gradients = RowGradients(model, vector.parameters)
         jacobian = np.empty((*targets.shape, gradients.size))
-        outputs = gradients.evaluate(rows, jacobian)
+        outputs = linearise(gradients, jacobian)
         best = sum_of_squares(outputs)
-        run.evaluations += 1
-        run.record(best / count)
+        run.record(best / divisor + constant)
         while True:
-            residual = (outputs - targets).ravel().astype(np.float64)
             start = vector.values.astype(np.float64)
-            step = DampedStep(jacobian.reshape(count, -1), residual, start, decay)
+            step = DampedStep(jacobian.reshape(targets.size, -1), residuals(outputs), start, decay)
             for trial in range(TRIALS):
                 try:
                     change = step.change(mu)
@@ -134,13 +163,13 @@ def levenberg_marquardt(
                 raise Finished("stalled")
             best = reached
             mu = max(mu * RELAX, LEAST_DAMPING)
-            run.record(best / count)
-            outputs = gradients.evaluate(rows, jacobian)
-            run.evaluations += 1
+            run.record(best / divisor + constant)
+            outputs = linearise(gradients, jacobian)
 
     def validate() -> float:
         assert held_out is not None
-        return loss(model.predict(held_out[0]), held_out[1])
+        held_x, held_y, held_weights = held_out
+        return loss(model.predict(held_x), held_y, held_weights)
 
     run = Run("levenberg_marquardt", model, vector, None if held_out is None else validate, goal=goal,
               tolerance=tolerance, patience=patience, max_iterations=max_iterations, progress=progress)

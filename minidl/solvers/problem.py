@@ -1,20 +1,48 @@
-"""What a solver is asked to do, checked at the door: the data, the parameters, and whether the layers allow it."""
+"""Checks of what a solver is given: data, penalties, parameters, and whether the layers allow it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array, features, finite, real
+from ..arrays import Array, features, finite
 from ..data import check_ending, check_parts, checked
 from ..errors import ArgumentError, DataError, DTypeError, StructureError
 from ..layers.layer import Layer
 from ..layers.merge import Merge
 from ..layers.structure import brief
 from ..losses import Loss
-from ..parameter import Parameter, ParameterVector, unique_parameters
+from ..parameter import Parameter, unique_parameters
+from ..penalties import L1, L2, Penalty, checked_penalties
+from .result import SolverResult
+
+Validation: TypeAlias = (
+    tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None]
+)
+"""(x, y) or (x, y, sample_weight)."""
+
+Data: TypeAlias = tuple[Array, Array, Array | None]
+"""(x, y, sample_weight), checked."""
+
+P = ParamSpec("P")
+
+
+def loss_by_keyword(solver: Callable[P, SolverResult]) -> Callable[P, SolverResult]:
+    """Refuse ``solver(model, loss, x, y)`` and say how to write it; Python would only count the arguments."""
+
+    @functools.wraps(solver)
+    def called(*args: P.args, **kwargs: P.kwargs) -> SolverResult:
+        given = args[1] if len(args) > 1 else kwargs.get("x")
+        if isinstance(given, Loss):
+            name = solver.__name__
+            raise DTypeError(f"{name}(x): expected the input, got {given!r}; write {name}(model, x, y, loss={given!r})")
+        return solver(*args, **kwargs)
+
+    return called
 
 
 def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
@@ -34,8 +62,10 @@ def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
     return rows
 
 
-def checked_data(where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
-    """Return (x, y), cast to the dtype of the model.
+def checked_data(
+    where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+) -> Data:
+    """Return (x, y, sample_weight), cast to the dtype of the model.
 
     Raises:
         DTypeError, ShapeError, DataError: as `minidl.data.checked`.
@@ -43,24 +73,25 @@ def checked_data(where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.
     """
     check_parts(where, model=(model, Layer), loss=(loss, Loss))
     check_ending(where, model, loss)
-    rows, targets = checked(model, loss, x, y)
-    return rows, targets
+    rows, targets, *weights = checked(model, loss, x, y, sample_weight)
+    return rows, targets, weights[0] if weights else None
 
 
-def held_out_data(where: str, model: Layer, loss: Loss, validation: object) -> tuple[Array, Array] | None:
+def held_out_data(where: str, model: Layer, loss: Loss, validation: Validation | None) -> Data | None:
     """Return the validation data, cast to the dtype of the model; None where there is none.
 
     Raises:
-        DTypeError: something else than a pair; else as `checked_data`.
+        DTypeError: not two or three arrays; else as `checked_data`.
     """
     if validation is None:
         return None
-    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise DTypeError(
-            f"{where}(validation): expected a pair (x, y), got {validation!r:.60}; a solver holds out no fraction, "
-            "split the rows first: x[::4], y[::4]"
+            f"{where}(validation): expected (x, y) or (x, y, sample_weight), got {validation!r:.60}; a solver holds "
+            "out no fraction, split the rows first: x[::4], y[::4]"
         )
-    return checked_data(where, model, loss, *validation)
+    x, y, sample_weight = validation if len(validation) == 3 else (*validation, None)
+    return checked_data(where, model, loss, x, y, sample_weight)
 
 
 def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:
@@ -91,17 +122,40 @@ def learned_parameters(where: str, model: Layer, parameters: Iterable[Parameter]
     return [parameter for parameter in chosen if not parameter.frozen]
 
 
-def decay_vector(where: str, vector: ParameterVector, l2: float, decayed: Iterable[Parameter] | None) -> Array:
-    """Return the factor of each number in the L2 term ½ Σ λᵢ wᵢ²; float64."""
-    strength = real(l2, f"{where}(l2)", least=0)
-    chosen = [p for p in vector.parameters if len(p.shape) >= 2] if decayed is None else list(decayed)
-    places = dict(zip(vector.parameters, vector.slices(), strict=True))
-    decay = np.zeros(vector.values.size)
-    for parameter in chosen:
-        if parameter not in places:
-            raise ArgumentError(f"{where}(decayed): {parameter!r} is not among the parameters that are learned")
-        decay[places[parameter]] = strength
-    return decay
+def smooth_penalties(where: str, penalties: Iterable[Penalty], model: Layer) -> tuple[Penalty, ...]:
+    """Return the penalties, all on parameters of the model.
+
+    Raises:
+        DTypeError: something that is not a penalty.
+        ArgumentError: L1, which has no derivative at 0, or a penalty on a parameter of another model.
+    """
+    found = checked_penalties(penalties, model.parameters(), where)
+    for penalty in found:
+        if isinstance(penalty, L1):
+            raise ArgumentError(
+                f"{where}(penalties): expected penalties with a derivative everywhere, got {penalty!r}, which has none "
+                "at 0; train with an optimizer, or use L2"
+            )
+    return found
+
+
+def l2_strengths(where: str, penalties: Iterable[Penalty], model: Layer) -> dict[Parameter, float]:
+    """Return λ of each parameter in the term Σ ½ λ w², all L2 penalties added.
+
+    Raises:
+        DTypeError, ArgumentError: as `smooth_penalties`; a penalty that does not compute what L2 does.
+    """
+    strengths: dict[Parameter, float] = {}
+    for penalty in smooth_penalties(where, penalties, model):
+        kind = type(penalty)
+        if kind.value is not L2.value or kind.backward is not L2.backward:
+            raise ArgumentError(
+                f"{where}(penalties): expected L2 penalties, which are sums of squares, got {penalty!r}; use lbfgs, "
+                "which takes any penalty with a derivative"
+            )
+        for parameter in penalty.parameters:
+            strengths[parameter] = strengths.get(parameter, 0.0) + penalty.strength
+    return strengths
 
 
 def refuse_random(where: str, model: Layer) -> None:

@@ -19,8 +19,8 @@ class SolverResult:
             longer falls. ``"interrupted"``: by Ctrl-C. ``"max_iterations"``: as many as allowed.
         iterations: Steps taken.
         evaluations: Passes over all rows that they took.
-        loss: What is minimised, with its L2 term: at the start, and after each step.
-        validation_loss: Loss on the validation data at the same moments, without the L2 term; empty without such data.
+        loss: What is minimised, penalties included: at the start, and after each step.
+        validation_loss: The loss on the validation data at the same points, without penalties; empty without such data.
         seconds: Time of the run.
     """
 
@@ -32,5 +32,5 @@ class SolverResult:
     seconds: float
 
     def __repr__(self) -> str:
-        curve = f", loss {self.loss[0]:.4g} → {min(self.loss):.4g}" if self.loss else ""
+        curve = f", loss {self.loss[0]:.4g} -> {min(self.loss):.4g}" if self.loss else ""
         return f"SolverResult({self.reason!r} after {self.iterations} iterations, {self.seconds:.2f} s{curve})"

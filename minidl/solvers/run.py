@@ -76,6 +76,7 @@ class Run:
         try:
             # What is not finite is met by a shorter step; NumPy's warnings on the way there would only be noise.
             with self._progress, np.errstate(all="ignore"):
+                self._drop_gradients()
                 solve()
         except Finished as end:
             reason = end.reason
@@ -83,11 +84,14 @@ class Run:
             pass
         finally:
             self._vector.values[...] = self._best
-            for parameter in self._model.parameters():
-                parameter.zero_grad()
+            self._drop_gradients()
         seconds = time.perf_counter() - began
         steps = max(len(self.loss) - 1, 0)
         return SolverResult(reason, steps, self.evaluations, self.loss, self.validation_loss, seconds)
+
+    def _drop_gradients(self) -> None:
+        for parameter in self._model.parameters():
+            parameter.zero_grad()
 
     def record(self, loss: float) -> None:
         """Note where the run stands, at the start and after each step; the model holds the parameters of that step.

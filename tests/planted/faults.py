@@ -251,7 +251,7 @@ OPTIMIZERS = [
     _optimizer(optimizers.MakesNewValues, "step", says="write into values: values -= …"),
     _optimizer(optimizers.ForgetsToCount, "step", says="expected steps to be 2 after two steps, got 0"),
     _optimizer(optimizers.MovesTheParameters, "storage", says="a parameter lies outside of vector.values"),
-    _optimizer(optimizers.WritesIntoGradients, "gradients unmodified", says="a step wrote into vector.gradients"),
+    _optimizer(optimizers.WritesIntoGradients, "gradients unmodified", says="update wrote into the gradients"),
     _optimizer(optimizers.SmallNoise, "same bits again", says="expected the same bits"),
     _optimizer(optimizers.RemembersInAList, "slots", says="a run that went on from the slots"),
     _optimizer(optimizers.RemembersLate, "slots", says="make each in __init__"),

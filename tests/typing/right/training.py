@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from minidl import (
     ELU,
+    L2,
     SGD,
     Dense,
     HalfSquaredError,
@@ -21,6 +22,7 @@ from minidl import (
     batches,
     mlp,
 )
+from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 
 x = np.linspace(0, 3 * np.pi, 200)[:, None]
 y = np.sin(x)
@@ -42,3 +44,8 @@ classifier = mlp([1, 20, 3], activation=lambda: ELU(0.5), dtype=np.float32, rng=
 assert_type(classifier, Sequential)
 labels = np.zeros(200, int)
 Trainer(classifier, SoftmaxCrossEntropy(), SGD(classifier.parameters(), 0.1)).fit(x, labels, epochs=1)
+
+penalties = [L2(1e-3, model.parameters())]
+assert_type(lbfgs(classifier, x, labels, loss=SoftmaxCrossEntropy(), validation=(x[:5], labels[:5])), SolverResult)
+assert_type(levenberg_marquardt(model, x, y, loss=loss, sample_weight=[1.0] * 200, penalties=penalties), SolverResult)
+levenberg_marquardt(model, x, y, validation=(x[:5], y[:5], [1.0] * 5), max_iterations=3)

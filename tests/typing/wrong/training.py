@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from typing_extensions import override
 
-from minidl import SGD, Array, HalfSquaredError, Initializer, Optimizer, Parameter, Trainer, mlp
+from minidl import SGD, Array, HalfSquaredError, Huber, Initializer, Optimizer, Parameter, Trainer, mlp
+from minidl.solvers import lbfgs, levenberg_marquardt
 
 
 def constant() -> float:
@@ -27,6 +28,8 @@ trainer = Trainer(model, HalfSquaredError(), optimizer)
 trainer.fit(np.ones((2, 1)), np.ones((2, 1)))  # error: [call-arg] Missing named argument "epochs"
 trainer.fit(np.ones((2, 1)), [[1], [1]], epochs="3")  # error: [arg-type] has incompatible type "str"; expected "int"
 trainer.history.loss.append("0.1")  # error: [arg-type] expected "float"
+lbfgs(model, np.ones((2, 1)), [[1], [1]], l2=0.1)  # error: [call-arg] Unexpected keyword argument "l2" for "lbfgs"
+levenberg_marquardt(model, [[1]], [[1]], loss=Huber())  # error: [arg-type] has incompatible type "Huber"
 Parameter(1.0).grad = "zero"  # error: [assignment] has type "str"
 
 
