@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl import Adam, Array, Dense, Graph, Layer, Residual, Sequential, SigmoidCrossEntropy, Tanh, Trainer, schedules
+from minidl import Adam, Array, Dense, Graph, Layer, Residual, Sequential, SigmoidCrossEntropy, Tanh, Trainer
+from minidl.schedules import Cosine, Warmup
 
 BLOCKS, WIDTH, EPOCHS, BATCH, POINTS = 12, 16, 40, 25, 1000
 
@@ -34,8 +35,7 @@ def network(residual: bool) -> Graph:
 
 
 def train(model: Graph, x: Array, y: Array) -> float:
-    steps = EPOCHS * POINTS // BATCH
-    rate = schedules.warmup(schedules.cosine(3e-3, steps - 100), steps=100)
+    rate = Warmup(Cosine(3e-3, epochs=EPOCHS - 2), epochs=2)
     trainer = Trainer(model, SigmoidCrossEntropy(), Adam(model.parameters(), rate), rng=0)
     return trainer.fit(x, y, epochs=EPOCHS, batch_size=BATCH).loss[-1]
 

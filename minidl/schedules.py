@@ -1,35 +1,134 @@
-"""Schedules: the learning rate as a function of the step number.
-
-A schedule is called with the number of steps taken so far. The names are lower-case because a schedule is a function
-of one number; they are classes so that one can be printed, compared, pickled and made again from its arguments.
-"""
-
-# ruff: noqa: N801
+"""Schedules: the learning rate as a function of the number of steps or epochs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from math import cos, pi
-from typing import TypeAlias
+from copy import copy
+from math import cos, inf, isfinite, pi
+from typing import NamedTuple, Self, TypeAlias
 
 from .arrays import positive_int, real
-from .errors import DTypeError
+from .configuration import arguments
+from .errors import ArgumentError, CallOrderError, DTypeError
 from .typing import override
 
-Schedule: TypeAlias = Callable[[int], float]
-"""Any function of the number of steps taken so far."""
-
-LearningRate: TypeAlias = "float | Schedule"
-"""What an optimizer takes: a number, or a function of the step number."""
+LearningRate: TypeAlias = float | Callable[[int], float]
+"""What an optimizer takes: a number, a schedule, or any function of the number of steps taken so far."""
 
 
-class _Printed(ABC):
-    """A schedule that is what its arguments say, kept under their names."""
+class Epochs(NamedTuple):
+    """How the steps of an optimizer make up epochs; a Trainer keeps this in `optimizer.epochs`.
+
+    With k, j = divmod(n - first_step, steps_per_epoch), step n is at the time first_epoch + k + j / steps_per_epoch.
+
+    Attributes:
+        first_step: A step at which an epoch begins.
+        first_epoch: The number of that epoch, from 0.
+        steps_per_epoch: Steps of each epoch from there on.
+    """
+
+    first_step: int
+    first_epoch: int
+    steps_per_epoch: int
+
+    def passed(self, step: int) -> int:
+        """Return the time at a step as a whole number: epochs times ``steps_per_epoch``, at least 0."""
+        return max(self.first_epoch * self.steps_per_epoch + step - self.first_step, 0)
+
+
+class Schedule(ABC):
+    """Base of schedules: the learning rate η as a function of time.
+
+    A subclass keeps the arguments of its constructor as attributes of their names and writes `at`. Two schedules of one
+    class with equal arguments are equal.
+
+    Args:
+        steps: Its length N in steps.
+        epochs: N in epochs, instead of steps.
+
+    Raises:
+        ArgumentError: both are given, or neither.
+
+    Example:
+        >>> class Linear(Schedule):
+        ...     def __init__(self, initial: float, *, steps: int | None = None, epochs: int | None = None) -> None:
+        ...         super().__init__(steps=steps, epochs=epochs)
+        ...         self.initial = initial
+        ...
+        ...     def at(self, step: int, epochs: Epochs | None) -> float:
+        ...         n, length = self.elapsed(step, epochs)
+        ...         return self.initial * max(1.0 - n / length, 0.0)
+        >>> Linear(0.2, epochs=2).in_steps(50)
+        Linear(0.2, steps=100)
+        >>> Linear(0.2, steps=100)(50)
+        0.1
+    """
+
+    steps: int | None = None
+    epochs: int | None = None
+
+    def __init__(self, *, steps: int | None = None, epochs: int | None = None) -> None:
+        name = type(self).__name__
+        self.steps = None if steps is None else positive_int(steps, f"{name}(steps)")
+        self.epochs = None if epochs is None else positive_int(epochs, f"{name}(epochs)")
+        if (steps is None) == (epochs is None):
+            found = "neither" if steps is None else "both"
+            raise ArgumentError(f"{name}: expected steps= or epochs=, got {found}; write "
+                                f"{name}(..., steps={self.steps or 1000}) or {name}(..., epochs={self.epochs or 10})")
 
     @abstractmethod
-    def __call__(self, number: int) -> float:
-        """Return the rate after ``number`` steps."""
+    def at(self, step: int, epochs: Epochs | None) -> float:
+        """Return η.
+
+        Args:
+            step: Steps taken so far.
+            epochs: How the steps make up epochs; None where it is not known.
+        """
+
+    def __call__(self, step: int, epochs: Epochs | None = None) -> float:
+        """Return η after ``step`` steps.
+
+        Args:
+            step: Steps taken so far.
+            epochs: How the steps make up epochs; a schedule in epochs needs it.
+
+        Raises:
+            CallOrderError: the schedule is in epochs, and ``epochs`` is None.
+            ArgumentError: η is not finite.
+        """
+        try:
+            rate = self.at(step, epochs)
+        except OverflowError:
+            rate = inf
+        if not isfinite(rate):
+            raise ArgumentError(f"{self!r}: expected a finite rate at step {step}, got {rate}; use smaller numbers")
+        return rate
+
+    def in_steps(self, steps_per_epoch: int) -> Self:
+        """Return this schedule in steps, for epochs of ``steps_per_epoch`` steps."""
+        count = positive_int(steps_per_epoch, f"{type(self).__name__}.in_steps(steps_per_epoch)")
+        twin = copy(self)
+        if self.epochs is not None:
+            twin.steps, twin.epochs = self.epochs * count, None
+        return twin
+
+    def elapsed(self, step: int, epochs: Epochs | None) -> tuple[int, int]:
+        """Return the time n ≥ 0 and the length N of this schedule, both in steps; for `at`.
+
+        Where this schedule is in epochs, the two are n and N times the steps of an epoch.
+
+        Raises:
+            CallOrderError: the schedule is in epochs, and ``epochs`` is None.
+        """
+        if self.epochs is None:
+            return max(step, 0), self.steps or 1
+        if epochs is None:
+            raise CallOrderError(
+                f"{self!r}: expected to know how many steps an epoch has, which a Trainer tells its optimizer; train "
+                "with a Trainer, or give steps= instead of epochs=, or use schedule.in_steps(steps_per_epoch)"
+            )
+        return epochs.passed(step), self.epochs * epochs.steps_per_epoch
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -41,10 +140,17 @@ class _Printed(ABC):
 
     @override
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+        shown = []
+        for name, argument in arguments(type(self)).items():
+            value = getattr(self, name)
+            if argument.default is argument.empty:
+                shown.append(repr(value))
+            elif value != argument.default:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
-class constant(_Printed):
+class Constant(Schedule):
     """Keep the rate: η(n) = η₀.
 
     Args:
@@ -52,107 +158,135 @@ class constant(_Printed):
     """
 
     def __init__(self, rate: float) -> None:
-        self.rate = real(rate, "constant(rate)", least=0)
+        self.rate = real(rate, "Constant(rate)", least=0)
 
     @override
-    def __call__(self, number: int) -> float:
+    def at(self, step: int, epochs: Epochs | None) -> float:
         return self.rate
 
 
-class step(_Printed):
-    """Multiply the rate now and then: η(n) = η₀ fᵏ with k = ⌊n / every⌋.
+class Step(Schedule):
+    """Multiply the rate once every N steps or epochs: η(n) = η₀ fᵏ with k = ⌊n / N⌋.
 
     Args:
         initial: η₀ ≥ 0.
-        every: Steps from one drop to the next.
         factor: f ≥ 0.
+        steps: N in steps.
+        epochs: N in epochs, instead of steps.
     """
 
-    def __init__(self, initial: float, every: int, factor: float = 0.1) -> None:
-        self.initial = real(initial, "step(initial)", least=0)
-        self.every = positive_int(every, "step(every)")
-        self.factor = real(factor, "step(factor)", least=0)
+    def __init__(
+        self, initial: float, factor: float = 0.1, *, steps: int | None = None, epochs: int | None = None
+    ) -> None:
+        super().__init__(steps=steps, epochs=epochs)
+        self.initial = real(initial, "Step(initial)", least=0)
+        self.factor = real(factor, "Step(factor)", least=0)
 
     @override
-    def __call__(self, number: int) -> float:
-        dropped: float = self.factor ** (number // self.every)
+    def at(self, step: int, epochs: Epochs | None) -> float:
+        n, length = self.elapsed(step, epochs)
+        dropped: float = self.factor ** (n // length)
         return self.initial * dropped
 
 
-class exponential(_Printed):
-    """Let the rate decay smoothly: η(n) = η₀ f^(n / every).
+class Exponential(Schedule):
+    """Let the rate decay smoothly: η(n) = η₀ f^(n / N).
 
     Args:
         initial: η₀ ≥ 0.
         factor: f > 0.
-        every: Steps in which the rate is multiplied by f once.
+        steps: N in steps: after each N the rate is multiplied by f once more.
+        epochs: N in epochs, instead of steps.
     """
 
-    def __init__(self, initial: float, factor: float, every: int = 1) -> None:
-        self.initial = real(initial, "exponential(initial)", least=0)
-        self.factor = real(factor, "exponential(factor)", above=0)
-        self.every = positive_int(every, "exponential(every)")
+    def __init__(self, initial: float, factor: float, *, steps: int | None = None, epochs: int | None = None) -> None:
+        super().__init__(steps=steps, epochs=epochs)
+        self.initial = real(initial, "Exponential(initial)", least=0)
+        self.factor = real(factor, "Exponential(factor)", above=0)
 
     @override
-    def __call__(self, number: int) -> float:
-        decayed: float = self.factor ** (number / self.every)
+    def at(self, step: int, epochs: Epochs | None) -> float:
+        n, length = self.elapsed(step, epochs)
+        decayed: float = self.factor ** (n / length)
         return self.initial * decayed
 
 
-class cosine(_Printed):
+class Cosine(Schedule):
     """Go from one rate to another along half a cosine: η(n) = η₁ + (η₀ − η₁) (1 + cos(π n / N)) / 2.
 
     Source: Loshchilov and Hutter 2017 (SGDR), equation 5, without restarts.
 
     Args:
         initial: η₀ ≥ 0.
-        steps: N; from then on the rate is η₁.
+        steps: N in steps; from then on the rate is η₁.
+        epochs: N in epochs, instead of steps.
         final: η₁ ≥ 0.
     """
 
-    def __init__(self, initial: float, steps: int, final: float = 0.0) -> None:
-        self.initial = real(initial, "cosine(initial)", least=0)
-        self.steps = positive_int(steps, "cosine(steps)")
-        self.final = real(final, "cosine(final)", least=0)
+    def __init__(
+        self, initial: float, *, steps: int | None = None, epochs: int | None = None, final: float = 0.0
+    ) -> None:
+        super().__init__(steps=steps, epochs=epochs)
+        self.initial = real(initial, "Cosine(initial)", least=0)
+        self.final = real(final, "Cosine(final)", least=0)
 
     @override
-    def __call__(self, number: int) -> float:
-        return _half_cosine(self.initial, self.final, number / self.steps)
+    def at(self, step: int, epochs: Epochs | None) -> float:
+        n, length = self.elapsed(step, epochs)
+        return _half_cosine(self.initial, self.final, n / length)
 
 
-class warmup(_Printed):
+class Warmup(Schedule):
     """Rise to the first rate of a schedule, then follow it: η(n) = s(0) (n + 1) / (N + 1) for n < N, then s(n − N).
+
+    In epochs, n and N are counted in steps, as many as an epoch has at the time. The schedule may be in the other unit:
+    then its own time is delayed by these N steps, and is never below 0.
 
     Source: Goyal et al. 2017, section 2.2 (gradual warm-up).
 
     Args:
-        schedule: s, or a number for a rate that stays.
-        steps: N, the steps of the rise.
+        schedule: s: a schedule, a function of the number of steps, or a number for a rate that stays.
+        steps: N, the length of the rise, in steps.
+        epochs: N in epochs, instead of steps.
 
     Example:
-        >>> rate = warmup(constant(0.3), steps=2)
+        >>> rate = Warmup(0.3, steps=2)
         >>> [round(rate(n), 3) for n in range(4)]
         [0.1, 0.2, 0.3, 0.3]
     """
 
-    def __init__(self, schedule: LearningRate, steps: int) -> None:
+    def __init__(self, schedule: LearningRate, *, steps: int | None = None, epochs: int | None = None) -> None:
+        super().__init__(steps=steps, epochs=epochs)
         if isinstance(schedule, type):
-            raise DTypeError(f"warmup(schedule): expected a schedule or a number, got the class {schedule.__name__}; "
-                             f"call it with its arguments: {schedule.__name__}(…)")
-        self.schedule = schedule if callable(schedule) else real(schedule, "warmup(schedule)", least=0)
-        self.steps = positive_int(steps, "warmup(steps)")
+            raise DTypeError(f"Warmup(schedule): expected a schedule or a number, got the class {schedule.__name__}; "
+                             f"call it with its arguments: {schedule.__name__}(...)")
+        self.schedule = schedule if callable(schedule) else real(schedule, "Warmup(schedule)", least=0)
 
     @override
-    def __call__(self, number: int) -> float:
-        if number < self.steps:
-            return self._follow(0) * (number + 1) / (self.steps + 1)
-        return self._follow(number - self.steps)
+    def at(self, step: int, epochs: Epochs | None) -> float:
+        n, length = self.elapsed(step, epochs)
+        if n < length:
+            begin = None if epochs is None else Epochs(0, 0, epochs.steps_per_epoch)
+            return self._follow(0, begin) * ((n + 1) / (length + 1))
+        return self._follow(step - length, epochs)
 
-    def _follow(self, number: int) -> float:
-        return self.schedule(number) if callable(self.schedule) else self.schedule
+    def _follow(self, step: int, epochs: Epochs | None) -> float:
+        schedule = self.schedule
+        if isinstance(schedule, Schedule):
+            return schedule(step, epochs)
+        if callable(schedule):
+            return real(schedule(max(step, 0)), "Warmup(schedule): learning rate", least=0)
+        return schedule
+
+    @override
+    def in_steps(self, steps_per_epoch: int) -> Self:
+        twin = super().in_steps(steps_per_epoch)
+        if isinstance(self.schedule, Schedule):
+            twin.schedule = self.schedule.in_steps(steps_per_epoch)
+        return twin
 
 
-class one_cycle(_Printed):
+class OneCycle(Schedule):
     """Rise to a high rate and fall far below the first one, both along half a cosine.
 
     With t = n / N: from η/a up to η while t ≤ r, then down to η/(a b) at t = 1, where it stays.
@@ -160,24 +294,34 @@ class one_cycle(_Printed):
 
     Args:
         highest: η ≥ 0, the rate at the top.
-        steps: N, the length of the cycle.
+        steps: N, the length of the cycle, in steps.
+        epochs: N in epochs, instead of steps.
         rise: r in (0, 1), the part of the cycle that rises.
         start_divisor: a > 0.
         end_divisor: b > 0.
     """
 
-    def __init__(self, highest: float, steps: int, rise: float = 0.3, start_divisor: float = 25.0,
-                 end_divisor: float = 1e4) -> None:
-        self.highest = real(highest, "one_cycle(highest)", least=0)
-        self.steps = positive_int(steps, "one_cycle(steps)")
-        self.rise = real(rise, "one_cycle(rise)", above=0, below=1)
-        self.start_divisor = real(start_divisor, "one_cycle(start_divisor)", above=0)
-        self.end_divisor = real(end_divisor, "one_cycle(end_divisor)", above=0)
+    def __init__(
+        self,
+        highest: float,
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+        rise: float = 0.3,
+        start_divisor: float = 25.0,
+        end_divisor: float = 1e4,
+    ) -> None:
+        super().__init__(steps=steps, epochs=epochs)
+        self.highest = real(highest, "OneCycle(highest)", least=0)
+        self.rise = real(rise, "OneCycle(rise)", above=0, below=1)
+        self.start_divisor = real(start_divisor, "OneCycle(start_divisor)", above=0)
+        self.end_divisor = real(end_divisor, "OneCycle(end_divisor)", above=0)
 
     @override
-    def __call__(self, number: int) -> float:
+    def at(self, step: int, epochs: Epochs | None) -> float:
+        n, length = self.elapsed(step, epochs)
         start = self.highest / self.start_divisor
-        time = number / self.steps
+        time = n / length
         if time < self.rise:
             return _half_cosine(start, self.highest, time / self.rise)
         return _half_cosine(self.highest, start / self.end_divisor, (time - self.rise) / (1.0 - self.rise))

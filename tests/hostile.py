@@ -432,7 +432,7 @@ RUNS: list[tuple[str, Any]] = [
     ("optimizer.numbers.learning_rate", {"number": "nan"}), ("optimizer.numbers.learning_rate", "0.1"),
     ("optimizer.numbers.last_rate", {"number": "inf"}), ("optimizer.numbers.last_rate", None),
     ("optimizer.slots.velocity", {"tensor": "0.weight"}), ("optimizer.slots.velocity", {"tensor": "nowhere"}),
-    ("settings.momentum", "0.1"), ("settings.learning_rate", "cosine(initial=0.1, steps=3, final=0.0)"),
+    ("settings.momentum", "0.1"), ("settings.learning_rate", "Cosine(initial=0.1, steps=3, epochs=None, final=0.0)"),
     ("run.position.batch", 1e9), ("run.position.batch", 10**9), ("run.position.batch", -1),
     ("run.position.rows", 1), ("run.position.loss", "x"), ("run.position.loss", {"number": "nan"}),
     ("run.position.extra", 1), ("run.plan.batch_size", 0), ("run.plan.batch_size", 7), ("run.plan.batch_size", None),

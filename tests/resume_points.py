@@ -22,6 +22,7 @@ import numpy as np
 
 from minidl import SGD, BatchNorm, Dense, Dropout, HalfSquaredError, Layer, Sequential, Tanh, Trainer, optimizers
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
+from minidl.schedules import Cosine, Warmup
 
 X = np.random.default_rng(1).normal(size=(90, 3))
 Y = np.sin(X[:, :1]) + X[:, 1:2] * X[:, 2:]
@@ -32,6 +33,7 @@ OPTIMIZERS: dict[str, Callable[[Layer], optimizers.Optimizer]] = {
     "momentum": lambda model: SGD(model.parameters(), 0.02, momentum=0.9, nesterov=True),
     "adam": lambda model: optimizers.Adam(model.parameters(), 0.01),
     "scheduled": lambda model: SGD(model.parameters(), lambda step: 0.05 / (1 + step)),
+    "scheduled in epochs": lambda model: SGD(model.parameters(), Warmup(Cosine(0.05, epochs=5), steps=7)),
 }
 EXTRAS: dict[str, Callable[[], list[Layer]]] = {
     "plain": lambda: [Tanh()],
@@ -48,7 +50,7 @@ def build(optimizer: str, extra: str) -> Trainer:
 
 
 def watchers(optimizer: str) -> list[Callback]:
-    plateau: list[Callback] = [] if optimizer == "scheduled" else [ReduceOnPlateau(0.5, patience=1)]
+    plateau: list[Callback] = [] if optimizer.startswith("scheduled") else [ReduceOnPlateau(0.5, patience=1)]
     return [EarlyStopping(patience=3), *plateau]
 
 

@@ -212,7 +212,7 @@ def test_remembers_only_what_its_equation_names(case: Case) -> None:
 @every
 def test_a_snapshot_brings_back_all_that_the_next_steps_depend_on(case: Case) -> None:
     model = Sequential(Dense(2, 3).initialize(0))
-    optimizer = case.optimizer(model.parameters(), schedules.exponential(0.1, 0.9), weight_decay=0.1)
+    optimizer = case.optimizer(model.parameters(), schedules.Exponential(0.1, 0.9, steps=1), weight_decay=0.1)
     gradients = [[np.full(p.shape, 0.3 * k + 0.1) for k in range(6)] for p in model.parameters()]
     run(optimizer, model.parameters(), gradients)
     snapshot = Snapshot(model, optimizer)
@@ -328,11 +328,11 @@ LEARNING_RATES: dict[str, Any] = {
     "SGD momentum": 1e-3,
     "SGD Nesterov": 1e-3,
     "Adagrad": 0.5,
-    "RMSProp": schedules.cosine(0.01, 8000),
-    "RMSProp momentum": schedules.cosine(0.01, 8000),
-    "Adam": schedules.cosine(0.02, 8000),
-    "AdamW": schedules.cosine(0.02, 8000),
-    "NAdam": schedules.cosine(0.02, 8000),
+    "RMSProp": schedules.Cosine(0.01, steps=8000),
+    "RMSProp momentum": schedules.Cosine(0.01, steps=8000),
+    "Adam": schedules.Cosine(0.02, steps=8000),
+    "AdamW": schedules.Cosine(0.02, steps=8000),
+    "NAdam": schedules.Cosine(0.02, steps=8000),
 }
 
 
@@ -408,7 +408,7 @@ def test_an_optimizer_of_ones_own_is_one_method() -> None:
 @pytest.mark.parametrize(("make", "arguments", "error", "words"), [
     (Adam, {"learning_rate": 0}, ArgumentError, r"Adam\(learning_rate\): expected .*above 0, got 0"),
     (Adam, {"learning_rate": "fast"}, DTypeError, r"Adam\(learning_rate\).*'fast'"),
-    (Adam, {"learning_rate": schedules.cosine}, DTypeError, r"call it with its arguments: cosine\("),
+    (Adam, {"learning_rate": schedules.Cosine}, DTypeError, r"call it with its arguments: Cosine\("),
     (Adam, {"beta1": 1.0}, ArgumentError, r"Adam\(beta1\).*below 1"),
     (AdamW, {"beta2": -0.1}, ArgumentError, r"AdamW\(beta2\).*at least 0"),
     (AdamW, {"weight_decay": -1.0}, ArgumentError, r"AdamW\(weight_decay\)"),

@@ -34,7 +34,7 @@ from minidl.callbacks import Callback, Checkpoint, EarlyStopping
 from minidl.clipping import ClipGlobalNorm
 from minidl.optimizers import Optimizer
 from minidl.penalties import L2
-from minidl.schedules import cosine, warmup
+from minidl.schedules import Cosine, Warmup
 from minidl.training.checkpoint import environment
 from minidl.training.history import History
 
@@ -175,9 +175,11 @@ def made(**changes: Any) -> Trainer:
 
 
 DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "schedule": ({"learning_rate": cosine(0.1, 100)}, {}, r"cosine\(initial=0.1.* got .*a number"),
-    "other schedule": ({"learning_rate": cosine(0.1, 100)}, {"learning_rate": cosine(0.1, 90)}, "steps=100.* got .*90"),
-    "schedule of a function": ({"learning_rate": warmup(np.sqrt, 3)}, {"learning_rate": warmup(np.cbrt, 3)}, "sqrt"),
+    "schedule": ({"learning_rate": Cosine(0.1, steps=9)}, {}, r"Cosine\(initial=0.1.* got .*a number"),
+    "other schedule": ({"learning_rate": Cosine(0.1, steps=9)}, {"learning_rate": Cosine(0.1, steps=8)}, "steps=9.*=8"),
+    "other unit": ({"learning_rate": Cosine(0.1, steps=9)}, {"learning_rate": Cosine(0.1, epochs=9)}, "epochs=None"),
+    "schedule of a function":
+        ({"learning_rate": Warmup(np.sqrt, steps=3)}, {"learning_rate": Warmup(np.cbrt, steps=3)}, "sqrt"),
     "decay": ({"weight_decay": 0.1}, {}, "'weight_decay': '0.1'.* got .*'weight_decay': '0.0'"),
     "momentum": ({"momentum": 0.9}, {"momentum": 0.8}, "0.9.* got .*0.8"),
     "nesterov": ({"momentum": 0.9, "nesterov": True}, {"momentum": 0.9}, "'True'.* got .*'False'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cache
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..arrays import Array, real
 from ..configuration import arguments
 from ..errors import ArgumentError, DTypeError
 from ..parameter import Parameter, ParameterVector
-from ..schedules import LearningRate
+from ..schedules import Epochs, LearningRate, Schedule
 
 
 class Optimizer(ABC):
@@ -30,7 +31,7 @@ class Optimizer(ABC):
 
     Args:
         parameters: What to learn; those that are frozen are skipped.
-        learning_rate: η > 0, or a function of the number of steps taken so far.
+        learning_rate: η > 0, a schedule, or a function of the number of steps taken so far.
         weight_decay: λ ≥ 0, how strongly the decayed parameters are drawn towards zero.
         decayed: Which parameters decay; default the weights, that is, those of two or more dimensions.
 
@@ -38,6 +39,7 @@ class Optimizer(ABC):
         vector: The parameters' values and gradients as two vectors.
         steps: How many steps have been taken.
         last_rate: The learning rate of the last step.
+        epochs: How the steps make up epochs; a Trainer sets it for schedules in epochs, and it is in no file.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Optimizer(ABC):
         self.vector = ParameterVector(parameters)
         self.steps = 0
         self.last_rate = 0.0
+        self.epochs: Epochs | None = None
         self._decay = self._decay_vector(decayed) if weight_decay else None
         self._scratch = np.empty_like(self.vector.values)
         if weight_decay:
@@ -116,11 +119,18 @@ class Optimizer(ABC):
         return self._decayed_gradients
 
     def current_rate(self) -> float:
-        """Return the learning rate of the next step."""
+        """Return the learning rate of the next step.
+
+        Raises:
+            CallOrderError: it is a schedule in epochs, and no Trainer has said how many steps an epoch has.
+        """
         rate = self.learning_rate
-        if callable(rate):
-            return real(rate(self.steps), f"{type(self).__name__}: learning rate at step {self.steps}", least=0)
-        return rate
+        if not callable(rate):
+            return rate
+        found = rate(self.steps, self.epochs) if isinstance(rate, Schedule) else rate(self.steps)
+        if type(found) is float and 0.0 <= found < inf:  # `real` takes longer than a step of a small network.
+            return found
+        return real(found, f"{type(self).__name__}: learning rate at step {self.steps}", least=0)
 
     def slots(self) -> dict[str, Array]:
         """Map the name of each vector that is remembered from step to step to it.

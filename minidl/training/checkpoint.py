@@ -59,6 +59,7 @@ def restore_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     for name, slot in trainer.optimizer.slots().items():
         slot[...] = state["optimizer"]["slots"][name]
     trainer.optimizer.restore_numbers(state["optimizer"]["numbers"])
+    trainer.optimizer.epochs = None
     for name, own in trainer.model.named_generators().items():
         own.bit_generator.state = decode_generator(state["generators"][name]).bit_generator.state
     decoded = {name: decode_generator(state["run"][name]).bit_generator.state for name in RUN_GENERATORS}

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import Rows, checked
-from ..errors import DataError, DTypeError
+from ..errors import ArgumentError, DataError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
+from ..schedules import LearningRate, Schedule
 from ..typing import override
 from .batches import batch_count, slices
 
@@ -47,6 +48,10 @@ class Source(ABC):
     def mark(self) -> None:
         """Forget what came before; a replay will begin here."""
 
+    @abstractmethod
+    def steps_per_epoch(self) -> int | None:
+        """Return how many batches the next epoch has; None where a stream does not say."""
+
     def most_at_once(self) -> int:
         """Return how many batches may pass between two marks, because of the memory that a replay takes."""
         return sys.maxsize
@@ -69,6 +74,10 @@ class ArraySource(Source):
         self.arrays, self.batch_size, self.shuffle = arrays, batch_size, shuffle
         self.order: npt.NDArray[np.intp] | None = None
         self.count = batch_count(len(arrays[0]), batch_size)
+
+    @override
+    def steps_per_epoch(self) -> int:
+        return self.count
 
     @override
     def begin_epoch(self, rng: np.random.Generator) -> None:
@@ -107,10 +116,17 @@ class StreamSource(Source):
                 f"fit_batches: expected a function that returns batches, or a container of them, got {stream!r}, which "
                 "can be read only once; pass the generator function itself, without calling it"
             )
-        self._open = stream if callable(stream) else lambda: stream
+        self._stream, self._open = stream, stream if callable(stream) else lambda: stream
         self._model, self._loss = model, loss
         self._recent: list[Batch] = []
         self._bytes = REPLAYED // 8
+
+    @override
+    def steps_per_epoch(self) -> int | None:
+        try:
+            return len(self._stream) or None  # type: ignore[arg-type]
+        except (TypeError, NotImplementedError):
+            return None
 
     @override
     def begin_epoch(self, rng: np.random.Generator) -> None:
@@ -156,6 +172,22 @@ class StreamSource(Source):
         if first is None:
             raise DataError("fit_batches: expected at least one batch in an epoch, got none")
         return {"stream": True, "sha256": _digest(self._checked(0, first))}
+
+
+def check_length(source: Source, learning_rate: LearningRate) -> None:
+    """Refuse a schedule in epochs where the stream does not say how many batches an epoch has.
+
+    Raises:
+        ArgumentError: it is refused.
+    """
+    if not isinstance(learning_rate, Schedule) or learning_rate.in_steps(1) == learning_rate:
+        return
+    if source.steps_per_epoch() is None:
+        raise ArgumentError(
+            f"fit_batches(stream): expected a stream with a length, because the schedule {learning_rate!r} counts "
+            "epochs; give a list of batches or an object with __len__, or count steps: give the optimizer "
+            "schedule.in_steps(steps_per_epoch)"
+        )
 
 
 def _digest(arrays: Batch) -> str:

@@ -21,6 +21,7 @@ from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..penalties import Penalty, checked_penalties
 from ..running import Interrupts, Progress
+from ..schedules import Epochs
 from .callbacks import Callback, check_callbacks
 from .compiled import CompiledEngine, EngineName, check_engine, make_engine
 from .diagnosis import explain
@@ -29,7 +30,7 @@ from .evaluation import Predict, Validation, named_metrics
 from .history import History
 from .run import Plan, Position, Run
 from .snapshot import Snapshot
-from .sources import ArraySource, Batch, Source, StreamSource
+from .sources import ArraySource, Batch, Source, StreamSource, check_length
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -191,6 +192,7 @@ class Trainer:
         data.hold_out(validation)
         plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
         source = StreamSource(stream, self.model, self.loss)
+        check_length(source, self.optimizer.learning_rate)
         self.run.start(plan, check_callbacks(callbacks))
         self.run.check_data(source)
         return self._go(source, data, progress)
@@ -251,6 +253,7 @@ class Trainer:
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
         source = StreamSource(stream, self.model, self.loss)
+        check_length(source, self.optimizer.learning_rate)
         self.run.check_data(source)
         self.run.take_callbacks(callbacks)
         return self._go(source, data, progress)
@@ -319,12 +322,14 @@ class Trainer:
         run.figures = data.names()
         run.why_stop, self.interrupted, self.history.stopped_by = "", True, ""
         bar = Progress(run.plan.epochs - len(self.history), "fit", progress)
+        self._count_epochs(source)
         for callback in self.run.callbacks:
             callback.begin(self)
         try:
             # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
             with bar, Interrupts() as interrupts, np.errstate(all="ignore"):
                 while len(self.history) < run.plan.epochs and not run.why_stop:
+                    self._count_epochs(source)
                     if self._epoch(engine, source, data, snapshot, interrupts):
                         bar.advance(f"loss {self.history.loss[-1]:.4g}")
             self.interrupted = interrupts.received is not None
@@ -346,6 +351,11 @@ class Trainer:
                 "optimizer from model.parameters(), or freeze() them if that is meant",
                 stacklevel=4,
             )
+
+    def _count_epochs(self, source: Source) -> None:
+        """Tell the optimizer at which step the current epoch began, its number, and how many steps it has."""
+        count, first_step = source.steps_per_epoch(), self.optimizer.steps - self.run.position.batch
+        self.optimizer.epochs = None if count is None else Epochs(first_step, len(self.history), count)
 
     def _epoch(self, engine: NumpyEngine | CompiledEngine, source: Source, data: Validation, snapshot: Snapshot,
                interrupts: Interrupts) -> bool:
