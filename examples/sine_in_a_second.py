@@ -10,7 +10,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads would gain nothing here, and wait for whatever else runs.
 import numpy as np
 
-from minidl import SGD, Array, HalfSquaredError, MeanSquaredError, Normal, Sequential, Sigmoid, Trainer, mlp
+from minidl import SGD, Array, HalfSquaredError, MeanSquaredError, Sequential, Sigmoid, Trainer, mlp
+from minidl.initializers import Normal
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 
 X = np.linspace(0.0, 3.0 * np.pi, 200)[:, None]

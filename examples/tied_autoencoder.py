@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import override
 
-from minidl import Adam, Array, Dense, HalfSquaredError, Layer, Orthogonal, Parameter, Sequential, Trainer, schedules
+from minidl import Adam, Array, Dense, HalfSquaredError, Layer, Parameter, Sequential, Trainer, initializers, schedules
 
 SIDE, CODE = 12, 8
 
@@ -64,7 +64,7 @@ def save_picture(model: Sequential, weight: Parameter, images: Array, path: Path
 
 def main() -> None:
     x = blobs(np.random.default_rng(0), 1000)
-    encoder = Dense(SIDE * SIDE, CODE, weight_initializer=Orthogonal())
+    encoder = Dense(SIDE * SIDE, CODE, weight_initializer=initializers.Orthogonal())
     model = Sequential(encoder, TiedDense(encoder.weight)).initialize(rng=0)
     optimizer = Adam(model.parameters(), schedules.cosine(0.02, steps=100 * 20))
     history = Trainer(model, HalfSquaredError(), optimizer, rng=0).fit(x, x, epochs=100, batch_size=50)

@@ -17,6 +17,15 @@ from .arrays import positive_int, real
 from .errors import DTypeError
 from .typing import override
 
+__all__ = [
+    "constant",
+    "cosine",
+    "exponential",
+    "one_cycle",
+    "step",
+    "warmup",
+]
+
 Schedule: TypeAlias = Callable[[int], float]
 """Any function of the number of steps taken so far."""
 

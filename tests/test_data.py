@@ -10,22 +10,20 @@ from minidl import (
     Add,
     BinaryCrossEntropy,
     CrossEntropy,
-    DataError,
     Dense,
     Graph,
     HalfSquaredError,
     Loss,
     Sequential,
-    ShapeError,
     Sigmoid,
     Softmax,
     SoftmaxCrossEntropy,
-    StructureError,
     Tanh,
     Trainer,
     mlp,
 )
 from minidl.data import check_ending, checked
+from minidl.errors import DataError, ShapeError, StructureError
 from minidl.solvers import lbfgs
 from tests.refusal import refused
 

@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from minidl import Dense, Normal, ShapeError
+from minidl import Dense
+from minidl.errors import ShapeError
+from minidl.initializers import Normal
 from tests.derivatives import complex_step, relative_error
 from tests.refusal import refused
 

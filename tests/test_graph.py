@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl import Add, Graph, StructureError, Tanh
+from minidl import Add, Graph, Tanh
+from minidl.errors import StructureError
 from minidl.layers.graph import Node
 from tests.refusal import refused
 

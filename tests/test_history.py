@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from minidl import History
+from minidl.trainer import History
 
 
 def test_a_history_counts_its_epochs_and_shows_where_the_loss_went() -> None:

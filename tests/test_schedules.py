@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from minidl import SGD, ArgumentError, DTypeError, Parameter, schedules
+from minidl import SGD, Parameter, schedules
 from minidl.configuration import config_of, from_config
+from minidl.errors import ArgumentError, DTypeError
 
 EXAMPLES = [
     schedules.constant(0.1),

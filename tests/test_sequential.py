@@ -7,25 +7,9 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import (
-    ELU,
-    ArgumentError,
-    Array,
-    CallOrderError,
-    Constant,
-    Dense,
-    DTypeError,
-    Layer,
-    Normal,
-    ReLU,
-    Sequential,
-    ShapeError,
-    Sigmoid,
-    Softmax,
-    StructureError,
-    Tanh,
-    mlp,
-)
+from minidl import ELU, Array, Dense, Layer, ReLU, Sequential, Sigmoid, Softmax, Tanh, mlp
+from minidl.errors import ArgumentError, CallOrderError, DTypeError, ShapeError, StructureError
+from minidl.initializers import Constant, Normal
 from tests.derivatives import complex_step, relative_error
 from tests.refusal import refused
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import ArgumentError, Columns, DTypeError, Embedding, ShapeError
+from minidl import Columns, Embedding
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 from tests.refusal import refused
 
 X = np.arange(12.0).reshape(4, 3)

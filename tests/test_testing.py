@@ -9,19 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import (
-    SGD,
-    BatchNorm,
-    Concat,
-    Dense,
-    DTypeError,
-    Embedding,
-    HalfSquaredError,
-    Layer,
-    Sequential,
-    Tanh,
-    mlp,
-)
+from minidl import SGD, BatchNorm, Concat, Dense, Embedding, HalfSquaredError, Layer, Sequential, Tanh, mlp
+from minidl.errors import DTypeError
 from minidl.testing import (
     Check,
     ConformanceError,

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ArgumentError, LoweringError
+from ..errors import ArgumentError, CompileError
 from ..layers.layer import Layer
 from ..running import Interrupts
 from .engine import NumpyEngine, Outcome
@@ -47,7 +47,7 @@ class CompiledEngine:
         one_row: Whether each batch is a single row.
 
     Raises:
-        LoweringError: something cannot be lowered; the message names it.
+        CompileError: something cannot be compiled; the message names it.
     """
 
     name = "compiled"
@@ -58,7 +58,7 @@ class CompiledEngine:
         extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
         for name, value in extras.items():
             if value:
-                raise LoweringError(f"expected no {name}, got {value!r}")
+                raise CompileError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
         self._loop = lower(numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self.predict = Predictor(numpy.model)  # NumPy's BLAS and Numba's have threads of their own, which would fight.
@@ -128,15 +128,15 @@ def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Sour
     that a seed means the same bits.
 
     Raises:
-        LoweringError: ``"compiled"`` is wanted, and something cannot be lowered.
+        CompileError: ``"compiled"`` is wanted, and something cannot be compiled.
     """
     if wanted == "numpy" or (wanted == "auto" and not pays(numpy, plan, source)):
         return numpy
     try:
         return CompiledEngine(numpy, one_row=plan.batch_size == 1)
-    except LoweringError as error:
+    except CompileError as error:
         if wanted == "compiled":
-            raise LoweringError(f'Trainer(engine="compiled"): {error}; use engine="numpy" or "auto"') from None
+            raise CompileError(f'Trainer(engine="compiled"): {error}; use engine="numpy" or "auto"') from None
         return numpy
 
 

@@ -7,20 +7,9 @@ from typing import Any, assert_type
 import numpy as np
 import numpy.typing as npt
 
-from minidl import (
-    ELU,
-    SGD,
-    Dense,
-    HalfSquaredError,
-    History,
-    Normal,
-    Sequential,
-    Sigmoid,
-    SoftmaxCrossEntropy,
-    Trainer,
-    batches,
-    mlp,
-)
+from minidl import ELU, SGD, Dense, HalfSquaredError, Sequential, Sigmoid, SoftmaxCrossEntropy, Trainer, batches, mlp
+from minidl.initializers import Normal
+from minidl.trainer import History
 
 x = np.linspace(0, 3 * np.pi, 200)[:, None]
 y = np.sin(x)
