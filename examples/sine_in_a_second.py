@@ -51,7 +51,7 @@ def save_picture(curves: dict[str, tuple[Array, Array, Array]], path: Path) -> N
     for width, (label, (seconds, losses, prediction)) in zip((7, 5, 3), curves.items(), strict=True):
         (line,) = above.plot(X, prediction - Y, lw=width, alpha=0.6)
         below.loglog(seconds[1:], losses[1:], color=line.get_color(), label=label)
-    above.set(title="A 1-20-20-1 network learns the sine: what is left", xlabel="x", ylabel="prediction − sine")
+    above.set(title="A 1-20-20-1 network learns the sine: what is left", xlabel="x", ylabel="prediction - sine")
     below.set(xlabel="seconds, compiling included", ylabel="mean squared error")
     below.legend(loc="lower left")
     path.parent.mkdir(exist_ok=True)

@@ -70,7 +70,7 @@ def main() -> None:
     history = Trainer(model, HalfSquaredError(), optimizer, rng=0).fit(x, x, epochs=100, batch_size=50)
     left_over = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)[CODE:]
     best, found = 0.5 * float(left_over @ left_over) / len(x), HalfSquaredError()(model.predict(x), x)
-    print(f"error {history.loss[0]:.3g} → {found:.5g}; eight principal components: {best:.5g}")
+    print(f"error {history.loss[0]:.3g} -> {found:.5g}; eight principal components: {best:.5g}")
     save_picture(model, encoder.weight, x[:CODE], Path("pictures/tied_autoencoder.png"))
     assert best <= found < 1.01 * best
 

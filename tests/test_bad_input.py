@@ -258,7 +258,7 @@ def test_seeds(rng: Any) -> None:
 
 
 def test_sizes_that_do_not_chain_are_found_when_the_container_is_built() -> None:
-    with refused(StructureError, 'Dense(4 → 1) at "2": expected 4 features, Tanh() at "1" gives 3'):
+    with refused(StructureError, 'Dense(4 -> 1) at "2": expected 4 features, Tanh() at "1" gives 3'):
         Sequential(Dense(2, 3), Tanh(), Dense(4, 1))
     with refused(StructureError, 'at "1": expected 4 features', 'at "0" gives 3'):
         Sequential(Sequential(Dense(2, 3)), Sequential(Tanh(), Dense(4, 1)))

@@ -189,7 +189,7 @@ def test_auto_compiles_by_a_rule_on_sizes(
 
 def test_the_source_can_be_read() -> None:
     source = lower(*parts(Dense(2, 5), Tanh(), Dense(5, 1))).source
-    assert source.startswith('"""Dense → Tanh → Dense → HalfSquaredError, SGD, float64."""')
+    assert source.startswith('"""Dense -> Tanh -> Dense -> HalfSquaredError, SGD, float64."""')
     loop = source[source.index("def train(") :]
     steps = [line.strip().split("(")[0] for line in loop.splitlines() if line.startswith("        ")]
     assert steps[1:7] == [

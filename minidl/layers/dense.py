@@ -88,4 +88,4 @@ class Dense(Layer):
 
     @override
     def __repr__(self) -> str:
-        return f"Dense({self.in_features} → {self.out_features})"
+        return f"Dense({self.in_features} -> {self.out_features})"

@@ -130,7 +130,7 @@ class Embedding(Layer):
 
     @override
     def __repr__(self) -> str:
-        return f"Embedding({self.codes} → {self.out_features})"
+        return f"Embedding({self.codes} -> {self.out_features})"
 
 
 class Flatten(Layer):

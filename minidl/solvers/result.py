@@ -32,5 +32,5 @@ class SolverResult:
     seconds: float
 
     def __repr__(self) -> str:
-        curve = f", loss {self.loss[0]:.4g} → {min(self.loss):.4g}" if self.loss else ""
+        curve = f", loss {self.loss[0]:.4g} -> {min(self.loss):.4g}" if self.loss else ""
         return f"SolverResult({self.reason!r} after {self.iterations} iterations, {self.seconds:.2f} s{curve})"
