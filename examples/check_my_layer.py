@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from typing_extensions import override
 
-from minidl import Array, Layer, Parameter, ShapeError
+from minidl import Array, Layer, Parameter
+from minidl.errors import ShapeError
 from minidl.testing import ConformanceError, check_layer
 
 

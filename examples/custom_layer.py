@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import override
 
-from minidl import SGD, Array, Constant, Dense, HalfSquaredError, Layer, Parameter, Sequential, Trainer
+from minidl import SGD, Array, Dense, HalfSquaredError, Layer, Parameter, Sequential, Trainer
+from minidl.initializers import Constant
 
 HEIGHT = 2.5
 

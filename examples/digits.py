@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from minidl import SGD, Array, Dense, Dropout, History, ReLU, Sequential, SoftmaxCrossEntropy, Trainer, metrics
+from minidl import SGD, Array, Dense, Dropout, ReLU, Sequential, SoftmaxCrossEntropy, Trainer, metrics
 from minidl.callbacks import EarlyStopping
+from minidl.trainer import History
 
 Labels = npt.NDArray[np.intp]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl import SGD, Array, HalfSquaredError, Normal, Sequential, Sigmoid, Trainer, mlp
+from minidl import SGD, Array, HalfSquaredError, Sequential, Sigmoid, Trainer, mlp
+from minidl.initializers import Normal
 
 RIGHT = 3.0 * np.pi
 

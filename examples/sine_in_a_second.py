@@ -10,7 +10,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads would gain nothing here, and wait for whatever else runs.
 import numpy as np
 
-from minidl import SGD, Array, HalfSquaredError, Normal, Sequential, Sigmoid, Trainer, mlp
+from minidl import SGD, Array, HalfSquaredError, Sequential, Sigmoid, Trainer, mlp
+from minidl.initializers import Normal
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 
 X = np.linspace(0.0, 3.0 * np.pi, 200)[:, None]
@@ -50,7 +51,7 @@ def save_picture(curves: dict[str, tuple[Array, Array, Array]], path: Path) -> N
     for width, (label, (seconds, losses, prediction)) in zip((7, 5, 3), curves.items(), strict=True):
         (line,) = above.plot(X, prediction - Y, lw=width, alpha=0.6)
         below.loglog(seconds[1:], losses[1:], color=line.get_color(), label=label)
-    above.set(title="A 1-20-20-1 network learns the sine: what is left", xlabel="x", ylabel="prediction − sine")
+    above.set(title="A 1-20-20-1 network learns the sine: what is left", xlabel="x", ylabel="prediction - sine")
     below.set(xlabel="seconds, compiling included", ylabel="mean squared error")
     below.legend(loc="lower left")
     path.parent.mkdir(exist_ok=True)

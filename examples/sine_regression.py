@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl import SGD, Array, Dense, HalfSquaredError, Normal, Sequential, Sigmoid, Trainer
+from minidl import SGD, Array, Dense, HalfSquaredError, Sequential, Sigmoid, Trainer
+from minidl.initializers import Normal
 
 LEARNING_RATES = (0.01, 0.05, 0.1)
 

@@ -6,19 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl import (
-    Adam,
-    Array,
-    Columns,
-    Concat,
-    Embedding,
-    Graph,
-    Layer,
-    MeanSquaredError,
-    Normal,
-    Trainer,
-    mlp,
-)
+from minidl import Adam, Array, Columns, Concat, Embedding, Graph, Layer, MeanSquaredError, Trainer, mlp
+from minidl.initializers import Normal
 
 CITIES = {"Basel": 21.0, "Graz": 9.0, "Lyon": 12.0, "Porto": 8.0, "Oslo": 19.0, "Ghent": 10.0, "Turin": 9.5}  # made up
 PRICES = np.array(list(CITIES.values()))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import override
 
-from minidl import Adam, Array, Dense, HalfSquaredError, Layer, Orthogonal, Parameter, Sequential, Trainer
+from minidl import Adam, Array, Dense, HalfSquaredError, Layer, Parameter, Sequential, Trainer, initializers
 from minidl.schedules import Cosine
 
 SIDE, CODE = 12, 8
@@ -65,13 +65,13 @@ def save_picture(model: Sequential, weight: Parameter, images: Array, path: Path
 
 def main() -> None:
     x = blobs(np.random.default_rng(0), 1000)
-    encoder = Dense(SIDE * SIDE, CODE, weight_initializer=Orthogonal())
+    encoder = Dense(SIDE * SIDE, CODE, weight_initializer=initializers.Orthogonal())
     model = Sequential(encoder, TiedDense(encoder.weight)).initialize(rng=0)
     optimizer = Adam(model.parameters(), Cosine(0.02, epochs=100))
     history = Trainer(model, HalfSquaredError(), optimizer, rng=0).fit(x, x, epochs=100, batch_size=50)
     left_over = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)[CODE:]
     best, found = 0.5 * float(left_over @ left_over) / len(x), HalfSquaredError()(model.predict(x), x)
-    print(f"error {history.loss[0]:.3g} → {found:.5g}; eight principal components: {best:.5g}")
+    print(f"error {history.loss[0]:.3g} -> {found:.5g}; eight principal components: {best:.5g}")
     save_picture(model, encoder.weight, x[:CODE], Path("pictures/tied_autoencoder.png"))
     assert best <= found < 1.01 * best
 

@@ -1,62 +1,43 @@
 """minidl: the smallest neural-network framework that people use for real work."""
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import schedules
 from .arrays import Array
-from .clipping import Clip, ClipGlobalNorm, ClipNorm, ClipValue
-from .errors import (
-    ArgumentError,
-    CallOrderError,
-    DataError,
-    DivergenceError,
-    DTypeError,
-    FileFormatError,
-    GradientError,
-    LoweringError,
-    MinidlError,
-    ShapeError,
-    StructureError,
-)
-from .initializers import (
-    Constant,
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    Initializer,
-    LeCunNormal,
-    LeCunUniform,
-    Normal,
-    Orthogonal,
-    TruncatedNormal,
-    Uniform,
-    Zeros,
-)
-from .layers.activation import (
+from .clipping import ClipGlobalNorm, ClipNorm, ClipValue
+from .layers import (
     ELU,
     GELU,
     Activation,
+    Add,
+    BatchNorm,
+    Columns,
+    Concat,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Graph,
     Identity,
+    Layer,
+    LayerNorm,
     LeakyReLU,
+    Mean,
+    Multiply,
+    Parallel,
+    PReLU,
     ReLU,
+    Residual,
+    RMSNorm,
+    Sequential,
     Sigmoid,
     SiLU,
     Softmax,
     Softplus,
     Tanh,
+    mlp,
 )
-from .layers.dense import Dense
-from .layers.dropout import Dropout
-from .layers.graph import Graph
-from .layers.layer import Layer
-from .layers.merge import Add, Concat, Mean, Merge, Multiply
-from .layers.normalization import BatchNorm, LayerNorm, RMSNorm
-from .layers.parallel import Parallel
-from .layers.prelu import PReLU
-from .layers.residual import Residual
-from .layers.sequential import Sequential, mlp
-from .layers.table import Columns, Embedding, Flatten
 from .losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -68,14 +49,25 @@ from .losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSProp
-from .parameter import Buffer, Parameter, ParameterVector
-from .penalties import L1, L2, Penalty
+from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSProp
+from .parameter import Buffer, Parameter
+from .penalties import L1, L2
 from .training.batches import batches
-from .training.history import History
 from .training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from . import callbacks as callbacks
+    from . import errors as errors
+    from . import initializers as initializers
+    from . import layers as layers
+    from . import losses as losses
+    from . import metrics as metrics
+    from . import optimizers as optimizers
+    from . import schedules as schedules
+    from . import solvers as solvers
+    from . import testing as testing
+    from . import trainer as trainer
+    from .compiled import Predictor
     from .storage import load, load_weights, save, save_weights
 
 __version__ = "0.1.0"
@@ -91,100 +83,102 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
-    "ArgumentError",
     "Array",
     "BatchNorm",
     "BinaryCrossEntropy",
     "Buffer",
-    "CallOrderError",
-    "Clip",
     "ClipGlobalNorm",
     "ClipNorm",
     "ClipValue",
     "Columns",
     "Concat",
-    "Constant",
     "CrossEntropy",
-    "DTypeError",
-    "DataError",
     "Dense",
-    "DivergenceError",
     "Dropout",
     "Embedding",
-    "FileFormatError",
     "Flatten",
-    "GlorotNormal",
-    "GlorotUniform",
-    "GradientError",
     "Graph",
     "HalfSquaredError",
-    "HeNormal",
-    "HeUniform",
-    "History",
     "Huber",
     "Identity",
-    "Initializer",
     "Layer",
     "LayerNorm",
-    "LeCunNormal",
-    "LeCunUniform",
     "LeakyReLU",
     "Loss",
-    "LoweringError",
     "Mean",
     "MeanAbsoluteError",
     "MeanSquaredError",
-    "Merge",
-    "MinidlError",
     "Multiply",
     "NAdam",
-    "Normal",
-    "Optimizer",
-    "Orthogonal",
     "PReLU",
     "Parallel",
     "Parameter",
-    "ParameterVector",
-    "Penalty",
+    "Predictor",
     "RMSNorm",
     "RMSProp",
     "ReLU",
     "Residual",
     "Sequential",
-    "ShapeError",
     "SiLU",
     "Sigmoid",
     "SigmoidCrossEntropy",
     "Softmax",
     "SoftmaxCrossEntropy",
     "Softplus",
-    "StructureError",
     "Tanh",
     "Trainer",
-    "TruncatedNormal",
-    "Uniform",
-    "Zeros",
     "batches",
     "load",
     "load_weights",
     "mlp",
     "save",
     "save_weights",
-    "schedules",
 ]
 
-LAZY = {"load": "storage", "load_weights": "storage", "save": "storage", "save_weights": "storage"}
+_MODULES = [
+    "callbacks",
+    "errors",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "schedules",
+    "solvers",
+    "testing",
+    "trainer",
+]
+"""The public modules: imported at first use, if not before."""
+
+_LAZY = {
+    "Predictor": "compiled",
+    "load": "storage",
+    "load_weights": "storage",
+    "save": "storage",
+    "save_weights": "storage",
+}
 """Where the names lie that are imported at first use."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # for a type checker it would make every misspelt name right
 
-    globals()[name] = found = getattr(import_module(f".{LAZY[name]}", __name__), name)
-    return found
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f".{name}", __name__)
+        if name in _LAZY:
+            globals()[name] = found = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+            return found
+        message = f"module {__name__!r} has no attribute {name!r}"
+        if name.startswith("_"):
+            raise AttributeError(message)
+        homes = [module for module in _MODULES if name in import_module(f".{module}", __name__).__all__]
+        if not homes:
+            raise AttributeError(message)
+        message += "; use " + " or ".join(f"{__name__}.{module}.{name}" for module in homes)
+        # `from minidl import name` would hide the text of an AttributeError: it asks through this function of importlib
+        importing = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        raise ImportError(message) if importing else AttributeError(message)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *LAZY})
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__, *_MODULES})

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "ArgumentError",
+    "CallOrderError",
+    "CompileError",
+    "DTypeError",
+    "DataError",
+    "DivergenceError",
+    "FileFormatError",
+    "GradientError",
+    "MinidlError",
+    "ShapeError",
+    "StructureError",
+]
+
 
 class MinidlError(Exception):
     """Base of every error that minidl raises on purpose."""
@@ -27,8 +41,8 @@ class StructureError(MinidlError, ValueError):
     """Layers do not fit together: sizes that do not chain, the same layer at two places."""
 
 
-class LoweringError(StructureError):
-    """A network cannot be lowered to compiled code, where that was asked for."""
+class CompileError(StructureError):
+    """A network cannot be compiled, where that was asked for."""
 
 
 class CallOrderError(MinidlError, RuntimeError, AttributeError):

@@ -11,6 +11,22 @@ from .arrays import Array, real
 from .errors import ShapeError
 from .functions import special
 
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Normal",
+    "Orthogonal",
+    "TruncatedNormal",
+    "Uniform",
+    "Zeros",
+]
+
 
 class Initializer(ABC):
     """Draw the first values of a parameter.

@@ -14,6 +14,18 @@ from .errors import CallOrderError, DataError, ShapeError
 from .functions import sigmoid, softmax, softmax_parts
 from .typing import override
 
+__all__ = [
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "HalfSquaredError",
+    "Huber",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "SigmoidCrossEntropy",
+    "SoftmaxCrossEntropy",
+]
+
 
 class Loss(ABC):
     """Measure the error of a prediction, e = (1/N) Σᵢ wᵢ eᵢ over the N rows of a batch (wᵢ = 1 by default).

@@ -16,6 +16,20 @@ import numpy.typing as npt
 from .arrays import Array
 from .errors import DataError, ShapeError
 
+__all__ = [
+    "Metric",
+    "accuracy",
+    "balanced_accuracy",
+    "confusion_matrix",
+    "f1",
+    "labels",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "precision",
+    "r2",
+    "recall",
+]
+
 Metric: TypeAlias = Callable[[Array, npt.NDArray[Any]], float]
 Labels: TypeAlias = npt.NDArray[np.intp]
 

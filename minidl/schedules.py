@@ -13,6 +13,8 @@ from .configuration import arguments
 from .errors import ArgumentError, CallOrderError, DTypeError
 from .typing import override
 
+__all__ = ["Constant", "Cosine", "Epochs", "Exponential", "LearningRate", "OneCycle", "Schedule", "Step", "Warmup"]
+
 LearningRate: TypeAlias = float | Callable[[int], float]
 """What an optimizer takes: a number, a schedule, or any function of the number of steps taken so far."""
 

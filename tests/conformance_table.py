@@ -21,36 +21,24 @@ from minidl import (
     BinaryCrossEntropy,
     Columns,
     Concat,
-    Constant,
     CrossEntropy,
     Dense,
     Dropout,
     Embedding,
     Flatten,
-    GlorotNormal,
-    GlorotUniform,
     Graph,
     HalfSquaredError,
-    HeNormal,
-    HeUniform,
     Huber,
     Identity,
-    Initializer,
     Layer,
     LayerNorm,
     LeakyReLU,
-    LeCunNormal,
-    LeCunUniform,
     Loss,
     Mean,
     MeanAbsoluteError,
     MeanSquaredError,
-    Merge,
     Multiply,
     NAdam,
-    Normal,
-    Optimizer,
-    Orthogonal,
     Parallel,
     PReLU,
     ReLU,
@@ -65,19 +53,26 @@ from minidl import (
     SoftmaxCrossEntropy,
     Softplus,
     Tanh,
+    mlp,
+)
+from minidl.initializers import (
+    Constant,
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    Initializer,
+    LeCunNormal,
+    LeCunUniform,
+    Normal,
+    Orthogonal,
     TruncatedNormal,
     Uniform,
     Zeros,
-    mlp,
 )
-from minidl.testing import (
-    Check,
-    activation_checks,
-    layer_checks,
-    loss_checks,
-    merge_checks,
-    optimizer_checks,
-)
+from minidl.layers import Merge
+from minidl.optimizers import Optimizer
+from minidl.testing import Check, activation_checks, layer_checks, loss_checks, merge_checks, optimizer_checks
 
 Pair = tuple[Array, Array]
 
@@ -220,7 +215,8 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
 def public_parts() -> list[str]:
     """List the public classes that must stand in the table: the concrete ones of the kinds that the kit checks."""
     kinds = (Layer, Merge, Loss, Optimizer, Initializer)
-    classes = {name: getattr(minidl, name) for name in minidl.__all__}
+    modules = (minidl.initializers, minidl.layers, minidl.losses, minidl.optimizers)
+    classes = {name: getattr(module, name) for module in modules for name in module.__all__}
     return [
         name
         for name, value in classes.items()

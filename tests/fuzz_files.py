@@ -32,13 +32,11 @@ import minidl.training.checkpoint
 from minidl import (
     SGD,
     Activation,
-    ArgumentError,
     BatchNorm,
     Concat,
     Dense,
     Dropout,
     Embedding,
-    FileFormatError,
     Graph,
     HalfSquaredError,
     Identity,
@@ -54,6 +52,7 @@ from minidl import (
     save,
 )
 from minidl.callbacks import Callback
+from minidl.errors import ArgumentError, FileFormatError
 
 from .hostile import GOOD, RUNS, TABLE, frame, put, signed, split
 

@@ -19,7 +19,8 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from minidl import Dense, FileFormatError, Sequential, load, save
+from minidl import Dense, Sequential, load, save
+from minidl.errors import FileFormatError
 
 WIDTH = 60
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from minidl import MinidlError
+from minidl.errors import MinidlError
 
 
 @contextmanager

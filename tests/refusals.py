@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl import ArgumentError, BatchNorm, Dense, Dropout, FileFormatError, Sequential, load, save
+from minidl import BatchNorm, Dense, Dropout, Sequential, load, save
+from minidl.errors import ArgumentError, FileFormatError
 
 from .fuzz_files import run_file, trainer
 from .hostile import RUNS, TABLE, put

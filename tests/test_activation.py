@@ -12,10 +12,8 @@ from minidl import (
     ELU,
     GELU,
     Activation,
-    ArgumentError,
     BatchNorm,
     Dropout,
-    DTypeError,
     Identity,
     Layer,
     LayerNorm,
@@ -23,13 +21,13 @@ from minidl import (
     PReLU,
     ReLU,
     RMSNorm,
-    ShapeError,
     Sigmoid,
     SiLU,
     Softmax,
     Softplus,
     Tanh,
 )
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 from minidl.functions import SMALL
 from tests.derivatives import central, complex_step, relative_error
 from tests.refusal import refused

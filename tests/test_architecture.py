@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 import minidl
-from minidl import Initializer, Layer, Loss, MinidlError, Optimizer
+from minidl import Layer, Loss
+from minidl.errors import MinidlError
+from minidl.initializers import Initializer
+from minidl.optimizers import Optimizer
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,12 +36,28 @@ FLOORS = [
     {"solvers"},
     {"compiled"},
     {"training"},
-    {"callbacks"},
+    {"callbacks", "trainer"},
     {"testing"},
     {"sklearn"},
     {""},
 ]
 """Each floor may import from itself and from those above it; "" is the package itself, with the public names."""
+
+TOP = [
+    "Activation", "ELU", "GELU", "Identity", "LeakyReLU", "PReLU", "ReLU", "SiLU", "Sigmoid", "Softmax", "Softplus",
+    "Tanh", "Layer", "Dense", "Dropout", "Embedding", "Columns", "Flatten", "BatchNorm", "LayerNorm", "RMSNorm",
+    "Parameter", "Buffer", "Array", "Sequential", "Residual", "Parallel", "Graph", "mlp", "Add", "Concat", "Mean",
+    "Multiply", "Loss", "BinaryCrossEntropy", "CrossEntropy", "HalfSquaredError", "Huber", "MeanAbsoluteError",
+    "MeanSquaredError", "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "SGD", "Adam", "AdamW", "NAdam", "RMSProp",
+    "Adagrad", "L1", "L2", "ClipGlobalNorm", "ClipNorm", "ClipValue", "Trainer", "Predictor", "batches", "load",
+    "save", "load_weights", "save_weights",
+]
+"""The names of `minidl` itself."""
+
+PUBLIC_MODULES = [
+    "callbacks", "errors", "initializers", "layers", "losses", "metrics", "optimizers", "schedules", "solvers",
+    "testing", "trainer",
+]
 
 HEAVY = ["numpy.random", "scipy", "numba", "matplotlib", "sklearn", "onnx", "onnxruntime", "tqdm", "torch", "jax"]
 
@@ -135,30 +154,85 @@ def test_the_reader_of_imports_sees_the_imports_that_are_there() -> None:
     assert {"arrays", "errors", "layers.dense", "layers.layer", "layers.structure"} <= seen
 
 
-def test_importing_minidl_loads_nothing_heavy() -> None:
-    script = (
-        "import sys, numpy; before = set(sys.modules); import minidl; "
-        "print(*sorted(set(sys.modules) - before), sep='\\n')"
-    )
+def printed(script: str) -> list[str]:
+    """Return the words that a script prints in a fresh process."""
     run = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
-    loaded = run.stdout.split()
+    return run.stdout.split()
+
+
+def test_importing_minidl_loads_nothing_heavy() -> None:
+    loaded = printed(
+        "import sys, numpy; before = set(sys.modules); import minidl; print(*sorted(set(sys.modules) - before))"
+    )
     assert "minidl.layers.sequential" in loaded
+    assert not {"minidl.compiled", "minidl.solvers", "minidl.storage", "minidl.testing"} & set(loaded)
     assert [name for name in loaded if any(name == heavy or name.startswith(f"{heavy}.") for heavy in HEAVY)] == []
     foreign = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names)
     assert foreign <= {"minidl", "numpy"}
 
 
-def test_all_is_what_is_exported_each_name_once_in_order() -> None:
-    names = minidl.__all__
-    defined_here = {
-        name for name, value in vars(minidl).items()
-        if not name.startswith("_") and str(getattr(value, "__module__", "")).startswith("minidl")
-    }
-    assert defined_here - set(names) == set()
-    assert [name for name in names if not hasattr(minidl, name)] == []
+def test_the_top_has_the_names_that_most_programs_need() -> None:
+    assert sorted(minidl.__all__) == sorted(TOP)
+    assert len(TOP) <= 60
+
+
+def test_dir_shows_the_names_and_modules_that_are_public_and_nothing_else() -> None:
+    public = sorted([*TOP, *PUBLIC_MODULES])
+    show = "print(*[name for name in dir(minidl) if name[0] != '_'])"
+    assert printed(f"import minidl; {show}") == public
+    assert printed(f"from minidl import *; import minidl, minidl.arrays; minidl.solvers; {show}") == public
+
+
+def test_a_star_import_brings_the_names_of_the_top() -> None:
+    space: dict[str, object] = {}
+    exec("from minidl import *", space)
+    assert space.keys() - {"__builtins__"} == set(TOP)
+
+
+@pytest.mark.parametrize("module", ["minidl", *(f"minidl.{module}" for module in PUBLIC_MODULES)])
+def test_all_names_what_is_there_each_once_in_order(module: str) -> None:
+    names = import_module(module).__all__
+    assert [name for name in names if not hasattr(import_module(module), name)] == []
     assert names == sorted(set(names), key=lambda name: (not name.isupper(), name))
+
+
+def test_public_modules_are_reached_after_import_minidl() -> None:
+    for module in PUBLIC_MODULES:
+        assert printed(f"import minidl; print(minidl.{module}.__name__)") == [f"minidl.{module}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "home"),
+    [
+        ("Normal", "minidl.initializers"),
+        ("ShapeError", "minidl.errors"),
+        ("History", "minidl.trainer"),
+        ("Merge", "minidl.layers"),
+        ("Optimizer", "minidl.optimizers"),
+        ("lbfgs", "minidl.solvers"),
+    ],
+)
+def test_a_name_that_lies_in_a_module_says_in_which(name: str, home: str) -> None:
+    told = f"module 'minidl' has no attribute '{name}'; use {home}.{name}"
+    with pytest.raises(AttributeError) as access:
+        getattr(minidl, name)
+    assert str(access.value) == told
+    with pytest.raises(ImportError) as statement:
+        exec(f"from minidl import Dense, {name}")
+    assert str(statement.value) == told
+    assert not hasattr(minidl, name)
+
+
+def test_a_name_that_lies_nowhere_is_an_ordinary_error() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'CompileError'$"):
+        getattr(minidl, "CompileError")  # noqa: B009
+    with pytest.raises(ImportError, match="cannot import name 'CompileError'"):
+        exec("from minidl import CompileError")
+    assert printed("import sys, minidl; hasattr(minidl, '__wrapped__'); print('minidl.testing' in sys.modules)") == [
+        "False"
+    ]
 
 
 def test_everything_that_a_user_may_build_on_is_exported() -> None:
@@ -173,7 +247,8 @@ def test_everything_that_a_user_may_build_on_is_exported() -> None:
             if inspect.isclass(value) and issubclass(value, kinds) and value.__module__.startswith("minidl")
             and not inspect.isabstract(value) and not value.__name__.startswith("_")
         }
-    assert missing - set(minidl.__all__) == set()
+    public = {name for module in PUBLIC_MODULES for name in import_module(f"minidl.{module}").__all__}
+    assert missing - public == set()
 
 
 def test_the_top_level_shows_what_it_should_and_nothing_else() -> None:

@@ -17,13 +17,9 @@ from minidl import (
     GELU,
     SGD,
     Activation,
-    ArgumentError,
     BinaryCrossEntropy,
-    CallOrderError,
     CrossEntropy,
-    DataError,
     Dense,
-    DTypeError,
     HalfSquaredError,
     Huber,
     Identity,
@@ -32,23 +28,21 @@ from minidl import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
-    MinidlError,
     Parameter,
     ReLU,
     Sequential,
-    ShapeError,
     Sigmoid,
     SigmoidCrossEntropy,
     SiLU,
     Softmax,
     SoftmaxCrossEntropy,
     Softplus,
-    StructureError,
     Tanh,
     Trainer,
     batches,
     mlp,
 )
+from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, MinidlError, ShapeError, StructureError
 from tests.refusal import refused
 
 Door = Callable[[Any], Any]
@@ -264,7 +258,7 @@ def test_seeds(rng: Any) -> None:
 
 
 def test_sizes_that_do_not_chain_are_found_when_the_container_is_built() -> None:
-    with refused(StructureError, 'Dense(4 → 1) at "2": expected 4 features, Tanh() at "1" gives 3'):
+    with refused(StructureError, 'Dense(4 -> 1) at "2": expected 4 features, Tanh() at "1" gives 3'):
         Sequential(Dense(2, 3), Tanh(), Dense(4, 1))
     with refused(StructureError, 'at "1": expected 4 features', 'at "0" gives 3'):
         Sequential(Sequential(Dense(2, 3)), Sequential(Tanh(), Dense(4, 1)))
@@ -321,7 +315,7 @@ def test_an_optimizer_that_was_given_the_model_or_a_layer_says_what_to_give() ->
 
 
 def test_an_initializer_that_is_a_class_or_a_name() -> None:
-    from minidl import Normal
+    from minidl.initializers import Normal
 
     for given in (Normal, "normal", 1.0):
         through(lambda value: Dense(1, 1, weight_initializer=value), given, ArgumentError, "expected an initializer")

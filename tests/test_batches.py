@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from minidl import ArgumentError, DataError, DTypeError, ShapeError, batches
+from minidl import batches
 from minidl.data import check_lengths
+from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
 from minidl.training.batches import GATHERED, batch_count, slices
 from tests.refusal import refused
 

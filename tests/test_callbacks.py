@@ -16,14 +16,9 @@ from typing_extensions import override
 
 from minidl import (
     SGD,
-    ArgumentError,
     Array,
     BatchNorm,
-    CallOrderError,
-    DataError,
     Dense,
-    DivergenceError,
-    DTypeError,
     HalfSquaredError,
     Layer,
     Sequential,
@@ -34,6 +29,7 @@ from minidl import (
     mlp,
 )
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, ReduceOnPlateau, StopAfter
+from minidl.errors import ArgumentError, CallOrderError, DataError, DivergenceError, DTypeError
 from minidl.training.engine import NumpyEngine
 
 X = np.linspace(-1, 1, 40)[:, None]

@@ -12,20 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from minidl import (
-    SGD,
-    ArgumentError,
-    Array,
-    CallOrderError,
-    Clip,
-    ClipGlobalNorm,
-    ClipNorm,
-    ClipValue,
-    DTypeError,
-    GradientError,
-    Parameter,
-)
+from minidl import SGD, Array, ClipGlobalNorm, ClipNorm, ClipValue, Parameter
 from minidl.clipping import norm
+from minidl.errors import ArgumentError, CallOrderError, DTypeError, GradientError
+from minidl.optimizers import Clip
 
 CLIPS: list[type[Clip]] = [ClipValue, ClipNorm, ClipGlobalNorm]
 

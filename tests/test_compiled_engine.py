@@ -20,29 +20,26 @@ from minidl import (
     SGD,
     Activation,
     Adam,
-    ArgumentError,
     BatchNorm,
     ClipGlobalNorm,
     Dense,
-    DivergenceError,
     Dropout,
     Graph,
     HalfSquaredError,
     Layer,
     Loss,
-    LoweringError,
-    Optimizer,
     PReLU,
     Residual,
     RMSProp,
     Sequential,
-    ShapeError,
     SoftmaxCrossEntropy,
     Tanh,
     Trainer,
 )
 from minidl.callbacks import Callback
 from minidl.compiled import lower
+from minidl.errors import ArgumentError, CompileError, DivergenceError, ShapeError
+from minidl.optimizers import Optimizer
 from minidl.training import compiled
 
 Array = np.ndarray[Any, Any]
@@ -113,31 +110,31 @@ def patched() -> Layer:
     ],
 )
 def test_what_cannot_be_lowered_is_named(given: Callable[[], tuple[Layer, Loss, Optimizer]], message: str) -> None:
-    with pytest.raises(LoweringError, match=message):
+    with pytest.raises(CompileError, match=message):
         lower(*given())
 
 
 def test_a_shared_parameter_is_refused() -> None:
     first, second = Dense(2, 2), Dense(2, 2)
     second.weight = first.weight
-    with pytest.raises(LoweringError, match=r'"1\.weight" is the same parameter as "0\.weight"'):
+    with pytest.raises(CompileError, match=r'"1\.weight" is the same parameter as "0\.weight"'):
         lower(*parts(first, second))
 
 
 def test_two_dtypes_are_refused() -> None:
     model = Sequential(Dense(2, 2), Dense(2, 2, dtype=np.float32))
-    with pytest.raises(LoweringError, match="two dtypes"):
+    with pytest.raises(CompileError, match="two dtypes"):
         lower(model, HalfSquaredError(), SGD(model.layers[0].parameters(), 0.1))
 
 
 def test_an_optimizer_of_another_model_is_refused() -> None:
-    with pytest.raises(LoweringError, match="no parameter of this model"):
+    with pytest.raises(CompileError, match="no parameter of this model"):
         lower(network(), HalfSquaredError(), SGD(network().parameters(), 0.1))
 
 
 def test_without_numba_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minidl.compiled.lowering.find_spec", lambda name: None)
-    with pytest.raises(LoweringError, match=r'pip install "minidl\[jit\]"'):
+    with pytest.raises(CompileError, match=r'pip install "minidl\[jit\]"'):
         trainer().fit(X, Y, epochs=1)
     run = trainer("auto")
     monkeypatch.setattr(compiled, "UPDATES", 1)
@@ -159,7 +156,7 @@ def test_extras_of_the_trainer_stay_in_numpy(
     model = network()
     if "penalties" in arguments:
         arguments = {"penalties": [L2(0.1, model.parameters())]}
-    with pytest.raises(LoweringError, match=message):
+    with pytest.raises(CompileError, match=message):
         trainer("compiled", model, **arguments).fit(X, Y, epochs=1, **fit_arguments)
     monkeypatch.setattr(compiled, "UPDATES", 1)
     run = trainer("auto", model, **arguments)
@@ -192,7 +189,7 @@ def test_auto_compiles_by_a_rule_on_sizes(
 
 def test_the_source_can_be_read() -> None:
     source = lower(*parts(Dense(2, 5), Tanh(), Dense(5, 1))).source
-    assert source.startswith('"""Dense → Tanh → Dense → HalfSquaredError, SGD, float64."""')
+    assert source.startswith('"""Dense -> Tanh -> Dense -> HalfSquaredError, SGD, float64."""')
     loop = source[source.index("def train(") :]
     steps = [line.strip().split("(")[0] for line in loop.splitlines() if line.startswith("        ")]
     assert steps[1:7] == [

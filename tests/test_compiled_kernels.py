@@ -35,7 +35,6 @@ from minidl import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
-    Optimizer,
     Parameter,
     PReLU,
     ReLU,
@@ -56,6 +55,7 @@ from minidl.compiled.lowering import _jitted
 from minidl.compiled.optimizers import OPTIMIZERS
 from minidl.compiled.rows import fetch_rows, fetch_targets, fetch_weights
 from minidl.compiled.source import module_source, parameters_of
+from minidl.optimizers import Optimizer
 from minidl.parameter import Buffer
 
 DTYPES = ["float64", "float32"]

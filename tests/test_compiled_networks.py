@@ -32,7 +32,6 @@ from minidl import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
-    Optimizer,
     PReLU,
     ReLU,
     RMSNorm,
@@ -50,6 +49,7 @@ from minidl.compiled.layers import LAYERS
 from minidl.compiled.losses import LOSSES
 from minidl.compiled.lowering import chain
 from minidl.compiled.optimizers import OPTIMIZERS
+from minidl.optimizers import Optimizer
 
 ROWS = 67
 X = np.random.default_rng(1).normal(size=(ROWS, 4))

@@ -21,19 +21,17 @@ from minidl import (
     BatchNorm,
     Dense,
     Dropout,
-    DTypeError,
     HalfSquaredError,
     Identity,
     Layer,
     LayerNorm,
     LeakyReLU,
-    LoweringError,
+    Predictor,
     PReLU,
     ReLU,
     Residual,
     RMSNorm,
     Sequential,
-    ShapeError,
     Sigmoid,
     SiLU,
     Softmax,
@@ -41,9 +39,10 @@ from minidl import (
     Tanh,
     Trainer,
 )
-from minidl.compiled import Predictor, prediction
+from minidl.compiled import prediction
 from minidl.compiled.layers import LAYERS
 from minidl.compiled.lowering import chain
+from minidl.errors import CompileError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
 ROWS = 1300
@@ -190,7 +189,7 @@ def test_any_number_of_threads_may_predict_at_once(both: tuple[Sequential, Predi
     ],
 )
 def test_what_cannot_be_lowered_is_named(model: Callable[[], Layer], message: str) -> None:
-    with pytest.raises(LoweringError, match=message):
+    with pytest.raises(CompileError, match=message):
         Predictor(model())
 
 

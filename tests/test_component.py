@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import Array, Buffer, CallOrderError, Dense, Layer, Normal, Parameter, Sequential, Tanh
+from minidl import Array, Buffer, Dense, Layer, Parameter, Sequential, Tanh
+from minidl.errors import CallOrderError
+from minidl.initializers import Normal
 from tests.refusal import refused
 
 

@@ -10,22 +10,20 @@ from minidl import (
     Add,
     BinaryCrossEntropy,
     CrossEntropy,
-    DataError,
     Dense,
     Graph,
     HalfSquaredError,
     Loss,
     Sequential,
-    ShapeError,
     Sigmoid,
     Softmax,
     SoftmaxCrossEntropy,
-    StructureError,
     Tanh,
     Trainer,
     mlp,
 )
 from minidl.data import check_ending, checked
+from minidl.errors import DataError, ShapeError, StructureError
 from minidl.solvers import lbfgs
 from tests.refusal import refused
 
@@ -83,7 +81,7 @@ def test_a_graph_that_ends_in_what_the_loss_contains_is_refused() -> None:
 
 @pytest.mark.parametrize("loss", [BinaryCrossEntropy(), CrossEntropy()], ids=repr)
 def test_a_loss_from_probabilities_over_a_model_that_gives_any_number_is_refused(loss: Loss) -> None:
-    words = f"{loss!r} expects probabilities, but the model ends in Dense(4 → 2)", "Sigmoid()", "SoftmaxCrossEntropy()"
+    words = f"{loss!r} expects probabilities, but the model ends in Dense(4 -> 2)", "Sigmoid()", "SoftmaxCrossEntropy()"
     with refused(StructureError, "Trainer: ", *words):
         Trainer(MODEL, loss, SGD(MODEL.parameters(), 0.1))
     with refused(StructureError, "lbfgs: ", *words):

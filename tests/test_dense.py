@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from minidl import Dense, Normal, ShapeError
+from minidl import Dense
+from minidl.errors import ShapeError
+from minidl.initializers import Normal
 from tests.derivatives import complex_step, relative_error
 from tests.refusal import refused
 
@@ -114,7 +116,7 @@ def test_a_row_broadcast_with_stride_zero() -> None:
 
 @pytest.mark.parametrize("shape", [(5, 4), (5, 2), (3,), (2, 5, 3)])
 def test_an_input_of_another_width_or_rank_is_refused(shape: tuple[int, ...]) -> None:
-    with refused(ShapeError, "Dense(3 → 4): expected x of shape (batch, 3)", f"got {shape}"):
+    with refused(ShapeError, "Dense(3 -> 4): expected x of shape (batch, 3)", f"got {shape}"):
         layer().forward(np.ones(shape))
 
 
@@ -130,7 +132,7 @@ def test_a_refused_forward_leaves_the_pass_before_it_as_it_was() -> None:
 def test_a_gradient_of_another_shape_is_refused_and_leaves_no_trace(shape: tuple[int, ...]) -> None:
     dense = layer()
     dense.forward(np.ones((5, 3)))
-    with refused(ShapeError, "Dense(3 → 4): expected a gradient of shape (5, 4)", f"got {shape}"):
+    with refused(ShapeError, "Dense(3 -> 4): expected a gradient of shape (5, 4)", f"got {shape}"):
         dense.backward(np.ones(shape))
     assert not dense.weight.grad.any()
     assert not dense.bias.grad.any()
@@ -138,7 +140,7 @@ def test_a_gradient_of_another_shape_is_refused_and_leaves_no_trace(shape: tuple
 
 def test_repr_and_sizes() -> None:
     dense = Dense(3, 4)
-    assert repr(dense) == "Dense(3 → 4)"
+    assert repr(dense) == "Dense(3 -> 4)"
     assert (dense.input_features(), dense.output_features(3)) == (3, 4)
     assert dense.weight.shape == (4, 3)
     assert dense.bias.shape == (4,)

@@ -12,13 +12,10 @@ from minidl import (
     SGD,
     Array,
     Buffer,
-    Constant,
     Dense,
-    DivergenceError,
     HalfSquaredError,
     Identity,
     Layer,
-    Optimizer,
     Parameter,
     Sequential,
     Sigmoid,
@@ -26,6 +23,9 @@ from minidl import (
     Trainer,
 )
 from minidl.callbacks import Callback
+from minidl.errors import DivergenceError
+from minidl.initializers import Constant
+from minidl.optimizers import Optimizer
 from minidl.training.snapshot import Snapshot
 
 MARK = 50.0

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import SGD, Activation, Dense, HalfSquaredError, Normal, Sequential, Sigmoid, Tanh, Trainer, batches, mlp
+from minidl import SGD, Activation, Dense, HalfSquaredError, Sequential, Sigmoid, Tanh, Trainer, batches, mlp
+from minidl.initializers import Normal
 
 Vector = list[float]
 Matrix = list[list[float]]

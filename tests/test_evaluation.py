@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import SGD, ArgumentError, DTypeError, HalfSquaredError, SoftmaxCrossEntropy, Trainer, metrics, mlp
+from minidl import SGD, HalfSquaredError, SoftmaxCrossEntropy, Trainer, metrics, mlp
+from minidl.errors import ArgumentError, DTypeError
 from minidl.training.evaluation import Validation
 from tests.refusal import refused
 

@@ -26,7 +26,6 @@ from minidl import (
     HalfSquaredError,
     LayerNorm,
     NAdam,
-    Optimizer,
     Parameter,
     PReLU,
     RMSNorm,
@@ -38,6 +37,7 @@ from minidl import (
 )
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, CallOrderError, FileFormatError
+from minidl.optimizers import Optimizer
 from minidl.solvers import jacobian, lbfgs, levenberg_marquardt, parameter_jacobian
 from minidl.storage.statefile import read, write
 from minidl.testing import check_layer

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl import Add, Graph, StructureError, Tanh
+from minidl import Add, Graph, Tanh
+from minidl.errors import StructureError
 from minidl.layers.graph import Node
 from tests.refusal import refused
 
 
 def test_a_cycle_is_named_from_the_node_that_closes_it() -> None:
     nodes: dict[str, Node] = {"out": (Tanh(), "a"), "a": (Tanh(), "b"), "b": (Add(), "x", "c"), "c": (Tanh(), "a")}
-    with refused(StructureError, "node 'a' depends on itself: a ← b ← c ← a"):
+    with refused(StructureError, "node 'a' depends on itself: a <- b <- c <- a"):
         Graph(nodes, output="out")
 
 

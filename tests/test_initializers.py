@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from minidl import (
-    Array,
+from minidl import Array, Dense
+from minidl.errors import ArgumentError, DTypeError
+from minidl.initializers import (
     Constant,
-    Dense,
     GlorotNormal,
     GlorotUniform,
     HeNormal,
@@ -20,7 +20,6 @@ from minidl import (
     Uniform,
     Zeros,
 )
-from minidl.errors import ArgumentError, DTypeError
 
 OUT, IN = 120, 180
 LAWS: list[tuple[Initializer, Any]] = [

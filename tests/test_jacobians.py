@@ -17,10 +17,8 @@ from minidl import (
     BatchNorm,
     Columns,
     Concat,
-    DataError,
     Dense,
     Dropout,
-    DTypeError,
     Embedding,
     Flatten,
     Graph,
@@ -29,21 +27,19 @@ from minidl import (
     Layer,
     LayerNorm,
     MeanSquaredError,
-    Merge,
     Parallel,
     Parameter,
     PReLU,
     Residual,
     RMSNorm,
     Sequential,
-    ShapeError,
     Sigmoid,
     Softmax,
-    StructureError,
     Tanh,
     mlp,
 )
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
+from minidl.layers import Merge
 from minidl.solvers import jacobian, levenberg_marquardt, parameter_jacobian
 from minidl.solvers.jacobians import RULES, RowGradients
 

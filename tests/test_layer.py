@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import Array, CallOrderError, Columns, Dense, Layer, Parameter, Sequential, Tanh
+from minidl import Array, Columns, Dense, Layer, Parameter, Sequential, Tanh
+from minidl.errors import CallOrderError
 from tests.derivatives import complex_step, relative_error
 from tests.refusal import refused
 

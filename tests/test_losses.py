@@ -11,20 +11,16 @@ from typing_extensions import override
 from minidl import (
     Array,
     BinaryCrossEntropy,
-    CallOrderError,
     CrossEntropy,
-    DataError,
-    DTypeError,
     HalfSquaredError,
     Huber,
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
-    ShapeError,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, ShapeError
 from tests.derivatives import central, complex_step, relative_error
 from tests.refusal import refused
 

@@ -5,7 +5,9 @@ import copy
 import numpy as np
 import pytest
 
-from minidl import Add, Concat, Dense, Graph, Mean, Merge, Multiply, Parallel, ShapeError, Tanh
+from minidl import Add, Concat, Dense, Graph, Mean, Multiply, Parallel, Tanh
+from minidl.errors import ShapeError
+from minidl.layers import Merge
 from tests.refusal import refused
 
 

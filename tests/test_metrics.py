@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import DataError, ShapeError, metrics
+from minidl import metrics
+from minidl.errors import DataError, ShapeError
 
 RNG = np.random.default_rng(5)
 SCORES = RNG.random((60, 4))

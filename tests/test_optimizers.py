@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import SGD, ArgumentError, Array, CallOrderError, Dense, DTypeError, Optimizer, Parameter, Sequential, Tanh
+from minidl import SGD, Array, Dense, Parameter, Sequential, Tanh
+from minidl.errors import ArgumentError, CallOrderError, DTypeError
+from minidl.optimizers import Optimizer
 from tests.refusal import refused
 
 SETTINGS: list[dict[str, Any]] = [

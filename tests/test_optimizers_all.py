@@ -14,14 +14,10 @@ from minidl import (
     Adagrad,
     Adam,
     AdamW,
-    ArgumentError,
     Array,
-    CallOrderError,
     Dense,
-    DTypeError,
     HalfSquaredError,
     NAdam,
-    Optimizer,
     Parameter,
     RMSProp,
     Sequential,
@@ -29,6 +25,8 @@ from minidl import (
     Trainer,
     schedules,
 )
+from minidl.errors import ArgumentError, CallOrderError, DTypeError
+from minidl.optimizers import Optimizer
 from minidl.training.snapshot import Snapshot
 
 Loop = Iterator[float]

@@ -10,20 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import (
-    SGD,
-    Buffer,
-    Dense,
-    HalfSquaredError,
-    Normal,
-    Parameter,
-    ParameterVector,
-    Sequential,
-    Tanh,
-    Zeros,
-    mlp,
-)
+from minidl import SGD, Buffer, Dense, HalfSquaredError, Parameter, Sequential, Tanh, mlp
 from minidl.errors import ArgumentError, CallOrderError, DTypeError, ShapeError
+from minidl.initializers import Normal, Zeros
+from minidl.optimizers import ParameterVector
 
 
 def pair() -> tuple[Parameter, Parameter]:

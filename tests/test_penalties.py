@@ -8,22 +8,9 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import (
-    L1,
-    L2,
-    SGD,
-    ArgumentError,
-    Array,
-    Dense,
-    DivergenceError,
-    DTypeError,
-    HalfSquaredError,
-    Parameter,
-    Penalty,
-    Sequential,
-    Trainer,
-    mlp,
-)
+from minidl import L1, L2, SGD, Array, Dense, HalfSquaredError, Parameter, Sequential, Trainer, mlp
+from minidl.errors import ArgumentError, DivergenceError, DTypeError
+from minidl.optimizers import Penalty
 
 
 def test_l2_is_half_the_sum_of_squares() -> None:

@@ -14,10 +14,7 @@ from typing_extensions import override
 
 from minidl import (
     SGD,
-    ArgumentError,
     Array,
-    CallOrderError,
-    DataError,
     Dense,
     Dropout,
     HalfSquaredError,
@@ -32,6 +29,7 @@ from minidl import (
 )
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping
 from minidl.clipping import ClipGlobalNorm
+from minidl.errors import ArgumentError, CallOrderError, DataError
 from minidl.optimizers import Optimizer
 from minidl.penalties import L2
 from minidl.schedules import Cosine, Warmup

@@ -14,20 +14,10 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import (
-    SGD,
-    ArgumentError,
-    Array,
-    CallOrderError,
-    DTypeError,
-    HalfSquaredError,
-    Parameter,
-    Trainer,
-    mlp,
-    schedules,
-)
+from minidl import SGD, Array, HalfSquaredError, Parameter, Trainer, mlp, schedules
 from minidl.callbacks import Callback, Checkpoint
 from minidl.configuration import config_of, from_config
+from minidl.errors import ArgumentError, CallOrderError, DTypeError
 from minidl.schedules import Constant, Cosine, Epochs, Exponential, OneCycle, Schedule, Step, Warmup
 from minidl.training.compiled import EngineName
 

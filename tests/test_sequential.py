@@ -7,25 +7,9 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import (
-    ELU,
-    ArgumentError,
-    Array,
-    CallOrderError,
-    Constant,
-    Dense,
-    DTypeError,
-    Layer,
-    Normal,
-    ReLU,
-    Sequential,
-    ShapeError,
-    Sigmoid,
-    Softmax,
-    StructureError,
-    Tanh,
-    mlp,
-)
+from minidl import ELU, Array, Dense, Layer, ReLU, Sequential, Sigmoid, Softmax, Tanh, mlp
+from minidl.errors import ArgumentError, CallOrderError, DTypeError, ShapeError, StructureError
+from minidl.initializers import Constant, Normal
 from tests.derivatives import complex_step, relative_error
 from tests.refusal import refused
 
@@ -197,12 +181,12 @@ class Doubling(Layer):
 
 def test_the_width_of_a_layer_that_says_nothing_is_found() -> None:
     assert Sequential(Dense(2, 3), Doubling(), Dense(6, 1)).output_features(2) == 1
-    with refused(StructureError, 'Dense(3 → 1) at "2": expected 3 features, Doubling() at "1" gives 6'):
+    with refused(StructureError, 'Dense(3 -> 1) at "2": expected 3 features, Doubling() at "1" gives 6'):
         Sequential(Dense(2, 3), Doubling(), Dense(3, 1))
 
 
 def test_sizes_that_do_not_chain_are_found_when_the_container_is_built() -> None:
-    with refused(StructureError, 'Dense(4 → 1) at "2": expected 4 features, ReLU() at "1" gives 3'):
+    with refused(StructureError, 'Dense(4 -> 1) at "2": expected 4 features, ReLU() at "1" gives 3'):
         Sequential(Dense(2, 3), ReLU(), Dense(4, 1))
     with refused(StructureError, 'at "1": expected 4 features', 'at "0" gives 3'):
         Sequential(Sequential(Dense(2, 3)), Sequential(Dense(4, 1)))
@@ -279,19 +263,19 @@ def test_an_error_in_a_backward_carries_the_path_as_well() -> None:
     model = Sequential(Dense(2, 3), Sequential(Dense(3, 3), Miswired()))
     for call in (model.backward, model.backward_parameters):
         model.forward(X)
-        with refused(ShapeError, "expected a gradient of shape (5, 3), got (5, 2)", 'at layer "1.0": Dense(3 → 3)'):
+        with refused(ShapeError, "expected a gradient of shape (5, 3), got (5, 2)", 'at layer "1.0": Dense(3 -> 3)'):
             call(UPSTREAM)
 
 
 def test_repr_shows_layers_sizes_and_counts() -> None:
     assert repr(Sequential(Dense(2, 30), Sequential(Tanh(), Dense(30, 30)), Dense(30, 1))).splitlines() == [
         "Sequential(",
-        "  0: Dense(2 → 30)                          90",
+        "  0: Dense(2 -> 30)                         90",
         "  1: Sequential(",
         "    0: Tanh()",
-        "    1: Dense(30 → 30)                        930",
+        "    1: Dense(30 -> 30)                       930",
         "  )  930 parameters",
-        "  2: Dense(30 → 1)                          31",
+        "  2: Dense(30 -> 1)                         31",
         ")  1,051 parameters",
     ]
 
@@ -299,9 +283,9 @@ def test_repr_shows_layers_sizes_and_counts() -> None:
 def test_mlp_is_dense_layers_with_activations_between_them() -> None:
     model = mlp([2, 8, 4, 1], activation=Sigmoid)
     assert [repr(layer) for layer in model] == [
-        "Dense(2 → 8)", "Sigmoid()", "Dense(8 → 4)", "Sigmoid()", "Dense(4 → 1)",
+        "Dense(2 -> 8)", "Sigmoid()", "Dense(8 -> 4)", "Sigmoid()", "Dense(4 -> 1)",
     ]
-    assert [repr(layer) for layer in mlp([2, 3], output=Softmax)] == ["Dense(2 → 3)", "Softmax()"]
+    assert [repr(layer) for layer in mlp([2, 3], output=Softmax)] == ["Dense(2 -> 3)", "Softmax()"]
     assert [repr(layer) for layer in mlp([2, 3, 1], activation=lambda: ELU(0.5))][1] == "ELU(0.5)"
 
 

@@ -20,28 +20,24 @@ from minidl import (
     Array,
     BatchNorm,
     BinaryCrossEntropy,
-    DataError,
     Dense,
     Dropout,
-    DTypeError,
     HalfSquaredError,
     Layer,
     Loss,
     MeanSquaredError,
-    Normal,
     Parallel,
     Parameter,
     Residual,
     Sequential,
-    ShapeError,
     Sigmoid,
     Softmax,
     SoftmaxCrossEntropy,
-    StructureError,
     Tanh,
     mlp,
 )
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
+from minidl.initializers import Normal
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 from minidl.solvers.marquardt import DampedStep, by_parameters, by_rows
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import Dense, FileFormatError, Sequential, load, save, save_weights
+from minidl import Dense, Sequential, load, save, save_weights
+from minidl.errors import ArgumentError, DTypeError, FileFormatError
 from minidl.storage import read, write
 
 OLD = {"w": np.arange(4.0)}
@@ -259,8 +260,6 @@ def test_the_kill_test_notices_a_saver_that_writes_in_place(monkeypatch: pytest.
 
 
 def test_a_file_that_cannot_be_read_back_is_not_written(path: Path) -> None:
-    import minidl
-
     many = {f"t{i}": np.zeros(0) for i in range(10_001)}
     for tensors, metadata, words in (
         (many, {}, "at most 10,000 tensors"),
@@ -274,10 +273,10 @@ def test_a_file_that_cannot_be_read_back_is_not_written(path: Path) -> None:
         ({"w": np.zeros(1)}, {"version": 7}, "without the keys"),
         ({"w": np.zeros(1)}, {"big": 10**60}, "61 digits"),
     ):
-        with pytest.raises(minidl.ArgumentError, match=words):
+        with pytest.raises(ArgumentError, match=words):
             write(path, tensors, metadata)
     for bad in (np.array(["a"]), np.array([object()]), np.zeros(1, complex), np.zeros(1, "datetime64[s]")):
-        with pytest.raises(minidl.DTypeError, match='tensor "w"'):
+        with pytest.raises(DTypeError, match='tensor "w"'):
             write(path, {"w": bad}, {})
     assert stands(path)
     assert not issubclass(FileFormatError, OSError)

@@ -17,19 +17,8 @@ import numpy as np
 import pytest
 
 import minidl.storage
-from minidl import (
-    ArgumentError,
-    BatchNorm,
-    Dense,
-    Dropout,
-    FileFormatError,
-    Layer,
-    Sequential,
-    Tanh,
-    load,
-    load_weights,
-    save,
-)
+from minidl import BatchNorm, Dense, Dropout, Layer, Sequential, Tanh, load, load_weights, save
+from minidl.errors import ArgumentError, DTypeError, FileFormatError
 
 from . import hostile
 from .fuzz_files import run_file, trainer
@@ -235,7 +224,8 @@ from pathlib import Path
 import numpy as np
 import scipy.special
 import minidl.storage
-from minidl import Dense, FileFormatError, Sequential, load, load_weights
+from minidl import Dense, Sequential, load, load_weights
+from minidl.errors import FileFormatError
 from tests.hostile import GOOD, TABLE
 import pickle, os
 
@@ -357,11 +347,11 @@ def test_custom_classes_cannot_be_confused_with_built_in_ones() -> None:
         def backward(self, grad: minidl.Array) -> minidl.Array:
             return grad
 
-    with pytest.raises(minidl.ArgumentError, match="'Tanh', as minidl has one"):
+    with pytest.raises(ArgumentError, match="'Tanh', as minidl has one"):
         load("anything", custom=[Tanh])
-    with pytest.raises(minidl.DTypeError, match="custom: expected classes of layers"):
+    with pytest.raises(DTypeError, match="custom: expected classes of layers"):
         load("anything", custom=[int])
-    with pytest.raises(minidl.DTypeError, match="custom: expected classes of layers"):
+    with pytest.raises(DTypeError, match="custom: expected classes of layers"):
         load("anything", custom=["os.system"])
 
 

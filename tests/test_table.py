@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import ArgumentError, Columns, DTypeError, Embedding, ShapeError
+from minidl import Columns, Embedding
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 from tests.refusal import refused
 
 X = np.arange(12.0).reshape(4, 3)
@@ -25,7 +26,7 @@ def test_an_embedding_refuses_a_gradient_that_numpy_would_broadcast() -> None:
     layer = Embedding(12, 2).initialize(0)
     layer.forward(X[:, :1])
     for shape in ((4, 1), (1, 2), (4, 3)):
-        with refused(ShapeError, "Embedding(12 → 2): expected a gradient of shape (4, 2)", f"got {shape}"):
+        with refused(ShapeError, "Embedding(12 -> 2): expected a gradient of shape (4, 2)", f"got {shape}"):
             layer.backward_parameters(np.ones(shape))
     assert (layer.weight.grad == 0).all()
 

@@ -9,26 +9,22 @@ from typing_extensions import override
 
 from minidl import (
     SGD,
-    ArgumentError,
     Array,
-    DataError,
     Dense,
-    DTypeError,
     HalfSquaredError,
     Layer,
     Loss,
-    Optimizer,
     Sequential,
-    ShapeError,
     Sigmoid,
     SigmoidCrossEntropy,
     Softmax,
     SoftmaxCrossEntropy,
-    StructureError,
     Tanh,
     Trainer,
     mlp,
 )
+from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
+from minidl.optimizers import Optimizer
 from tests.refusal import refused
 
 RNG = np.random.default_rng(0)

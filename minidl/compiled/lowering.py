@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import LoweringError
+from ..errors import CompileError
 from ..layers.activation import Activation
 from ..layers.layer import Layer
 from ..layers.normalization import BatchNorm
@@ -38,13 +38,13 @@ def lower(model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = Fal
         one_row: Whether each batch will be a single row.
 
     Raises:
-        LoweringError: something cannot be lowered; the message names it.
+        CompileError: something cannot be compiled; the message names it.
     """
     links = linked(model, ONE_ROW if one_row else LAYERS)
     if type(loss) not in LOSSES:
-        raise LoweringError(f"expected a loss among {_names(LOSSES)}, got {loss!r}")
+        raise CompileError(f"expected a loss among {_names(LOSSES)}, got {loss!r}")
     if type(optimizer) not in OPTIMIZERS:
-        raise LoweringError(f"expected an optimizer among {_names(OPTIMIZERS)}, got {type(optimizer).__name__}")
+        raise CompileError(f"expected an optimizer among {_names(OPTIMIZERS)}, got {type(optimizer).__name__}")
     dtype = optimizer.vector.values.dtype
     learned = {id(parameter) for parameter in optimizer.vector.parameters if not parameter.frozen}
     _check_parameters(links, learned)
@@ -60,10 +60,10 @@ def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
     """Look up the kernels of each layer of a chain.
 
     Raises:
-        LoweringError: something cannot be lowered; the message names it.
+        CompileError: something cannot be compiled; the message names it.
     """
     if find_spec("numba") is None:
-        raise LoweringError('compiled code needs Numba, which is not installed: pip install "minidl[jit]"')
+        raise CompileError('compiled code needs Numba, which is not installed: pip install "minidl[jit]"')
     return [_link(path, layer, table) for path, layer in chain(model)]
 
 
@@ -84,9 +84,9 @@ def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 def _link(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Link:
     where = type(layer).__name__ + (f' at "{path}"' if path else "")
     if type(layer) not in table:
-        raise LoweringError(f"{where} cannot be compiled; expected a chain (Sequential) of {_names(table)}")
+        raise CompileError(f"{where} cannot be compiled; expected a chain (Sequential) of {_names(table)}")
     if {"forward", "backward", "backward_parameters", "predict"} & set(vars(layer)):
-        raise LoweringError(f"{where} has passes of its own, as attributes, which compiled code would pass by")
+        raise CompileError(f"{where} has passes of its own, as attributes, which compiled code would pass by")
     if isinstance(layer, BatchNorm) and layer.running_mean.frozen:
         return path, layer, FIXED_NORM
     return path, layer, _user_kernels(where, layer) if isinstance(layer, Activation) else table[type(layer)]
@@ -101,13 +101,13 @@ def _check_parameters(links: list[Link], learned: set[int]) -> None:
             own = f"{path}.{name}"
             if id(parameter) in found:
                 same = f'"{own}" is the same parameter as "{found[id(parameter)]}"'
-                raise LoweringError(f"{same}; what is shared cannot be compiled")
+                raise CompileError(f"{same}; what is shared cannot be compiled")
             found[id(parameter)] = own
             dtypes.add(parameter.dtype)
     if len(dtypes) > 1:
-        raise LoweringError("the parameters are of two dtypes; cast the model with astype")
+        raise CompileError("the parameters are of two dtypes; cast the model with astype")
     if not learned & set(found):
-        raise LoweringError(
+        raise CompileError(
             "the optimizer holds no parameter of this model; make it after the model: SGD(model.parameters(), …)"
         )
 
@@ -127,7 +127,7 @@ def _user_kernels(where: str, layer: Activation) -> Kernels:
         return LAYERS[Activation]
     for name, function in pair.items():
         if problem := _problem(function, by_number=False):
-            raise LoweringError(f"{where} cannot be compiled: its {name} {problem}")
+            raise CompileError(f"{where} cannot be compiled: its {name} {problem}")
     return ARRAY_ACTIVATION
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..arrays import Array, features
 from ..data import check_parts
-from ..errors import LoweringError
+from ..errors import CompileError
 from ..layers.dense import Dense
 from ..layers.layer import Layer
 from ..layers.sequential import Sequential
@@ -43,7 +43,7 @@ class Predictor:
         model: A `Sequential`, nested ones included, or a single layer.
 
     Raises:
-        LoweringError: something cannot be compiled; the message names it.
+        CompileError: something cannot be compiled; the message names it.
 
     Example:
         >>> from minidl import ReLU, mlp
@@ -81,19 +81,19 @@ class Passes:
         model: The model.
 
     Raises:
-        LoweringError: something cannot be compiled; the message names it.
+        CompileError: something cannot be compiled; the message names it.
     """
 
     def __init__(self, model: Layer) -> None:
         self._model = model
         try:
             self._layers = [layer for _, layer, _ in linked(model, LAYERS)]
-        except LoweringError as error:
-            raise LoweringError(f"Predictor: {error}; use model.predict") from None
+        except CompileError as error:
+            raise CompileError(f"Predictor: {error}; use model.predict") from None
         dtypes = {parameter.dtype for parameter in model.parameters()}
         if len(dtypes) != 1:
             found = " and ".join(sorted(map(str, dtypes))) or "none"
-            raise LoweringError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
+            raise CompileError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
         (self.dtype,) = dtypes
         self.width = model.input_features()
         parts = [model, *(part for _, part in model.walk())]

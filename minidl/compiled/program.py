@@ -223,7 +223,7 @@ class PredictionProgram(Program):
 
 
 def _chain(links: list[Link], *after: object) -> str:
-    return " → ".join([*(type(layer).__name__ for _, layer, _ in links), *(type(part).__name__ for part in after)])
+    return " -> ".join([*(type(layer).__name__ for _, layer, _ in links), *(type(part).__name__ for part in after)])
 
 
 def _shape(room: Argument) -> str:

@@ -81,4 +81,4 @@ class Dense(Layer):
 
     @override
     def __repr__(self) -> str:
-        return f"Dense({self.in_features} → {self.out_features}{self._frozen_mark()})"
+        return f"Dense({self.in_features} -> {self.out_features}{self._frozen_mark()})"

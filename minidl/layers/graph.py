@@ -125,7 +125,7 @@ class Graph(Container):
 
     @override
     def __repr__(self) -> str:
-        lines = [f"  {name}: {brief(part)} ← {', '.join(inputs)}" for name, (part, *inputs) in self.nodes.items()]
+        lines = [f"  {name}: {brief(part)} <- {', '.join(inputs)}" for name, (part, *inputs) in self.nodes.items()]
         return "\n".join(["Graph(", *lines, f")  output {self.output!r}"])
 
 
@@ -178,7 +178,7 @@ def _topological_order(nodes: Mapping[str, Node], output: str) -> list[str]:
             waiting.pop()
         elif source in entered:
             path = list(entered)
-            cycle = " ← ".join([*path[path.index(source):], source])
+            cycle = " <- ".join([*path[path.index(source):], source])
             raise StructureError(f"Graph: node {source!r} depends on itself: {cycle}")
         elif source not in nodes:
             raise StructureError(f"Graph: node {name!r} has the unknown input {source!r}; known are {[INPUT, *nodes]}")

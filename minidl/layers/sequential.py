@@ -160,9 +160,9 @@ def mlp(
     Example:
         >>> mlp([2, 8, 1], rng=0)
         Sequential(
-          0: Dense(2 → 8)                         24
+          0: Dense(2 -> 8)                        24
           1: ReLU()
-          2: Dense(8 → 1)                          9
+          2: Dense(8 -> 1)                         9
         )  33 parameters
     """
     if not isinstance(sizes, (Sequence, np.ndarray)):

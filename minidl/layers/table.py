@@ -125,7 +125,7 @@ class Embedding(Layer):
 
     @override
     def __repr__(self) -> str:
-        return f"Embedding({self.codes} → {self.out_features}{self._frozen_mark()})"
+        return f"Embedding({self.codes} -> {self.out_features}{self._frozen_mark()})"
 
 
 class Flatten(Layer):

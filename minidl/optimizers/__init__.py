@@ -1,8 +1,27 @@
-"""Optimizers: one vector equation each."""
+"""Optimizers: one vector equation each. With them, what changes a gradient: clipping and penalties."""
 
+from ..clipping import Clip, ClipGlobalNorm, ClipNorm, ClipValue
+from ..parameter import ParameterVector
+from ..penalties import L1, L2, Penalty
 from .adam import Adam, AdamW, NAdam
 from .adaptive import Adagrad, RMSProp
 from .optimizer import Optimizer
 from .sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "Optimizer", "RMSProp"]
+__all__ = [
+    "L1",
+    "L2",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Clip",
+    "ClipGlobalNorm",
+    "ClipNorm",
+    "ClipValue",
+    "NAdam",
+    "Optimizer",
+    "ParameterVector",
+    "Penalty",
+    "RMSProp",
+]

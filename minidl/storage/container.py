@@ -258,7 +258,7 @@ def _checked_entry(described: object, size: int, path: str, name: str) -> Entry:
     if dtype is None:
         raise FileFormatError(path, f"a dtype of {list(DTYPES)}", brief(code), name)
     if not isinstance(shape, list) or not all(type(n) is int and 0 <= n <= LARGEST for n in shape):
-        raise FileFormatError(path, "a shape of whole numbers from 0 to 2^63 − 1", brief(shape), name)
+        raise FileFormatError(path, "a shape of whole numbers from 0 to 2^63 - 1", brief(shape), name)
     if len(shape) > MOST_DIMENSIONS:
         raise FileFormatError(path, f"at most {MOST_DIMENSIONS} dimensions", f"{len(shape)}", name)
     if prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST:

@@ -99,7 +99,7 @@ def _each_number_alone(subject: Subject) -> None:
         changed = x.copy()
         changed[:, column] = other[:, column]
         second = subject.trained(subject.prepared(), (changed,))
-        for what, a, b in (("output", first.output, second.output), ("∂e/∂x", first.inputs[0], second.inputs[0])):
+        for what, a, b in (("output", first.output, second.output), ("gradient", first.inputs[0], second.inputs[0])):
             changes = ~np.isclose(a, b, rtol=1e-9, atol=1e-12)
             elsewhere = [k for k in range(x.shape[1]) if k != column and changes[:, k].any()]
             if elsewhere:

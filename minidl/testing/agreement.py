@@ -35,13 +35,13 @@ def same_passes(subject: Subject, wanted: Pass, found: Pass, what: str) -> None:
     same(wanted.output, found.output, f"output of forward {what}")
     gradients = found.named(subject.input_names)
     for name, gradient in wanted.named(subject.input_names).items():
-        same(gradient, gradients[name], f"∂e/∂{name} {what}")
+        same(gradient, gradients[name], f"gradient of {name} {what}")
 
 
 def finite(given: Pass, what: str) -> None:
     """Refuse NaN and infinity in anything that a pass gave."""
-    arrays = {"the output": given.output, **{f"∂e/∂{name}": g for name, g in given.parameters.items()}}
-    arrays |= {f"∂e/∂x{place}": dx for place, dx in enumerate(given.inputs)}
+    arrays = {"the output": given.output, **{f"the gradient of {name}": g for name, g in given.parameters.items()}}
+    arrays |= {f"the gradient of x{place}": dx for place, dx in enumerate(given.inputs)}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckError(f"{name} {what}: expected finite numbers, got NaN or infinity")

@@ -37,7 +37,7 @@ def compare(name: str, found: npt.NDArray[Any], wanted: Derivative, rows: int, m
         place = index_in(found, int(wanted.places[worst]))
         at = f"{name}{list(place)}" if place else name
         raise CheckError(
-            f"∂e/∂{at}: expected {wanted.values[worst]:.6g}, got {values[worst]:.6g} "
+            f"gradient of {at}: expected {wanted.values[worst]:.6g}, got {values[worst]:.6g} "
             f"(relative error {error:.2g} by {wanted.method}, at most {TOLERANCES[method]:.0e})"
             + _resemblance(values, wanted, found, rows)
         )

@@ -39,7 +39,7 @@ class Gradients:
         """Backward gives the derivative along a random direction, over all inputs and parameters at once."""
         wanted, found = self._training
         slope = sum(float(np.sum(found[name] * v)) for name, v in zip(self._names, wanted.direction, strict=True))
-        return [compare("(a random direction)", np.array(slope), wanted.total, self.subject.rows)]
+        return [compare("all arrays, in a random direction", np.array(slope), wanted.total, self.subject.rows)]
 
     def of_inference(self) -> list[Measurement]:
         """The backward of inference() gives the derivative of predict."""

@@ -158,11 +158,11 @@ def _backward(subject: _Subject) -> None:
     loss.forward(prediction, target)
     gradient = loss.backward()
     if shape_of(gradient) != str(prediction.shape):
-        raise CheckError(f"expected ∂e/∂prediction of shape {prediction.shape}, got {shape_of(gradient)}")
+        raise CheckError(f"expected a gradient of shape {prediction.shape}, got {shape_of(gradient)}")
 
 
 def _gradient(subject: _Subject, *, weighted: bool) -> list[Measurement]:
-    """The gradient is the derivative of (1/N) Σ wᵢ eᵢ, eᵢ from forward_rows."""
+    """The gradient is the derivative of the weighted mean over what forward_rows returns."""
     weights = subject.weights() if weighted else None
     rows = subject.loss()
 
@@ -205,7 +205,7 @@ def _mean_over_rows(subject: _Subject) -> None:
             total += share * loss.forward(prediction[piece], target[piece])
             parts.append(share * loss.backward())
         same(np.array(total), np.array(value), f"loss of {subject.rows} rows against the mean over batches of {size}")
-        same(np.concatenate(parts), gradient, f"∂e/∂prediction of {subject.rows} rows against batches of {size}")
+        same(np.concatenate(parts), gradient, f"gradient of {subject.rows} rows against batches of {size}")
 
 
 def _weights(subject: _Subject) -> None:
@@ -219,7 +219,7 @@ def _weights(subject: _Subject) -> None:
     repeated = loss.forward(np.repeat(prediction, times, axis=0), np.repeat(target, times, axis=0)) * times.sum() / rows
     same(np.array(repeated), np.array(value), "loss with weights 0, 1, 2 against leaving out and repeating rows")
     plain = loss.forward(prediction, target)
-    same(loss.backward() * times[:, None], gradient, "∂e/∂prediction with weights 0, 1, 2")
+    same(loss.backward() * times[:, None], gradient, "gradient with weights 0, 1, 2")
     same(np.array(plain), np.array(loss.forward(prediction, target, np.ones(rows))), "loss with weights of 1")
 
 
@@ -269,7 +269,7 @@ def _layouts(subject: _Subject) -> None:
         except Exception as error:
             raise CheckError(f"for {layout} prediction and target: {described(error)}") from error
         same(np.array(value), np.array(found), f"loss for {layout} prediction and target")
-        same(wanted.backward(), gradient, f"∂e/∂prediction for {layout} prediction and target")
+        same(wanted.backward(), gradient, f"gradient for {layout} prediction and target")
 
 
 def _backward_again(subject: _Subject) -> None:
@@ -277,7 +277,7 @@ def _backward_again(subject: _Subject) -> None:
     loss = subject.loss()
     loss.forward(*subject.pair())
     first = loss.backward().copy()
-    same(first, loss.backward(), "∂e/∂prediction of a second backward")
+    same(first, loss.backward(), "gradient of a second backward")
 
 
 def _last_forward_counts(subject: _Subject) -> None:
@@ -287,7 +287,7 @@ def _last_forward_counts(subject: _Subject) -> None:
     loss.forward(*subject.pair(subject.rows + 2, number=1), np.full(subject.rows + 2, 0.5))
     found = loss.forward(*subject.pair())
     same(np.array(value), np.array(found), "loss after another forward")
-    same(wanted.backward(), loss.backward(), "∂e/∂prediction after another forward before it")
+    same(wanted.backward(), loss.backward(), "gradient after another forward before it")
 
 
 def _call_keeps_nothing(subject: _Subject) -> None:
@@ -300,7 +300,7 @@ def _call_keeps_nothing(subject: _Subject) -> None:
     changed = difference(before, fingerprint(loss))
     if changed:
         raise CheckError(f"loss(prediction, target) changed {changed.lstrip('.')}")
-    same(undisturbed.backward(), loss.backward(), "∂e/∂prediction after a call in between")
+    same(undisturbed.backward(), loss.backward(), "gradient after a call in between")
     same(np.array(subject.loss().forward(*subject.pair(subject.rows + 2, number=1))), np.array(other), "loss by a call")
     same(np.array(value), np.array(loss(*subject.pair())), "loss by a call")
 
@@ -325,7 +325,7 @@ def _dtype_kept(subject: _Subject, dtype: Any) -> None:
         loss.forward(*subject.pair(dtype=dtype), weights)
         found = loss.backward().dtype
         if found != dtype:
-            raise CheckError(f"expected ∂e/∂prediction in {np.dtype(dtype)} like the prediction, got {found}")
+            raise CheckError(f"expected a gradient in {np.dtype(dtype)} like the prediction, got {found}")
 
 
 def _flat_refused(subject: _Subject) -> None:
@@ -377,4 +377,4 @@ def _pickle(subject: _Subject) -> None:
             f"pickle refuses it: {described(error)}\nuse functions that are defined by def at the top of a module"
         ) from error
     same(np.array(loss.forward(*subject.pair())), np.array(again.forward(*subject.pair())), "loss after pickling")
-    same(loss.backward(), again.backward(), "∂e/∂prediction after pickling")
+    same(loss.backward(), again.backward(), "gradient after pickling")

@@ -145,7 +145,7 @@ def _step(subject: _Subject) -> None:
 
 
 def _learns_the_parabola(subject: _Subject, steps: int) -> None:
-    """E = ½ Σ cᵢ (wᵢ − mᵢ)² goes to a hundredth."""
+    """The error of a parabola, the sum of c (w - m)² / 2, goes to a hundredth."""
     run = subject.run()
     rng = np.random.default_rng([subject.seed, 3])
     minimum = [p.value + rng.choice([-1.0, 1.0], p.shape) for p in run.parameters]

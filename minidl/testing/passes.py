@@ -54,7 +54,7 @@ def backward_runs(subject: Subject) -> None:
         )
     for name, x, dx in zip(subject.input_names, xs, result if isinstance(result, tuple) else (result,), strict=True):
         if shape_of(dx) != str(x.shape):
-            raise CheckError(f"expected ∂e/∂{name} of shape {x.shape} like {name}, got {shape_of(dx)}")
+            raise CheckError(f"expected a gradient of {name} of shape {x.shape} like {name}, got {shape_of(dx)}")
 
 
 def gradients_add_up(subject: Subject) -> None:
@@ -83,12 +83,12 @@ def gradients_add_up(subject: Subject) -> None:
 
 
 def backward_again(subject: Subject) -> None:
-    """A second backward gives the same ∂e/∂x: the first used nothing up."""
+    """A second backward gives the same gradient: the first used nothing up."""
     part = subject.prepared()
     once = subject.trained(part, subject.inputs())
     again = backward(part, subject.weights(once.output.shape))
     for name, first, second in zip(subject.input_names, once.inputs, again, strict=True):
-        same(first, second, f"∂e/∂{name} of a second backward")
+        same(first, second, f"gradient of {name} of a second backward")
 
 
 def last_forward_counts(subject: Subject) -> None:

@@ -41,7 +41,7 @@ def no_aliasing(subject: Subject) -> None:
     given = backward(part, grad)
     _unchanged(returned, kept, "backward")
     returned["the output of predict"] = part.predict(*xs)
-    returned |= {f"∂e/∂{name}": dx for name, dx in zip(subject.input_names, given, strict=True)}
+    returned |= {f"the gradient of {name}": dx for name, dx in zip(subject.input_names, given, strict=True)}
     kept = {name: array.copy() for name, array in returned.items()}
     for what, array in returned.items():
         for name, other in held.items():

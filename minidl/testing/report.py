@@ -162,8 +162,8 @@ class Report:
         for outcome in self.outcomes:
             if outcome.failure:
                 first, *others = outcome.failure.split("\n")
-                lines += ["", f"  ✗ {outcome.name}"] + ([f"      {outcome.about}"] if outcome.about else [])
-                lines += [f"    → {first}", *(f"      {line}" for line in others)]
+                lines += ["", f"  failed: {outcome.name}"] + ([f"      {outcome.about}"] if outcome.about else [])
+                lines += [f"    -> {first}", *(f"      {line}" for line in others)]
         if self.not_run:
             lines.append("")
         for needed in dict.fromkeys(outcome.needs for outcome in self.outcomes if outcome.needs):

@@ -39,7 +39,7 @@ def batch_sizes(subject: Subject) -> None:
             raise CheckError(f"forward of a batch of {rows}: expected {prediction.shape}, got {given.output.shape}")
         for name, x, dx in zip(subject.input_names, xs, given.inputs, strict=True):
             if dx.shape != x.shape:
-                raise CheckError(f"∂e/∂{name} of a batch of {rows}: expected shape {x.shape}, got {dx.shape}")
+                raise CheckError(f"gradient of {name} of a batch of {rows}: expected shape {x.shape}, got {dx.shape}")
         if rows:
             finite(given, f"of a batch of {rows}")
 
@@ -59,7 +59,7 @@ def rows_alone_in_training(subject: Subject) -> None:
     row = _coupled_row(subject)
     if row is not None:
         raise CheckError(
-            f"a change of row 0 changed row {row} of the output or of ∂e/∂x; "
+            f"a change of row 0 changed row {row} of the output or of the gradient of x; "
             "if that is meant, say so in the class: couples_rows = True"
         )
 
@@ -92,7 +92,7 @@ def dtype_kept(subject: Subject, dtype: type[np.float32] | type[np.float64]) -> 
     arrays = {
         "the output of forward": given.output,
         "the output of predict": part.predict(*xs),
-        **{f"∂e/∂{name}": dx for name, dx in given.named(subject.input_names).items()},
+        **{f"the gradient of {name}": dx for name, dx in given.named(subject.input_names).items()},
         **{name: b.value for name, b in part.named_buffers().items() if b.value.dtype.kind == "f"},
         **{name: p.value for name, p in part.named_parameters().items()},
     }
@@ -161,8 +161,8 @@ def unequal_widths(subject: Subject) -> None:
         for k, (x, dx) in enumerate(zip(uneven, backward(part, subject.weights(y.shape)), strict=True)):
             if dx.shape != x.shape:
                 raise CheckError(
-                    f"x{place} of shape {uneven[place].shape} was taken, but ∂e/∂x{k} is of shape {dx.shape} "
-                    f"where x{k} is {x.shape}; refuse inputs of different widths by a ShapeError"
+                    f"x{place} of shape {uneven[place].shape} was taken, but the gradient of x{k} is of shape "
+                    f"{dx.shape} where x{k} is {x.shape}; refuse inputs of different widths by a ShapeError"
                 )
 
 
@@ -186,7 +186,7 @@ def any_rank(subject: Subject) -> None:
         given = subject.trained(subject.prepared(), (flat.reshape(shape),))
         if given.inputs[0].shape != shape:
             raise CheckError(
-                f"takes_any_rank is declared: expected ∂e/∂x of shape {shape}, got {given.inputs[0].shape}"
+                f"takes_any_rank is declared: expected a gradient of shape {shape}, got {given.inputs[0].shape}"
             )
         if len(given.output) != len(x) or given.output.ndim != 2:
             raise CheckError(
@@ -198,4 +198,4 @@ def no_input_gradient(subject: Subject) -> None:
     """An input that is declared to have no gradient is given zeros."""
     given = subject.trained(subject.prepared(), subject.inputs())
     if any(dx.any() for dx in given.inputs):
-        raise CheckError("has_input_gradient = False is declared: expected ∂e/∂x of zeros, got other numbers")
+        raise CheckError("has_input_gradient = False is declared: expected a gradient of zeros, got other numbers")

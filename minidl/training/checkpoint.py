@@ -293,7 +293,7 @@ def environment() -> dict[str, Any]:
 def _warn_of_another_environment(saved: dict[str, Any]) -> None:
     here = environment()
     differing = [name for name in here if saved.get(name) != here[name]]
-    changed = [f"{name} {brief(saved.get(name))} → {brief(here[name])}" for name in differing]
+    changed = [f"{name} {brief(saved.get(name))} -> {brief(here[name])}" for name in differing]
     if changed:
         warnings.warn(
             f"restore: the run was saved in another environment ({'; '.join(changed)}); it goes on, but the last bits "

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ArgumentError, LoweringError
+from ..errors import ArgumentError, CompileError
 from ..layers.component import state_parts
 from ..layers.layer import Layer
 from ..running import Interrupts
@@ -49,7 +49,7 @@ class CompiledEngine:
         one_row: Whether each batch is a single row.
 
     Raises:
-        LoweringError: something cannot be lowered; the message names it.
+        CompileError: something cannot be compiled; the message names it.
     """
 
     name = "compiled"
@@ -60,7 +60,7 @@ class CompiledEngine:
         extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
         for name, value in extras.items():
             if value:
-                raise LoweringError(f"expected no {name}, got {value!r}")
+                raise CompileError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
         self._lower = partial(lower, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._loop = self._lower()
@@ -136,15 +136,15 @@ def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Sour
     that a seed means the same bits.
 
     Raises:
-        LoweringError: ``"compiled"`` is wanted, and something cannot be lowered.
+        CompileError: ``"compiled"`` is wanted, and something cannot be compiled.
     """
     if wanted == "numpy" or (wanted == "auto" and not pays(numpy, plan, source)):
         return numpy
     try:
         return CompiledEngine(numpy, one_row=plan.batch_size == 1)
-    except LoweringError as error:
+    except CompileError as error:
         if wanted == "compiled":
-            raise LoweringError(f'Trainer(engine="compiled"): {error}; use engine="numpy" or "auto"') from None
+            raise CompileError(f'Trainer(engine="compiled"): {error}; use engine="numpy" or "auto"') from None
         return numpy
 
 

@@ -103,6 +103,6 @@ class History:
         return len(self.loss)
 
     def __repr__(self) -> str:
-        last = f", loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}" if self.loss else ""
+        last = f", loss {self.loss[0]:.4g} -> {self.loss[-1]:.4g}" if self.loss else ""
         why = f", stopped by {self.stopped_by}" if self.stopped_by else ""
         return f"History({len(self)} epochs{last}{why})"

@@ -11,17 +11,8 @@ from typing import Any, Self
 import numpy as np
 from typing_extensions import override
 
-from minidl import (
-    Array,
-    CallOrderError,
-    Dense,
-    Dropout,
-    Layer,
-    Parameter,
-    Sequential,
-    ShapeError,
-    Tanh,
-)
+from minidl import Array, Dense, Dropout, Layer, Parameter, Sequential, Tanh
+from minidl.errors import CallOrderError, ShapeError
 
 # A right layer, from which the wrong ones differ in one place.
 

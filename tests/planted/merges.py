@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from minidl import Array, Concat, Merge, Parameter, ShapeError
+from minidl import Array, Concat, Parameter
+from minidl.errors import ShapeError
+from minidl.layers import Merge
 
 
 class Sum(Merge):

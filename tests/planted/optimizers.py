@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from minidl import Array, Optimizer, Parameter
+from minidl import Array, Parameter
+from minidl.optimizers import Optimizer
 
 
 class Momentum(Optimizer):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from minidl import Array, Dense, Dropout, Layer, Parameter, Sequential, ShapeError, Tanh
+from minidl import Array, Dense, Dropout, Layer, Parameter, Sequential, Tanh
+from minidl.errors import ShapeError
 
 
 class KeepsItsStateInAList(Layer):

@@ -21,7 +21,7 @@ from minidl import (
     Layer,
     LayerNorm,
     Loss,
-    Optimizer,
+    Predictor,
     ReLU,
     Sequential,
     Sigmoid,
@@ -31,7 +31,7 @@ from minidl import (
     Trainer,
 )
 from minidl.callbacks import StopAfter
-from minidl.compiled import Predictor
+from minidl.optimizers import Optimizer
 
 from ..networks import Array, Network
 from .peer import Peer, PredictionCall, Training, by_steps

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minidl import Normal, Sigmoid, mlp
+from minidl import Sigmoid, mlp
+from minidl.initializers import Normal
 from minidl.solvers import levenberg_marquardt
 
 x = np.linspace(0.0, 3.0 * np.pi, 200)[:, None]

@@ -4,7 +4,8 @@ import sys
 
 import numpy as np
 
-from minidl import SGD, HalfSquaredError, Normal, Sigmoid, Trainer, mlp
+from minidl import SGD, HalfSquaredError, Sigmoid, Trainer, mlp
+from minidl.initializers import Normal
 
 x = np.linspace(0.0, 3.0 * np.pi, 200)[:, None]
 y = np.sin(x)

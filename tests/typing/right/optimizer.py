@@ -8,7 +8,9 @@ from typing import assert_type
 import numpy as np
 from typing_extensions import override
 
-from minidl import SGD, Array, Dense, Initializer, Optimizer, Parameter
+from minidl import SGD, Array, Dense, Parameter
+from minidl.initializers import Initializer
+from minidl.optimizers import Optimizer
 
 
 class SignDescent(Optimizer):

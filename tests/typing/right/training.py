@@ -13,8 +13,6 @@ from minidl import (
     SGD,
     Dense,
     HalfSquaredError,
-    History,
-    Normal,
     Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
@@ -22,7 +20,9 @@ from minidl import (
     batches,
     mlp,
 )
+from minidl.initializers import Normal
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
+from minidl.trainer import History
 
 x = np.linspace(0, 3 * np.pi, 200)[:, None]
 y = np.sin(x)

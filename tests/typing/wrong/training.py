@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from typing_extensions import override
 
-from minidl import SGD, Array, HalfSquaredError, Huber, Initializer, Optimizer, Parameter, Trainer, mlp
+from minidl import SGD, Array, HalfSquaredError, Huber, Parameter, Trainer, mlp
+from minidl.initializers import Initializer
+from minidl.optimizers import Optimizer
 from minidl.solvers import lbfgs, levenberg_marquardt
 
 
