@@ -226,10 +226,10 @@ def test_a_name_that_lies_in_a_module_says_in_which(name: str, home: str) -> Non
 
 
 def test_a_name_that_lies_nowhere_is_an_ordinary_error() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'CompileError'$"):
-        getattr(minidl, "CompileError")  # noqa: B009
-    with pytest.raises(ImportError, match="cannot import name 'CompileError'"):
-        exec("from minidl import CompileError")
+    with pytest.raises(AttributeError, match=r"no attribute 'LoweringError'$"):
+        getattr(minidl, "LoweringError")  # noqa: B009
+    with pytest.raises(ImportError, match="cannot import name 'LoweringError'"):
+        exec("from minidl import LoweringError")
     assert printed("import sys, minidl; hasattr(minidl, '__wrapped__'); print('minidl.testing' in sys.modules)") == [
         "False"
     ]
