@@ -10,6 +10,7 @@ import numpy.typing as npt
 from minidl import (
     ELU,
     SGD,
+    Array,
     Dense,
     HalfSquaredError,
     History,
@@ -19,8 +20,10 @@ from minidl import (
     SoftmaxCrossEntropy,
     Trainer,
     batches,
+    metrics,
     mlp,
 )
+from minidl.callbacks import EarlyStopping
 
 x = np.linspace(0, 3 * np.pi, 200)[:, None]
 y = np.sin(x)
@@ -30,6 +33,16 @@ loss, optimizer = HalfSquaredError(), SGD(model.parameters(), learning_rate=0.05
 trainer = Trainer(model, loss, optimizer, rng=0)
 assert_type(trainer.fit(x, y, epochs=2, batch_size=1, validation=(x[:5], y[:5])), History)
 assert_type(trainer.history.loss, list[float])
+assert_type(trainer.evaluate(x, y, metrics=[metrics.r2]), dict[str, float])
+assert_type(trainer.position.batch, int)
+
+
+@metrics.metric("min", takes="values")
+def largest_error(prediction: Array, target: npt.NDArray[Any]) -> float:
+    return float(np.max(np.abs(prediction - target)))
+
+
+trainer.fit(x, y, epochs=2, metrics=[largest_error], callbacks=[EarlyStopping(1, "largest_error", mode="min")])
 
 rng = np.random.default_rng(0)
 for batch_x, batch_y in batches(x, y, batch_size=1, rng=rng):

@@ -6,6 +6,7 @@ import numpy as np
 from typing_extensions import override
 
 from minidl import SGD, Array, HalfSquaredError, Initializer, Optimizer, Parameter, Trainer, mlp
+from minidl.callbacks import EarlyStopping
 
 
 def constant() -> float:
@@ -26,6 +27,8 @@ Trainer(model, optimizer, optimizer)  # error: [arg-type] has incompatible type 
 trainer = Trainer(model, HalfSquaredError(), optimizer)
 trainer.fit(np.ones((2, 1)), np.ones((2, 1)))  # error: [call-arg] Missing named argument "epochs"
 trainer.fit(np.ones((2, 1)), [[1], [1]], epochs="3")  # error: [arg-type] has incompatible type "str"; expected "int"
+trainer.evaluate(np.ones((2, 1)), np.ones((2, 1)), None)  # error: [call-arg] Too many positional arguments
+EarlyStopping(10, "loss", mode="maximum")  # error: [arg-type] expected "Literal['min', 'max'] | None"
 trainer.history.loss.append("0.1")  # error: [arg-type] expected "float"
 Parameter(1.0).grad = "zero"  # error: [assignment] has type "str"
 
