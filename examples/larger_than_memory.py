@@ -46,7 +46,7 @@ def main() -> None:
         trainer.fit_batches(stream, epochs=2)
         print(f"then as a stream:          {history}")
 
-        error = trainer.evaluate(table[:20_000, :COLUMNS], table[:20_000, COLUMNS:])
+        error = trainer.evaluate(table[:20_000, :COLUMNS], table[:20_000, COLUMNS:])["loss"]
         print(f"mean squared error {error:.4f}; the targets vary by {float(np.var(table[:20_000, COLUMNS])):.2f}")
     assert error < 0.1
 

@@ -24,8 +24,8 @@ class InterruptAt(Callback):
         self.epoch, self.batch, self.path = epoch, batch, path
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
-        if (len(trainer.history), trainer.run.position.batch) == (self.epoch, self.batch):
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if (len(trainer.history), trainer.position.batch) == (self.epoch, self.batch):
             trainer.save(self.path)
             trainer.stop("the power went")
 
@@ -45,7 +45,7 @@ def main() -> None:
         path = Path(folder) / "run.safetensors"
         first = build()
         first.fit(X, Y, epochs=30, batch_size=8, callbacks=[InterruptAt(epoch=11, batch=7, path=path)])
-        print(f"interrupted: {first.history}, at batch {first.run.position.batch}")
+        print(f"interrupted: {first.history}, at batch {first.position.batch}")
 
         second = build()
         second.restore(path)

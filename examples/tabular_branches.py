@@ -25,7 +25,7 @@ def error(model: Layer) -> float:
     rng = np.random.default_rng(0)
     trainer = Trainer(model, MeanSquaredError(), Adam(model.parameters(), 0.002), rng=0)
     trainer.fit(*flats(rng, 2000), epochs=40, batch_size=50)
-    return float(trainer.evaluate(*flats(rng, 1000)) ** 0.5)
+    return float(trainer.evaluate(*flats(rng, 1000))["loss"] ** 0.5)
 
 
 def save_picture(places: Array, path: Path) -> None:

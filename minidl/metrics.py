@@ -3,18 +3,20 @@
 For classes the prediction is a row of probabilities or scores, ``(rows, classes)``, of which the largest wins, or one
 probability, ``(rows, 1)``, which means class 1 from ``threshold`` on. The target is integer labels ``(rows,)``,
 one-hot rows, or one column ``(rows, 1)``: 0 and 1 for two classes, labels where the prediction has more columns.
+
+`metric` declares whether a small or a large value is better, and what a function takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .arrays import Array
-from .errors import DataError, ShapeError
+from .errors import ArgumentError, DataError, ShapeError
 
 __all__ = [
     "Metric",
@@ -32,14 +34,49 @@ __all__ = [
 
 Metric: TypeAlias = Callable[[Array, npt.NDArray[Any]], float]
 Labels: TypeAlias = npt.NDArray[np.intp]
+Mode: TypeAlias = Literal["min", "max"]
+Takes: TypeAlias = Literal["classes", "values"]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+def metric(mode: Mode, takes: Takes) -> Callable[[_Function], _Function]:
+    """Declare whether a small or a large value of a metric is better, and what the metric takes.
+
+    The decorator sets the attributes ``mode`` and ``takes`` of the function, and returns the function. Callbacks such
+    as `EarlyStopping` read the first. A fit and `Trainer.evaluate` read the second, and refuse labels for a metric
+    that compares values::
+
+        @metric("min", takes="values")
+        def largest_error(prediction: Array, target: Array) -> float:
+            return float(np.max(np.abs(prediction - target)))
+
+    Args:
+        mode: ``"min"`` where the smallest value is best, ``"max"`` where the largest is.
+        takes: ``"classes"`` for scores or probabilities and labels, ``"values"`` for two arrays of the same shape.
+
+    Raises:
+        ArgumentError: another word.
+    """
+    if mode not in ("min", "max"):
+        raise ArgumentError(f'metric(mode): expected "min" or "max", got {mode!r}')
+    if takes not in ("classes", "values"):
+        raise ArgumentError(f'metric(takes): expected "classes" or "values", got {takes!r}')
+
+    def declare(function: _Function) -> _Function:
+        vars(function).update(mode=mode, takes=takes)
+        return function
+
+    return declare
+
+
+@metric("max", takes="classes")
 def accuracy(prediction: Array, target: npt.NDArray[Any], *, threshold: float = 0.5) -> float:
     """Return the share of rows whose class is right."""
     found, wanted = _both_labels(prediction, target, threshold)
     return float(np.mean(found == wanted))
 
 
+@metric("max", takes="classes")
 def balanced_accuracy(prediction: Array, target: npt.NDArray[Any], *, threshold: float = 0.5) -> float:
     """Return the mean over the classes that occur of the share of their rows that is found."""
     matrix = confusion_matrix(prediction, target, threshold=threshold)
@@ -47,6 +84,7 @@ def balanced_accuracy(prediction: Array, target: npt.NDArray[Any], *, threshold:
     return float(np.mean(np.diag(matrix)[rows > 0] / rows[rows > 0]))
 
 
+@metric("max", takes="classes")
 def precision(prediction: Array, target: npt.NDArray[Any], *, threshold: float = 0.5) -> float:
     """Return TP / (TP + FP): of what is said to be a class, the share that is; the mean over classes if there are more.
 
@@ -56,6 +94,7 @@ def precision(prediction: Array, target: npt.NDArray[Any], *, threshold: float =
     return _of_classes(np.diag(matrix), matrix.sum(axis=0))
 
 
+@metric("max", takes="classes")
 def recall(prediction: Array, target: npt.NDArray[Any], *, threshold: float = 0.5) -> float:
     """Return TP / (TP + FN): of what is a class, the share that is found; the mean over classes if there are more.
 
@@ -65,6 +104,7 @@ def recall(prediction: Array, target: npt.NDArray[Any], *, threshold: float = 0.
     return _of_classes(np.diag(matrix), matrix.sum(axis=1))
 
 
+@metric("max", takes="classes")
 def f1(prediction: Array, target: npt.NDArray[Any], *, threshold: float = 0.5) -> float:
     """Return 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall.
 
@@ -83,16 +123,19 @@ def confusion_matrix(prediction: Array, target: npt.NDArray[Any], *, threshold: 
     return matrix
 
 
+@metric("min", takes="values")
 def mean_absolute_error(prediction: Array, target: npt.NDArray[Any]) -> float:
     """Return the mean of |p − t| over all elements."""
     return float(np.mean(np.abs(_difference(prediction, target))))
 
 
+@metric("min", takes="values")
 def mean_squared_error(prediction: Array, target: npt.NDArray[Any]) -> float:
     """Return the mean of (p − t)² over all elements."""
     return float(np.mean(_difference(prediction, target) ** 2))
 
 
+@metric("max", takes="values")
 def r2(prediction: Array, target: npt.NDArray[Any]) -> float:
     """Return R² = 1 − Σ (p − t)² / Σ (t − t̄)², the mean over the outputs.
 

@@ -88,8 +88,8 @@ def run_file(path: Path) -> bytes:
         every_batches = 1
 
         @override
-        def after_batches(self, trainer: Trainer) -> None:
-            if (len(trainer.history), trainer.run.position.batch) == (1, 2):
+        def on_batches_end(self, trainer: Trainer) -> None:
+            if (len(trainer.history), trainer.position.batch) == (1, 2):
                 trainer.stop("enough")
 
     made = trainer()

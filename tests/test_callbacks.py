@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from minidl import (
     SGD,
     Array,
     BatchNorm,
+    Buffer,
     Dense,
     HalfSquaredError,
     Layer,
@@ -28,9 +32,11 @@ from minidl import (
     metrics,
     mlp,
 )
-from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, ReduceOnPlateau, StopAfter
+from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, StopAfter
 from minidl.errors import ArgumentError, CallOrderError, DataError, DivergenceError, DTypeError
+from minidl.training import callbacks
 from minidl.training.engine import NumpyEngine
+from tests.refusal import refused
 
 X = np.linspace(-1, 1, 40)[:, None]
 Y = X**2
@@ -48,7 +54,7 @@ class Scripted(Callback):
         self.losses = losses
 
     @override
-    def after_epoch(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Trainer) -> None:
         trainer.history.validation_loss[-1] = self.losses[len(trainer.history) - 1]
 
 
@@ -59,7 +65,7 @@ class Weights(Callback):
         self.seen: list[float] = []
 
     @override
-    def after_epoch(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Trainer) -> None:
         self.seen.append(float(trainer.model.parameters()[0].value[0, 0]))
 
 
@@ -80,38 +86,12 @@ def test_early_stopping_restores_running_statistics_with_the_weights() -> None:
 
     class Note(Callback):
         @override
-        def after_epoch(self, trainer: Trainer) -> None:
+        def on_epoch_end(self, trainer: Trainer) -> None:
             seen.append(norm.running_mean.value.copy())
 
     run.fit(X, Y, epochs=3, validation=(X, Y), callbacks=[Scripted([1.0, 2.0, 3.0]), Note(), EarlyStopping(2)])
     assert np.array_equal(norm.running_mean.value, seen[0])
     assert not np.array_equal(seen[0], seen[-1])
-
-
-def test_early_stopping_on_a_metric_that_should_grow() -> None:
-    history = trainer().fit(X, Y, epochs=50, metrics={"never": lambda p, t: 1.0},
-                            callbacks=[EarlyStopping(2, "never", largest=True)])
-    assert len(history) == 3
-
-
-def test_a_figure_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(ArgumentError, match=r"one of \['loss'\], got 'validation_loss'.*validation="):
-        trainer().fit(X, Y, epochs=2, callbacks=[EarlyStopping(2)])
-
-
-def test_the_learning_rate_is_lowered_on_a_plateau_but_not_below_its_limit() -> None:
-    run = trainer(rate=0.8)
-    losses = [1.0] * 7
-    history = run.fit(X, Y, epochs=7, validation=(X, Y),
-                      callbacks=[Scripted(losses), ReduceOnPlateau(0.5, patience=2, lowest=0.3)])
-    assert history.learning_rate == [0.8, 0.8, 0.8, 0.4, 0.4, 0.3, 0.3]
-
-
-def test_a_plateau_callback_refuses_a_schedule() -> None:
-    model = mlp([1, 2, 1], rng=0)
-    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), lambda step: 0.1))
-    with pytest.raises(ArgumentError, match="work against each other"):
-        run.fit(X, Y, epochs=2, callbacks=[ReduceOnPlateau(monitor="loss")])
 
 
 def test_a_run_stops_when_its_time_is_over() -> None:
@@ -164,8 +144,8 @@ class SendSignal(Callback):
         self.number, self.batch = number, batch
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
-        if trainer.run.position.batch == self.batch:
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if trainer.position.batch == self.batch:
             os.kill(os.getpid(), self.number)
 
 
@@ -175,7 +155,7 @@ def test_a_signal_ends_the_batch_and_the_run_goes_on_from_there(number: signal.S
     run, whole = trainer(), trainer()
     history = run.fit(X, Y, epochs=3, batch_size=4, callbacks=[SendSignal(number, 4)])
     assert history.stopped_by == number.name
-    assert (len(history), run.run.position.batch) == (0, 4)
+    assert (len(history), run.position.batch) == (0, 4)
     assert run.interrupted
     assert signal.getsignal(number) is before
     history = run.resume(X, Y, callbacks=())
@@ -288,7 +268,7 @@ def test_a_fraction_is_held_out_and_never_trained_on() -> None:
     assert len(trained) == 30
     assert len(history.validation_loss) == 3
     held_out = np.array([value for value in X[:, 0] if float(value) not in trained])[:, None]
-    assert history.validation_loss[-1] == pytest.approx(run.evaluate(held_out, held_out**2))
+    assert history.validation_loss[-1] == pytest.approx(run.evaluate(held_out, held_out**2)["loss"])
     with pytest.raises(ArgumentError, match="leaves nothing on one side"):
         run.fit(X, Y, epochs=1, validation=0.001)
 
@@ -299,7 +279,7 @@ def test_metrics_see_probabilities_where_the_model_gives_logits() -> None:
     run = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 1.0), rng=0)
     history = run.fit(x, y, epochs=30, metrics=[metrics.accuracy], validation=(x, y))
     assert history.metrics["accuracy"][-1] == 1.0
-    figures = run.measure(x, y, metrics={"total": lambda p, t: float(p.sum())})
+    figures = run.evaluate(x, y, metrics={"total": lambda p, t: float(p.sum())})
     assert figures["total"] == pytest.approx(20.0)
 
 
@@ -325,7 +305,7 @@ def test_callbacks_are_called_at_least_every_few_dozen_batches() -> None:
         calls = 0
 
         @override
-        def after_batches(self, trainer: Trainer) -> None:
+        def on_batches_end(self, trainer: Trainer) -> None:
             self.calls += 1
 
     count = Count()
@@ -340,12 +320,28 @@ def test_resume_without_a_fit_is_refused() -> None:
 
 def test_a_callback_that_is_used_again_begins_anew() -> None:
     watcher = EarlyStopping(2, "loss")
-    trainer(rate=1e-9).fit(X, Y, epochs=50, callbacks=[watcher])
-    second = trainer(seed=1)
-    before = watcher.best
-    history = second.fit(X, Y, epochs=5, callbacks=[watcher])
-    assert len(history) == 5
-    assert watcher.best != before
+    trainer().fit(X, Y, epochs=5, callbacks=[watcher])
+    history = trainer(rate=1e-6).fit(X, 100 * Y, epochs=5, callbacks=[watcher])
+    assert (len(history), watcher.waited) == (5, 0)
+    assert watcher.best == history.loss[-1] > 100
+
+
+def test_the_time_of_a_callback_that_is_used_again_is_that_of_the_new_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    watch, spent = StopAfter(1e9), []
+    for _ in range(2):
+        trainer().fit(X, Y, epochs=3, callbacks=[watch])
+        spent.append(watch.state()["spent"])
+    assert spent[0] == spent[1] > 0
+
+
+def test_a_checkpoint_that_is_used_again_leaves_the_files_of_the_first_fit(tmp_path: Path) -> None:
+    keeper = Checkpoint(tmp_path, keep_last=2)
+    trainer().fit(X, Y, epochs=6, callbacks=[keeper])
+    trainer().fit(X, Y, epochs=3, callbacks=[keeper])
+    assert [int(path.name[6:12]) for path in keeper.files()] == [2, 3]
+    assert sorted(int(path.name[6:12]) for path in tmp_path.glob("epoch-*")) == [2, 3, 5, 6]
 
 
 def test_checkpoints_of_another_run_in_the_folder_stay(tmp_path: Path) -> None:
@@ -361,6 +357,10 @@ def test_checkpoints_of_another_run_in_the_folder_stay(tmp_path: Path) -> None:
 def test_checkpoints_come_at_every_multiple_of_their_batches(tmp_path: Path, every: int, other: int | None) -> None:
     class Other(Callback):
         every_batches = other
+
+        @override
+        def on_batches_end(self, trainer: Trainer) -> None:
+            pass
 
     keeper = Checkpoint(tmp_path, every_epochs=None, every_batches=every, keep_last=1000)
     trainer().fit(np.ones((300, 1)), np.ones((300, 1)), epochs=1, batch_size=1, callbacks=[keeper, Other()])
@@ -405,15 +405,15 @@ def test_a_diverged_run_is_explained_in_pieces_and_can_go_on_from_where_it_stand
     x[25] = 0.123
     with pytest.raises(DivergenceError) as caught:
         run.fit(x, Y, epochs=1, batch_size=10, micro_batch_size=5, shuffle=False)
-    assert caught.value.batch == run.run.position.batch == 2
-    assert run.run.position.rows == 20
+    assert caught.value.batch == run.position.batch == 2
+    assert run.position.rows == 20
     assert set(sizes[1:]) == {5}
 
 
 def test_early_stopping_that_another_callback_ends_goes_on_from_the_last_state() -> None:
     class StopAt(Callback):
         @override
-        def after_epoch(self, trainer: Trainer) -> None:
+        def on_epoch_end(self, trainer: Trainer) -> None:
             if len(trainer.history) == 4:
                 trainer.stop("enough")
 
@@ -427,10 +427,67 @@ def test_early_stopping_that_another_callback_ends_goes_on_from_the_last_state()
 
 
 def test_time_is_counted_while_a_run_runs() -> None:
-    watch = StopAfter(0.02)
+    watch, began = StopAfter(0.05), time.monotonic()
     trainer().fit(X, Y, epochs=10**9, callbacks=[watch])
     spent = watch.state()["spent"]
+    assert 0.05 <= spent <= time.monotonic() - began
     assert watch.state()["spent"] == spent
+
+
+def test_a_short_run_ends_before_its_time_is_over() -> None:
+    assert trainer().fit(X, Y, epochs=20, callbacks=[StopAfter(60)]).stopped_by == "epochs"
+
+
+def test_a_buffer_that_changes_in_place_does_not_change_the_best_state() -> None:
+    class Counting(Layer):
+        def __init__(self) -> None:
+            self.count = Buffer(np.zeros(1))
+
+        @override
+        def forward(self, x: Array) -> Array:
+            self.count.value += 1.0
+            return x.copy()
+
+        @override
+        def predict(self, x: Array) -> Array:
+            return x.copy()
+
+        @override
+        def backward(self, grad: Array) -> Array:
+            return grad
+
+    layer = Counting()
+    model = Sequential(layer, Dense(1, 1)).initialize(rng=0)
+    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
+    losses = [2.0, 1.0, 3.0, 3.0]
+    run.fit(X, Y, epochs=4, batch_size=40, validation=(X, Y), callbacks=[Scripted(losses), EarlyStopping(5)])
+    assert layer.count.value == 2.0
+
+
+def test_resume_batches_calls_the_new_callbacks_and_gives_them_their_state(tmp_path: Path) -> None:
+    class Count(Callback):
+        epochs = 0
+
+        @override
+        def on_epoch_end(self, trainer: Trainer) -> None:
+            self.epochs += 1
+            if self.epochs == 2:
+                trainer.save(tmp_path / "run.safetensors")
+                trainer.stop("half")
+
+        @override
+        def state(self) -> dict[str, Any]:
+            return {"epochs": self.epochs}
+
+        @override
+        def restore(self, state: dict[str, Any]) -> None:
+            self.epochs = state["epochs"]
+
+    first, second, count = trainer(), trainer(), Count()
+    first.fit_batches(stream, epochs=5, callbacks=[Count()])
+    second.restore(tmp_path / "run.safetensors")
+    second.resume_batches(stream, callbacks=[count])
+    assert (len(second.history), count.epochs) == (5, 5)
 
 
 def test_a_log_gets_new_columns_with_all_its_rows(tmp_path: Path) -> None:
@@ -465,6 +522,113 @@ def test_a_stream_may_fill_the_same_array_again_and_must_be_long_enough_for_a_re
     stopped.fit_batches(stream, epochs=3, callbacks=[SendSignal(signal.SIGINT, 4)])
     with pytest.raises(DataError, match="expected at least 4 batches in an epoch, got 2"):
         stopped.resume_batches(list(stream())[:2], callbacks=())
+
+
+class Keras(Callback):
+    def on_epoch_begin(self, trainer: Trainer) -> None: ...
+
+
+class Torch(Callback):
+    def on_batch_end(self, trainer: Trainer) -> None: ...
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None: ...
+
+
+class Lightning(Torch):
+    on_batch_end = None  # type: ignore[assignment]
+
+
+class OnTheObject(Callback):
+    def __init__(self) -> None:
+        self.on_fit_end = print
+
+    @override
+    def on_train_end(self, trainer: Trainer) -> None: ...
+
+
+class OldBatches(Callback):
+    def on_batches_end(self, trainer: Trainer) -> None: ...
+
+
+class OldEpoch(Callback):
+    def on_epoch_end(self, trainer: Trainer) -> None: ...
+
+
+class OldBegin(Callback):
+    def on_train_begin(self, trainer: Trainer) -> None: ...
+
+
+REFUSED: list[tuple[Callback, str]] = [
+    (Keras(), "Keras: expected methods among on_train_begin, on_batches_end, on_epoch_end, on_train_end, got "
+              "on_epoch_begin; did you mean on_epoch_end?"),
+    (Torch(), "got on_batch_end; did you mean on_batches_end?"),
+    (Lightning(), "Lightning: expected methods among"),
+    (OnTheObject(), "OnTheObject: expected methods among"),
+    (OldBatches(), "OldBatches: the method after_batches is called on_batches_end now; rename it"),
+    (OldEpoch(), "OldEpoch: the method after_epoch is called on_epoch_end now; rename it"),
+    (OldBegin(), "OldBegin: expected at least one of the methods on_train_begin, on_batches_end, on_epoch_end, "
+                 "on_train_end, got none: it would never act"),
+    (Callback(), "Callback: expected at least one of the methods"),
+]
+
+
+@pytest.mark.parametrize(("callback", "words"), REFUSED, ids=[type(callback).__name__ for callback, _ in REFUSED])
+def test_a_callback_that_would_not_act_is_refused_before_anything_changes(callback: Callback, words: str) -> None:
+    run, watcher = trainer(), EarlyStopping(9, "loss")
+    run.fit(X, Y, epochs=2, callbacks=[watcher])
+    before = repr((run._run.state(), vars(watcher), run.optimizer.vector.values))
+    calls: list[Callable[[], object]] = [
+        lambda: run.fit(X, Y, epochs=1, validation=0.5, callbacks=[watcher, callback]),
+        lambda: run.fit_batches(stream, epochs=1, callbacks=[watcher, callback]),
+        lambda: run.resume(X, Y, callbacks=[watcher, callback]),
+    ]
+    for call in calls:
+        with refused(ArgumentError, f"fit(callbacks): {type(callback).__name__}: ", words):
+            call()
+    assert repr((run._run.state(), vars(watcher), run.optimizer.vector.values)) == before
+
+
+def test_a_method_may_be_an_attribute_and_an_old_name_may_be_a_number() -> None:
+    class Late(Callback):
+        after_epoch = 3
+
+    seen: list[Trainer] = []
+    callback = Late()
+    callback.on_epoch_end = seen.append  # type: ignore[method-assign, assignment]
+    run = trainer()
+    run.fit(X, Y, epochs=2, callbacks=[callback])
+    assert seen == [run, run]
+
+
+def test_the_position_and_the_figures_are_there_for_callbacks() -> None:
+    class Note(Callback):
+        every_batches = 3
+
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        @override
+        def on_train_begin(self, trainer: Trainer) -> None:
+            self.seen.append(trainer.figures)
+
+        @override
+        def on_batches_end(self, trainer: Trainer) -> None:
+            self.seen.append(trainer.position)
+
+        @override
+        def on_epoch_end(self, trainer: Trainer) -> None:
+            self.seen.append(trainer.position)
+
+    run, note = trainer(), Note()
+    assert run.figures == {}
+    run.fit(X, Y, epochs=1, batch_size=10, validation=(X, Y), callbacks=[note],
+            metrics={"right": metrics.r2, "error": metrics.mean_absolute_error, "own": lambda p, t: 0.0})
+    figures, middle, end = note.seen
+    assert figures == {"loss": "min", "validation_loss": "min", "right": "max", "error": "min", "own": None}
+    assert list(figures) == [name for name in run.history.series() if name not in ("learning_rate", "seconds")]
+    assert (middle.batch, middle.rows, end.batch, end.rows, end.loss) == (3, 30, 0, 0, 0.0)
+    assert middle.loss > 0
 
 
 def test_one_callback_in_place_of_a_list_and_a_number_in_place_of_a_clip_are_refused() -> None:

@@ -139,7 +139,7 @@ def test_without_numba_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPa
     run = trainer("auto")
     monkeypatch.setattr(compiled, "UPDATES", 1)
     run.fit(X, Y, epochs=1)
-    assert run.engine == "numpy"
+    assert run.last_engine == "numpy"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_extras_of_the_trainer_stay_in_numpy(
     monkeypatch.setattr(compiled, "UPDATES", 1)
     run = trainer("auto", model, **arguments)
     run.fit(X, Y, epochs=1, **fit_arguments)
-    assert run.engine == "numpy"
+    assert run.last_engine == "numpy"
 
 
 def test_an_unknown_engine_is_refused() -> None:
@@ -179,9 +179,20 @@ def test_auto_compiles_by_a_rule_on_sizes(
     monkeypatch.setattr(compiled, "UPDATES", updates)
     monkeypatch.setattr(compiled, "WORK", work)
     run = trainer("auto")
-    assert run.engine == "auto"
+    assert (run.engine, run.last_engine) == ("auto", None)
     run.fit(X, Y, epochs=epochs, batch_size=16)
-    assert run.engine == expected
+    assert (run.engine, run.last_engine) == ("auto", expected)
+
+
+def test_another_engine_may_be_asked_for_later() -> None:
+    run = trainer("numpy")
+    run.fit(X, Y, epochs=1)
+    run.engine = "compiled"
+    run.fit(X, Y, epochs=1)
+    assert run.last_engine == "compiled"
+    run.engine = "jit"  # type: ignore[assignment]
+    with pytest.raises(ArgumentError, match='expected "auto", "numpy" or "compiled", got \'jit\''):
+        run.fit(X, Y, epochs=1)
 
 
 # A run on the compiled engine.
@@ -234,8 +245,8 @@ class StopAt(Callback):
         self.batch, self.interrupt = batch, interrupt
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
-        if (len(trainer.history), trainer.run.position.batch) == (1, self.batch):
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if (len(trainer.history), trainer.position.batch) == (1, self.batch):
             if self.interrupt:
                 os.kill(os.getpid(), signal.SIGINT)
             else:
@@ -250,7 +261,7 @@ def test_a_resumed_run_has_the_bits_of_a_run_in_one_piece(batch: int, interrupt:
     cut.fit(X, Y, epochs=3, batch_size=7, callbacks=[StopAt(batch, interrupt)])
     assert len(cut.history) == 1
     cut.resume(X, Y, callbacks=[])
-    assert cut.engine == "compiled"
+    assert cut.last_engine == "compiled"
     assert bits(cut) == bits(whole)
 
 
@@ -262,8 +273,8 @@ class Count(Callback):
         self.seen: list[int] = []
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
-        self.seen.append(trainer.run.position.batch)
+    def on_batches_end(self, trainer: Trainer) -> None:
+        self.seen.append(trainer.position.batch)
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 4, 100])
@@ -361,7 +372,7 @@ def test_a_stream_is_trained_on_as_in_numpy() -> None:
     for engine in ("numpy", "compiled"):
         run = trainer(engine)
         run.fit_batches(lambda: ((X[a:b], Y[a:b]) for a, b in cuts), epochs=3)
-        assert run.engine == engine
+        assert run.last_engine == engine
         runs.append(run)
     np.testing.assert_allclose(runs[1].history.loss, runs[0].history.loss, rtol=1e-12)
     np.testing.assert_allclose(runs[1].optimizer.vector.values, runs[0].optimizer.vector.values, rtol=1e-12)
@@ -399,7 +410,7 @@ class Meddle(Callback):
     every_batches = 4
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
+    def on_batches_end(self, trainer: Trainer) -> None:
         trainer.optimizer.learning_rate = 0.02
         Adam(trainer.model.parameters())
 
@@ -464,7 +475,7 @@ def test_two_threads_train_at_once() -> None:
     for thread in threads:
         thread.join()
     assert bits(together) == bits(alone)
-    assert other.engine == "compiled"
+    assert other.last_engine == "compiled"
 
 
 def test_a_bare_layer_is_a_chain_of_one() -> None:
@@ -483,7 +494,7 @@ class MoveFrozen(Callback):
     every_batches = 20
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
+    def on_batches_end(self, trainer: Trainer) -> None:
         frozen = trainer.model.parameters()[0]
         other = SGD([frozen], 0.5)
         frozen.grad += 0.1

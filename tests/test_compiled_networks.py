@@ -127,7 +127,7 @@ def trained(case: Case, engine: Any, batch_size: int, weights: Any = None) -> Tr
     model = make().initialize(rng=6).astype(dtype)
     trainer = Trainer(model, copy.deepcopy(loss), optimizer(model), rng=7, engine=engine)
     trainer.fit(X, y, epochs=3, batch_size=batch_size, sample_weight=weights)
-    assert trainer.engine == engine
+    assert trainer.last_engine == engine
     return trainer
 
 

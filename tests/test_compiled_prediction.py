@@ -237,7 +237,6 @@ def test_validation_runs_in_compiled_code_with_the_training(monkeypatch: pytest.
     numpy.fit(X, y, epochs=2, validation=0.5)
     np.testing.assert_allclose(history.validation_loss, numpy.history.validation_loss, rtol=1e-12)
     history = trainer.fit(X, y, epochs=1, validation=(X, y))
-    assert trainer.evaluate(X, y) == history.validation_loss[-1]
     assert history.validation_loss[-1] == pytest.approx(HalfSquaredError()(model.predict(X), y), rel=1e-12)
 
 
@@ -255,13 +254,14 @@ def test_a_model_that_was_changed_is_compiled_anew() -> None:
     assert close(predict(X[:1]), model.predict(X[:1]))
 
 
-def test_evaluation_follows_a_model_that_was_changed_after_its_fit() -> None:
+def test_evaluation_predicts_by_the_model_whatever_engine_ran() -> None:
     model = Sequential(Dense(5, 4), Dropout(0.3), Dense(4, 1)).initialize(rng=3)
     y = np.sin(X[:, :1])
     trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.01), rng=0, engine="compiled")
     trainer.fit(X, y, epochs=1)
+    assert trainer.evaluate(X, y)["loss"] == HalfSquaredError()(model.predict(X), y)
     model.layers = (model[0], ReLU(), model[2])
-    assert trainer.evaluate(X, y) == pytest.approx(HalfSquaredError()(model.predict(X), y), rel=1e-12)
+    assert trainer.evaluate(X, y)["loss"] == HalfSquaredError()(model.predict(X), y)
 
 
 def test_where_no_thread_can_be_had_the_caller_computes_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,13 +41,13 @@ class StopAt(Callback):
         self.batch = batch
 
     @override
-    def begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Trainer) -> None:
         if self.batch == 0:
             trainer.stop("before the first batch")
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
-        if trainer.run.position.batch == self.batch:
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if trainer.position.batch == self.batch:
             trainer.stop("before the mark")
 
 
@@ -135,7 +135,7 @@ def state(trainer: Trainer) -> list[Any]:
         {name: buffer.value.tolist() for name, buffer in model.named_buffers().items()},
         {name: repr(rng.bit_generator.state) for name, rng in model.named_generators().items()},
         trainer.history.loss,
-        trainer.run.position,
+        trainer.position,
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minidl import SGD, HalfSquaredError, SoftmaxCrossEntropy, Trainer, metrics, mlp
+from minidl import SGD, Array, HalfSquaredError, SoftmaxCrossEntropy, Trainer, metrics, mlp
 from minidl.errors import ArgumentError, DTypeError
 from minidl.training.evaluation import Validation
 from tests.refusal import refused
@@ -28,7 +30,7 @@ def test_a_metric_that_gives_a_matrix_is_named() -> None:
         trainer().fit(X, LABELS, epochs=1, metrics=[matrix])
     nothing: Any = lambda prediction, target: None  # noqa: E731
     with refused(DTypeError, "expected one number from 'nothing', got None"):
-        trainer().measure(X, LABELS, {"nothing": nothing})
+        trainer().evaluate(X, LABELS, metrics={"nothing": nothing})
 
 
 def test_metrics_of_a_stream_need_validation_data() -> None:
@@ -60,3 +62,71 @@ def test_a_fraction_may_be_a_number_of_numpy(fraction: Any) -> None:
 def test_what_is_neither_a_pair_nor_a_fraction_is_refused() -> None:
     with refused(DTypeError, "validation: expected (x, y), or", "a fraction of the rows such as 0.2, got '0.2'"):
         trainer().fit(X, LABELS, epochs=1, validation="0.2")  # type: ignore[arg-type]
+
+
+VALUES: list[Any] = [
+    [metrics.r2],
+    {"mse": metrics.mean_squared_error},
+    [partial(metrics.mean_absolute_error)],
+    [metrics.accuracy, metrics.metric("max", takes="values")(lambda p, t: 0.0)],
+]
+
+
+@pytest.mark.parametrize("given", VALUES, ids=range(4))
+def test_a_metric_of_values_is_refused_for_labels_before_anything_changes(given: Any) -> None:
+    run = trainer()
+    before = repr((run._run.state(), run.optimizer.vector.values))
+    doors: list[Callable[[], object]] = [
+        lambda: run.fit(X, LABELS, epochs=1, metrics=given),
+        lambda: run.fit(X, LABELS, epochs=1, metrics=given, validation=0.5),
+        lambda: run.fit(X, np.eye(2)[LABELS], epochs=1, metrics=given, validation=(X, LABELS)),
+        lambda: run.fit_batches([(X, LABELS)], epochs=1, metrics=given, validation=(X, LABELS)),
+        lambda: run.evaluate(X, LABELS, metrics=given),
+    ]
+    for door in doors:
+        with refused(ArgumentError, "for labels y of shape (20,)", "which compare values", "np.eye(classes)[y]"):
+            door()
+    assert repr((run._run.state(), run.optimizer.vector.values)) == before
+
+
+def test_a_metric_of_values_takes_one_hot_rows_and_one_of_classes_takes_labels() -> None:
+    run, rows = trainer(), np.eye(2)[LABELS]
+    run.fit(X, LABELS, epochs=1, metrics=[metrics.r2], validation=(X, rows))
+    run.fit(X, rows, epochs=1, metrics=[metrics.r2])
+    run.fit(X, LABELS, epochs=1, metrics=[partial(metrics.accuracy, threshold=0.3), metrics.f1])
+    assert set(run.history.metrics) == {"r2", "accuracy", "f1"}
+    assert set(run.evaluate(X, LABELS, metrics={"own": lambda p, t: float(len(p))})) == {"loss", "own"}
+
+
+def test_evaluate_gives_weighted_loss_and_metrics_and_changes_nothing() -> None:
+    run, weight = trainer(), np.arange(20.0)
+    run.fit(X, LABELS, epochs=1, metrics=[metrics.accuracy], validation=0.5)
+    before = repr((run._run.state(), run.optimizer.vector.values, run.history, run.figures, run.last_engine))
+    found = run.evaluate(X, LABELS, sample_weight=weight, metrics={"right": metrics.accuracy, "f1": metrics.f1})
+    prediction = run.model.predict(X)
+    assert list(found) == ["loss", "right", "f1"]
+    assert found["loss"] == run.loss(prediction, LABELS, weight) != run.evaluate(X, LABELS)["loss"]
+    assert found["right"] == float(np.mean(prediction.argmax(axis=1) == LABELS))
+    assert repr((run._run.state(), run.optimizer.vector.values, run.history, run.figures, run.last_engine)) == before
+    with refused(ArgumentError, "metrics: expected different names, none of ['loss']"):
+        run.evaluate(X, LABELS, metrics={"loss": metrics.accuracy})
+
+
+def test_a_partial_has_the_name_of_its_function() -> None:
+    run = trainer()
+    half: Any = partial(metrics.accuracy, threshold=0.5)
+    assert list(run.evaluate(X, LABELS, metrics=[half])) == ["loss", "accuracy"]
+    with refused(ArgumentError, "different names", "give a mapping"):
+        run.evaluate(X, LABELS, metrics=[half, metrics.accuracy])
+
+
+def test_an_attribute_that_happens_to_be_called_mode_is_no_direction() -> None:
+    class Score:
+        mode = "eval"
+
+        def __call__(self, prediction: Array, target: Any) -> float:
+            return 0.0
+
+    run = trainer()
+    run.fit(X, LABELS, epochs=1, metrics={"score": Score()})
+    assert run.figures == {"loss": "min", "score": None}

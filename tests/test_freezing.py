@@ -135,7 +135,7 @@ class SaveOnce(Callback):
         self.path = path
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
+    def on_batches_end(self, trainer: Trainer) -> None:
         if len(trainer.history) == 2 and not self.path.exists():
             trainer.save(self.path)
             trainer.stop("saved")
@@ -147,8 +147,8 @@ class Unfreeze(Callback):
     every_batches = 4
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
-        if (len(trainer.history), trainer.run.position.batch) == (1, 4):
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if (len(trainer.history), trainer.position.batch) == (1, 4):
             layers: Any = trainer.model
             layers[0].unfreeze()
             layers[3].freeze()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from minidl import metrics
-from minidl.errors import DataError, ShapeError
+from minidl.errors import ArgumentError, DataError, ShapeError
+from tests.refusal import refused
 
 RNG = np.random.default_rng(5)
 SCORES = RNG.random((60, 4))
@@ -87,3 +88,35 @@ def test_a_column_of_labels_counts_as_labels_where_there_are_several_classes(kin
     assert (metrics.confusion_matrix(SCORES, column) == metrics.confusion_matrix(SCORES, LABELS)).all()
     with pytest.raises(DataError, match=r"several classes, got 0\.5 at row 0"):
         metrics.accuracy(SCORES, np.full((60, 1), 0.5))
+
+
+DECLARED = {
+    "accuracy": ("max", "classes"), "balanced_accuracy": ("max", "classes"), "precision": ("max", "classes"),
+    "recall": ("max", "classes"), "f1": ("max", "classes"), "mean_absolute_error": ("min", "values"),
+    "mean_squared_error": ("min", "values"), "r2": ("max", "values"),
+}  # fmt: skip
+
+
+def test_every_metric_of_one_number_declares_its_direction_and_what_it_takes() -> None:
+    defined: dict[str, Any] = {
+        name: function for name, function in vars(metrics).items()
+        if getattr(function, "__module__", "") == metrics.__name__ and not name.startswith("_")
+    }
+    assert {name: (f.mode, f.takes) for name, f in defined.items() if hasattr(f, "mode")} == DECLARED
+    assert set(defined) - set(DECLARED) == {"confusion_matrix", "labels", "metric"}
+
+
+def test_a_function_of_the_user_is_declared_and_returned() -> None:
+    def own(prediction: Any, target: Any) -> float:
+        return 0.5
+
+    made: Any = metrics.metric("min", takes="values")(own)
+    assert (made.mode, made.takes) == ("min", "values")
+    assert made is own
+
+
+def test_other_words_than_those_of_a_declaration_are_refused() -> None:
+    with refused(ArgumentError, 'metric(mode): expected "min" or "max", got \'maximum\''):
+        metrics.metric("maximum", takes="values")  # type: ignore[arg-type]
+    with refused(ArgumentError, 'metric(takes): expected "classes" or "values", got \'labels\''):
+        metrics.metric("max", takes="labels")  # type: ignore[arg-type]

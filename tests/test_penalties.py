@@ -118,7 +118,7 @@ def test_the_loss_in_the_history_contains_the_penalty_and_evaluate_does_not() ->
     term = 0.35 * sum(float((parameter.value**2).sum()) for parameter in weights(model))
     assert history.loss[0] == pytest.approx(alone + term, rel=1e-9)
     assert history.validation_loss[0] == pytest.approx(alone, rel=1e-9)
-    assert trainer.evaluate(x, y) == pytest.approx(alone, rel=1e-9)
+    assert trainer.evaluate(x, y)["loss"] == pytest.approx(alone, rel=1e-9)
 
 
 def test_a_penalty_on_a_frozen_layer_changes_no_weight() -> None:

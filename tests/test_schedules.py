@@ -333,7 +333,7 @@ def test_steps_before_the_first_fit_are_no_epochs() -> None:
 def test_a_callback_may_ask_for_the_rate_before_the_first_step() -> None:
     class Asks(Callback):
         @override
-        def begin(self, trainer: Trainer) -> None:
+        def on_train_begin(self, trainer: Trainer) -> None:
             found.append(trainer.optimizer.current_rate())
 
     found: list[float] = []
@@ -361,7 +361,7 @@ def test_a_run_saved_in_an_epoch_goes_on_with_the_same_bits(tmp_path: Path, engi
         again = made()
         again.restore(path)
         assert again.optimizer.epochs is None
-        inside += again.run.position.batch > 0
+        inside += again._run.position.batch > 0
         again.resume(X, Y, callbacks=[Checkpoint(tmp_path / "again")])
         assert bits(again) == bits(whole)
     assert inside > 3
@@ -408,14 +408,14 @@ class Unsized:
 def test_a_stream_without_a_length_has_no_epochs(schedule: Schedule, stream: Stream) -> None:
     run = trainer(Constant(0.1))
     run.fit_batches(stream, epochs=1)
-    before = repr((bits(run), run.run.state()))
+    before = repr((bits(run), run._run.state()))
     run.optimizer.learning_rate = schedule
     words = "fit_batches(stream): expected a stream with a length", repr(schedule), "give a list of", ".in_steps("
     with refused(ArgumentError, *words):
         run.fit_batches(stream, epochs=2)
     with refused(ArgumentError, *words):
         run.resume_batches(stream)
-    assert repr((bits(run), run.run.state())) == before
+    assert repr((bits(run), run._run.state())) == before
     run.optimizer.learning_rate = schedule.in_steps(5)
     run.fit_batches(stream, epochs=1)
     assert len(run.history) == 2

@@ -364,7 +364,7 @@ def test_the_run_from_which_the_bad_ones_are_made_is_good(run: bytes, tmp_path: 
     (tmp_path / "run").write_bytes(run)
     restored = trainer()
     restored.restore(tmp_path / "run")
-    assert (len(restored.history), restored.run.position.batch) == (1, 2)
+    assert (len(restored.history), restored.position.batch) == (1, 2)
 
 
 @pytest.mark.parametrize(("place", "value"), RUNS, ids=lambda part: str(part)[:40])
@@ -372,9 +372,9 @@ def test_a_damaged_run_is_refused_and_nothing_is_changed(place: str, value: obje
     path = tmp_path / "run"
     path.write_bytes(put(run, place, value))
     target = trainer()
-    before, where = bits(target), target.run.state()
+    before, where = bits(target), target._run.state()
     with pytest.raises((FileFormatError, ArgumentError)) as caught:
         target.restore(path)
     assert len(str(caught.value)) < 700 + len(str(path))
     assert str(caught.value).startswith((f"{path}: expected the state of a run", "restore: expected"))
-    assert (bits(target), target.run.state()) == (before, where)
+    assert (bits(target), target._run.state()) == (before, where)

@@ -253,7 +253,7 @@ def test_evaluate_is_the_mean_loss_of_the_predictions_and_changes_nothing(rows: 
     y = np.resize(Y, (rows, 1))
     before = weights(trainer), [dict(vars(layer)) for layer in trainer.model]  # type: ignore[attr-defined]
     expected = 0.5 * sum((p - t) ** 2 for p, t in zip(trainer.model.predict(x)[:, 0], y[:, 0], strict=True)) / rows
-    assert trainer.evaluate(x, y) == pytest.approx(float(expected), rel=1e-12)
+    assert trainer.evaluate(x, y) == {"loss": pytest.approx(float(expected), rel=1e-12)}
     assert (weights(trainer), [dict(vars(layer)) for layer in trainer.model]) == before  # type: ignore[attr-defined]
     assert len(trainer.history) == 0
 

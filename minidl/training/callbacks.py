@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arrays import positive_int, real
 from ..errors import ArgumentError, DTypeError
+from ..metrics import Mode
 from ..typing import override
 
 if TYPE_CHECKING:
@@ -17,30 +18,39 @@ if TYPE_CHECKING:
 
     from .trainer import Trainer
 
+METHODS = ("on_train_begin", "on_batches_end", "on_epoch_end", "on_train_end")
+"""The methods of a callback that a run calls."""
+
+RENAMED = {"after_batches": "on_batches_end", "after_epoch": "on_epoch_end"}
+"""Maps the names that two of them had in version 0.1 to those of now."""
+
 
 class Callback:
-    """Take part in a run. A subclass overrides what it needs; `trainer.stop(why)` ends the run after the batch.
+    """Take part in a run: a subclass overrides one or more of the four methods ``on_...``.
 
-    What a callback must remember over a save and a restore it gives in `state` and takes back in `restore`; one that
-    ends runs asks for the end again in `begin`, where what it remembers says so. A new fit begins with `reset`.
+    ``trainer.stop(why)`` ends the run after the batch. ``trainer.position`` says where in the epoch the run stands,
+    ``trainer.figures`` which figures an epoch writes into the history.
+
+    `state` returns what a callback must remember over a save, and `restore` takes it back. A callback that has ended a
+    run calls ``trainer.stop`` again in `on_train_begin` when the run is resumed. A new fit begins with `reset`.
     """
 
     every_batches: int | None = None
-    """How many batches may pass between two calls of `after_batches`; None leaves it to the Trainer."""
+    """Most batches between two calls of `on_batches_end`; None for the Trainer's own number, a few dozen or more."""
 
     def reset(self) -> None:
-        """Forget what came before: a new fit begins, perhaps of another model."""
+        """Forget the last run: a new fit begins, perhaps of another model."""
 
-    def begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Trainer) -> None:
         """Act before the first batch of a fit or a resume."""
 
-    def after_batches(self, trainer: Trainer) -> None:
+    def on_batches_end(self, trainer: Trainer) -> None:
         """Act between two batches, every few dozen batches."""
 
-    def after_epoch(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Trainer) -> None:
         """Act when an epoch is in the history."""
 
-    def finish(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: Trainer) -> None:
         """Act when the run ends, for whatever reason."""
 
     def state(self) -> dict[str, Any]:
@@ -48,7 +58,7 @@ class Callback:
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Take back what `state` returned."""
 
 
 class Monitor(Callback):
@@ -56,38 +66,55 @@ class Monitor(Callback):
 
     Args:
         monitor: ``"loss"``, ``"validation_loss"``, or the name of a metric.
-        largest: Whether larger is better, as for an accuracy.
-        least_improvement: What counts as better must be better by more than this.
+        mode: ``"min"`` or ``"max"``, which value is best; None for the direction in ``trainer.figures``: ``"min"`` for
+            a loss, and what `minidl.metrics.metric` declares for a metric.
+        min_delta: Smallest change that counts as an improvement; an improvement is larger than this.
+
+    Raises:
+        ArgumentError: when the run begins, a figure that it does not have, or a mode of None and a metric that declares
+            nothing.
     """
 
-    def __init__(self, monitor: str, *, largest: bool = False, least_improvement: float = 0.0) -> None:
+    def __init__(self, monitor: str, *, mode: Mode | None = None, min_delta: float = 0.0) -> None:
+        if mode not in ("min", "max", None):
+            raise ArgumentError(f'{type(self).__name__}(mode): expected "min", "max" or None, got {mode!r}')
         self.monitor = monitor
-        self.largest = largest
-        self.least_improvement = real(least_improvement, f"{type(self).__name__}(least_improvement)", least=0)
+        self.mode = mode
+        self.min_delta = real(min_delta, f"{type(self).__name__}(min_delta)", least=0)
         self.reset()
 
     @override
     def reset(self) -> None:
-        self.best = -math.inf if self.largest else math.inf
+        self.best: float | None = None
         self.waited = 0
 
     @override
-    def begin(self, trainer: Trainer) -> None:
-        if self.monitor not in trainer.run.figures:
-            raise ArgumentError(
-                f"{type(self).__name__}(monitor): expected one of {trainer.run.figures}, got {self.monitor!r}"
-                + ("; give fit(…, validation=…)" if self.monitor == "validation_loss" else "")
-            )
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._direction(trainer)
 
     def improved(self, trainer: Trainer) -> bool:
         """Return whether the last epoch is the best so far, and count the epochs since then in `waited`."""
         value = trainer.history.series()[self.monitor][-1]
-        gain = value - self.best if self.largest else self.best - value
-        if gain > self.least_improvement or (math.isinf(self.best) and not math.isnan(value)):
+        sign = 1.0 if self._direction(trainer) == "max" else -1.0
+        if not math.isnan(value) and (self.best is None or sign * (value - self.best) > self.min_delta):
             self.best, self.waited = value, 0
             return True
         self.waited += 1
         return False
+
+    def _direction(self, trainer: Trainer) -> str:
+        """Return ``"min"`` or ``"max"``; refuse a figure that the run does not have, or that has no direction."""
+        where, figures = f"{type(self).__name__}(monitor)", list(trainer.figures)
+        if self.monitor not in figures:
+            hint = "; give fit(..., validation=...)" if self.monitor == "validation_loss" else ""
+            raise ArgumentError(f"{where}: expected one of {figures}, got {self.monitor!r}{hint}")
+        direction = self.mode or trainer.figures[self.monitor]
+        if direction is None:
+            raise ArgumentError(
+                f"{where}: expected a metric that declares its direction, got {self.monitor!r}, which does not; "
+                'give mode="min" or mode="max", or declare the metric with minidl.metrics.metric'
+            )
+        return direction
 
     @override
     def state(self) -> dict[str, Any]:
@@ -102,12 +129,12 @@ class EarlyStopping(Monitor):
     """Stop when a figure has not improved for ``patience`` epochs, and go back to the best weights.
 
     Args:
-        patience: How many epochs without improvement are borne.
+        patience: Epochs to wait for an improvement.
         monitor: What to watch: ``"validation_loss"``, ``"loss"``, or the name of a metric.
-        largest: Whether larger is better.
-        least_improvement: What counts as better must be better by more than this.
-        restore_best: Whether the model returns to its best state when the fit ends, but for an interrupt; a `resume`
-            goes on from the last state all the same.
+        mode: As in `Monitor`.
+        min_delta: Smallest change that counts as an improvement.
+        restore_best: Restore the best weights at the end (not after an interrupt). `resume` continues from the last
+            weights.
     """
 
     def __init__(
@@ -115,11 +142,11 @@ class EarlyStopping(Monitor):
         patience: int = 10,
         monitor: str = "validation_loss",
         *,
-        largest: bool = False,
-        least_improvement: float = 0.0,
+        mode: Mode | None = None,
+        min_delta: float = 0.0,
         restore_best: bool = True,
     ) -> None:
-        super().__init__(monitor, largest=largest, least_improvement=least_improvement)
+        super().__init__(monitor, mode=mode, min_delta=min_delta)
         self.patience = positive_int(patience, "EarlyStopping(patience)")
         self.restore_best = restore_best
 
@@ -130,8 +157,8 @@ class EarlyStopping(Monitor):
         self._last_state: dict[str, Any] | None = None
 
     @override
-    def begin(self, trainer: Trainer) -> None:
-        super().begin(trainer)
+    def on_train_begin(self, trainer: Trainer) -> None:
+        super().on_train_begin(trainer)
         if self._last_state is not None:
             restore_model_state(trainer, self._last_state)
             self._last_state = None
@@ -140,7 +167,7 @@ class EarlyStopping(Monitor):
             self._stop(trainer)
 
     @override
-    def after_epoch(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Trainer) -> None:
         if self.improved(trainer):
             if self.restore_best:
                 self._best_state = model_state(trainer)
@@ -151,7 +178,7 @@ class EarlyStopping(Monitor):
         trainer.stop(f"EarlyStopping: no better {self.monitor} for {self.patience} epochs")
 
     @override
-    def finish(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: Trainer) -> None:
         # An interrupted run is going to be resumed from where it is, so it keeps its last weights.
         if self._best_state is not None and not trainer.interrupted:
             self._last_state = model_state(trainer)
@@ -172,11 +199,11 @@ class ReduceOnPlateau(Monitor):
 
     Args:
         factor: In (0, 1).
-        patience: How many epochs without improvement are borne.
+        patience: Epochs to wait for an improvement.
         monitor: What to watch.
-        largest: Whether larger is better.
-        least_improvement: What counts as better must be better by more than this.
-        lowest: The rate below which it is not lowered.
+        mode: As in `Monitor`.
+        min_delta: Smallest change that counts as an improvement.
+        min_learning_rate: Smallest rate that it sets. A rate that is below it already stays as it is.
     """
 
     def __init__(
@@ -185,18 +212,18 @@ class ReduceOnPlateau(Monitor):
         patience: int = 10,
         monitor: str = "validation_loss",
         *,
-        largest: bool = False,
-        least_improvement: float = 0.0,
-        lowest: float = 0.0,
+        mode: Mode | None = None,
+        min_delta: float = 0.0,
+        min_learning_rate: float = 0.0,
     ) -> None:
-        super().__init__(monitor, largest=largest, least_improvement=least_improvement)
+        super().__init__(monitor, mode=mode, min_delta=min_delta)
         self.factor = real(factor, "ReduceOnPlateau(factor)", above=0, below=1)
         self.patience = positive_int(patience, "ReduceOnPlateau(patience)")
-        self.lowest = real(lowest, "ReduceOnPlateau(lowest)", least=0)
+        self.min_learning_rate = real(min_learning_rate, "ReduceOnPlateau(min_learning_rate)", least=0)
 
     @override
-    def begin(self, trainer: Trainer) -> None:
-        super().begin(trainer)
+    def on_train_begin(self, trainer: Trainer) -> None:
+        super().on_train_begin(trainer)
         if callable(trainer.optimizer.learning_rate):
             raise ArgumentError(
                 "ReduceOnPlateau: expected an optimizer with a number as its learning rate, got the schedule "
@@ -204,10 +231,10 @@ class ReduceOnPlateau(Monitor):
             )
 
     @override
-    def after_epoch(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Trainer) -> None:
         rate = trainer.optimizer.learning_rate
         if not self.improved(trainer) and self.waited >= self.patience and not callable(rate):
-            trainer.optimizer.learning_rate = max(rate * self.factor, self.lowest)
+            trainer.optimizer.learning_rate = min(rate, max(rate * self.factor, self.min_learning_rate))
             self.waited = 0
 
 
@@ -228,20 +255,20 @@ class StopAfter(Callback):
         self._since: float | None = None
 
     @override
-    def begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Trainer) -> None:
         self._since = time.monotonic()
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
+    def on_batches_end(self, trainer: Trainer) -> None:
         if self._elapsed() >= self.seconds:
             trainer.stop(f"StopAfter: {self.seconds:g} seconds are over")
 
     @override
-    def after_epoch(self, trainer: Trainer) -> None:
-        self.after_batches(trainer)
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        self.on_batches_end(trainer)
 
     @override
-    def finish(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: Trainer) -> None:
         self._spent, self._since = self._elapsed(), None
 
     def _elapsed(self) -> float:
@@ -268,8 +295,8 @@ class Checkpoint(Monitor):
         every_batches: Save after every so many batches as well; None not to.
         every_minutes: Save when so many minutes have passed since the last save; None not to.
         keep_last: How many are kept of those that this run wrote; what other runs left in the folder stays.
-        monitor: What decides about the best; None to keep no best one.
-        largest: Whether larger is better.
+        monitor: The figure that decides which one is best; None to keep no best one.
+        mode: As in `Monitor`.
     """
 
     def __init__(
@@ -281,9 +308,9 @@ class Checkpoint(Monitor):
         every_minutes: float | None = None,
         keep_last: int = 3,
         monitor: str | None = None,
-        largest: bool = False,
+        mode: Mode | None = None,
     ) -> None:
-        super().__init__(monitor or "loss", largest=largest)
+        super().__init__("loss" if monitor is None else monitor, mode=mode)
         self.folder = _path(folder)
         self.every_epochs = None if every_epochs is None else positive_int(every_epochs, "Checkpoint(every_epochs)")
         self.every_batches = None if every_batches is None else positive_int(every_batches, "Checkpoint(every_batches)")
@@ -300,8 +327,8 @@ class Checkpoint(Monitor):
         self._written: list[str] = []
 
     @override
-    def begin(self, trainer: Trainer) -> None:
-        super().begin(trainer)
+    def on_train_begin(self, trainer: Trainer) -> None:
+        super().on_train_begin(trainer)
         from ..storage.models import model_state as try_to_save
 
         try_to_save(trainer.model)
@@ -309,14 +336,14 @@ class Checkpoint(Monitor):
         self._saved_at = time.monotonic()
 
     @override
-    def after_batches(self, trainer: Trainer) -> None:
+    def on_batches_end(self, trainer: Trainer) -> None:
         minutes = (time.monotonic() - self._saved_at) / 60
         in_time = self.every_minutes is not None and minutes >= self.every_minutes
-        if in_time or (self.every_batches is not None and trainer.run.position.batch % self.every_batches == 0):
+        if in_time or (self.every_batches is not None and trainer.position.batch % self.every_batches == 0):
             self._save(trainer)
 
     @override
-    def after_epoch(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Trainer) -> None:
         if self.keeps_best and self.improved(trainer):
             trainer.save(self.folder / "best.safetensors")
         if self.every_epochs is not None and len(trainer.history) % self.every_epochs == 0:
@@ -327,7 +354,7 @@ class Checkpoint(Monitor):
         return [self.folder / name for name in self._written]
 
     def _save(self, trainer: Trainer) -> None:
-        name = f"epoch-{len(trainer.history):06d}-batch-{trainer.run.position.batch:07d}.safetensors"
+        name = f"epoch-{len(trainer.history):06d}-batch-{trainer.position.batch:07d}.safetensors"
         self._written = [*(other for other in self._written if other != name), name]
         trainer.save(self.folder / name)
         self._saved_at = time.monotonic()
@@ -361,13 +388,13 @@ class LogFile(Callback):
             raise ArgumentError(f"LogFile(path): expected a name that ends in .csv or .jsonl, got {str(path)!r}")
 
     @override
-    def begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Trainer) -> None:
         # What an earlier process wrote after the state from which this run goes on would come twice.
         self._columns: list[str] = []
         self._write(trainer, range(len(trainer.history)))
 
     @override
-    def after_epoch(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Trainer) -> None:
         same = self._columns == ["epoch", *trainer.history.series()]
         self._write(trainer, range(len(trainer.history) - 1 if same else 0, len(trainer.history)))
 
@@ -413,15 +440,32 @@ def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
 
     Raises:
         DTypeError: something that is not a callback.
+        ArgumentError: a callback with a method ``on_...`` that no run calls, or without one that a run calls.
     """
     if isinstance(callbacks, Callback):
         raise DTypeError(f"fit(callbacks): expected a list of callbacks, got one; write callbacks=[{callbacks!r}]")
     found = list(callbacks)
     for callback in found:
         if not isinstance(callback, Callback):
-            hint = f"; did you forget the parentheses of {callback.__name__}(…)?" if isinstance(callback, type) else ""
+            hint = f"; did you forget the parentheses of {callback.__name__}?" if isinstance(callback, type) else ""
             raise DTypeError(f"fit(callbacks): expected Callback objects, got {callback!r}{hint}")
+        _check_methods(callback)
     return sorted(found, key=lambda callback: isinstance(callback, Checkpoint))
+
+
+def _check_methods(callback: Callback) -> None:
+    """Refuse a callback whose methods a run would never call."""
+    where, known = f"fit(callbacks): {type(callback).__name__}", ", ".join(METHODS)
+    for name in dir(callback):
+        if name in RENAMED and callable(getattr(callback, name)):
+            raise ArgumentError(f"{where}: the method {name} is called {RENAMED[name]} now; rename it")
+        if name.startswith("on_") and name not in METHODS:
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(name, METHODS, n=1, cutoff=0.0)[0]
+            raise ArgumentError(f"{where}: expected methods among {known}, got {name}; did you mean {nearest}?")
+    if all(getattr(getattr(callback, name), "__func__", None) is vars(Callback)[name] for name in METHODS):
+        raise ArgumentError(f"{where}: expected at least one of the methods {known}, got none: it would never act")
 
 
 def _path(path: str | PathLike[str]) -> Path:

@@ -63,7 +63,7 @@ def restore_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     for name, own in trainer.model.named_generators().items():
         own.bit_generator.state = decode_generator(state["generators"][name]).bit_generator.state
     decoded = {name: decode_generator(state["run"][name]).bit_generator.state for name in RUN_GENERATORS}
-    trainer.run.restore({**state["run"], **decoded})
+    trainer._run.restore({**state["run"], **decoded})
     trainer.history = unpacked_history(state["history"])
 
 
@@ -80,7 +80,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "loss": type(trainer.loss).__name__,
         "settings": run_settings(trainer),
         "generators": {path: encode_generator(own) for path, own in trainer.model.named_generators().items()},
-        "run": trainer.run.state(),
+        "run": trainer._run.state(),
         "history": packed_history(trainer.history),
         "environment": environment(),
     }
@@ -134,7 +134,7 @@ def check_fit(trainer: Trainer, state: dict[str, Any]) -> None:
             other parameters or other generators.
     """
     optimizer, saved = trainer.optimizer, state["optimizer"]
-    model, bits = trainer.model, trainer.run.rng.bit_generator
+    model, bits = trainer.model, trainer._run.rng.bit_generator
     for what, expected, found in (
         ("an optimizer of the class", saved["kind"], type(optimizer).__name__),
         ("a loss of the class", state["loss"], type(trainer.loss).__name__),

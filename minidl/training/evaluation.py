@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -43,7 +44,7 @@ class Validation:
         """Check data and keep it.
 
         Raises:
-            ArgumentError: metrics, and no data to compute them on.
+            ArgumentError: metrics, and no data to compute them on; labels, and a metric that compares values.
             DTypeError: something else than a pair.
         """
         if validation is None:
@@ -56,7 +57,9 @@ class Validation:
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
             raise DTypeError("validation: expected (x, y), or in a fit to arrays a fraction of the rows such as 0.2, "
                              f"got {validation!r}")
-        self._arrays = checked(self._model, self._loss, *validation, weights)
+        arrays = checked(self._model, self._loss, *validation, weights)
+        self._check_target(arrays[1])
+        self._arrays = arrays
 
     def split(
         self,
@@ -80,10 +83,12 @@ class Validation:
         """
         arrays = checked(self._model, self._loss, x, y, weights)
         if validation is None:
+            self._check_target(arrays[1])
             return arrays
         if not isinstance(validation, (int, float, np.integer, np.floating)):
             self.hold_out(validation)
             return arrays
+        self._check_target(arrays[1])
         fraction = real(validation, "fit(validation)", above=0, below=1)
         rows = len(arrays[0])
         held_out = round(fraction * rows)
@@ -97,9 +102,15 @@ class Validation:
         self._arrays = tuple(array[order[kept:]] for array in arrays)
         return tuple(array[order[:kept]] for array in arrays)
 
-    def names(self) -> list[str]:
-        """Name the figures that each epoch writes into the history."""
-        return ["loss", *(["validation_loss"] if self._arrays is not None else []), *self._metrics]
+    def directions(self) -> dict[str, str | None]:
+        """Map each figure that an epoch writes into the history to ``"min"``, ``"max"`` or None (not known)."""
+        found: dict[str, str | None] = {"loss": "min"}
+        if self._arrays is not None:
+            found["validation_loss"] = "min"
+        for name, metric in self._metrics.items():
+            mode = declared(metric, "mode")
+            found[name] = mode if mode in ("min", "max") else None
+        return found
 
     def after_epoch(self, source: Source, predict: Predict) -> dict[str, float]:
         """Return the figures of an epoch: with the loss on held-out data, else the metrics on the training data."""
@@ -116,6 +127,15 @@ class Validation:
         for batch in slices(self._arrays, None, AT_ONCE):
             total += self._loss(predict(batch[0]), *batch[1:]) * len(batch[0])
         return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays, predict)}
+
+    def _check_target(self, target: Rows) -> None:
+        """Refuse labels where a metric compares values."""
+        wrong = [name for name, metric in self._metrics.items() if declared(metric, "takes") == "values"]
+        if wrong and target.ndim == 1:
+            raise ArgumentError(
+                f"metrics: expected metrics of classes, such as accuracy, for labels y of shape {target.shape}, got "
+                f"{wrong}, which compare values; choose other metrics, or give one-hot rows: np.eye(classes)[y]"
+            )
 
     def _scores(self, arrays: Batch, predict: Predict) -> dict[str, float]:
         if not self._metrics:
@@ -154,5 +174,11 @@ def _number(name: str, value: object) -> float:
     return float(figure)
 
 
+def declared(metric: object, name: str) -> str | None:
+    """Return an attribute of a metric, or of the function in a `functools.partial`; None where there is none."""
+    found: str | None = getattr(metric, name, None)
+    return declared(metric.func, name) if found is None and isinstance(metric, partial) else found
+
+
 def _name(metric: object) -> str:
-    return str(getattr(metric, "__name__", repr(metric)))
+    return declared(metric, "__name__") or repr(metric)

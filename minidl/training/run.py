@@ -47,7 +47,6 @@ class Run:
         position: Where in the epoch it stands.
         callbacks: What else it does.
         why_stop: Why it is to end after the current batch; empty while it goes on.
-        figures: Names of the figures that each epoch writes into the history.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -56,7 +55,6 @@ class Run:
         self.position = Position()
         self.callbacks: list[Callback] = []
         self.why_stop = ""
-        self.figures: list[str] = []
         self.fit_began_with = self.epoch_began_with = rng.bit_generator.state
         self._fingerprint: dict[str, Any] = {}
         self._saved_callbacks: list[dict[str, Any]] = []

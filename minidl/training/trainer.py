@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from .callbacks import Callback, check_callbacks
 from .compiled import CompiledEngine, EngineName, check_engine, make_engine
 from .diagnosis import explain
 from .engine import NumpyEngine
-from .evaluation import Predict, Validation, named_metrics
+from .evaluation import Validation, named_metrics
 from .history import History
 from .run import Plan, Position, Run
 from .snapshot import Snapshot
@@ -57,9 +58,12 @@ class Trainer:
 
     Attributes:
         history: What happened so far, over all calls of `fit`.
-        run: Where the run stands: plan, position in the epoch, generator, callbacks.
+        figures: Maps the name of each figure that an epoch writes into the history (``"loss"``, ``"validation_loss"``
+            where there is validation data, and the metrics) to its direction: ``"min"`` or ``"max"`` is best, or None
+            where a metric declares nothing. Empty before the first fit.
         interrupted: Whether the last fit ended before its time.
-        engine: Which engine ran the last fit, ``"numpy"`` or ``"compiled"``; before the first, which was asked for.
+        engine: The engine that was asked for: ``"auto"``, ``"numpy"`` or ``"compiled"``.
+        last_engine: The engine that ran the last fit: ``"numpy"`` or ``"compiled"``; None before the first fit.
 
     Example:
         >>> import numpy as np
@@ -97,12 +101,17 @@ class Trainer:
         if clip is not None and not isinstance(clip, Clip):
             raise DTypeError(f"Trainer(clip): expected a Clip such as ClipGlobalNorm(1.0), got {clip!r}")
         self.clip = clip
-        self._wanted_engine = check_engine(engine)
-        self.engine: str = engine
-        self._predict: Predict = model.predict
+        self.engine: EngineName = check_engine(engine)
+        self.last_engine: str | None = None
         self.history = History()
+        self.figures: dict[str, str | None] = {}
         self.interrupted = False
-        self.run = Run(generator(rng, "trainer"))
+        self._run = Run(generator(rng, "trainer"))
+
+    @property
+    def position(self) -> Position:
+        """Where in the current epoch the run stands: ``batch``, ``rows``, and ``loss``, the sum over the rows."""
+        return replace(self._run.position)
 
     def fit(
         self,
@@ -144,6 +153,7 @@ class Trainer:
 
         Raises:
             ShapeError, DTypeError, DataError: the data does not fit; found before anything is changed.
+            ArgumentError: a number, a metric or a callback that cannot be used.
             DivergenceError: a loss, a gradient or a weight is not finite; the last finite weights stand.
         """
         plan = Plan(
@@ -152,13 +162,14 @@ class Trainer:
             bool(shuffle),
             None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
         )
+        acting = check_callbacks(callbacks)
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        began_with = self.run.rng.bit_generator.state
-        arrays = data.split(x, y, sample_weight, validation, self.run.rng if shuffle else None)
-        self.run.start(plan, check_callbacks(callbacks))
-        self.run.fit_began_with = began_with
+        began_with = self._run.rng.bit_generator.state
+        arrays = data.split(x, y, sample_weight, validation, self._run.rng if shuffle else None)
+        self._run.start(plan, acting)
+        self._run.fit_began_with = began_with
         source = ArraySource(arrays, batch_size, shuffle)
-        self.run.check_data(source)
+        self._run.check_data(source)
         return self._go(source, data, progress)
 
     def fit_batches(
@@ -193,8 +204,8 @@ class Trainer:
         plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
         source = StreamSource(stream, self.model, self.loss)
         check_length(source, self.optimizer.learning_rate)
-        self.run.start(plan, check_callbacks(callbacks))
-        self.run.check_data(source)
+        self._run.start(plan, check_callbacks(callbacks))
+        self._run.check_data(source)
         return self._go(source, data, progress)
 
     def resume(
@@ -226,17 +237,17 @@ class Trainer:
             DataError: the data is not that of the fit.
             ArgumentError: other callbacks than those of the fit.
         """
-        plan = self.run.plan_to_resume(streamed=False)
+        plan = self._run.plan_to_resume(streamed=False)
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        rng = self.run.rng
+        rng = self._run.rng
         now = rng.bit_generator.state
-        rng.bit_generator.state = self.run.fit_began_with
+        rng.bit_generator.state = self._run.fit_began_with
         arrays = data.split(x, y, sample_weight, validation, rng if plan.shuffle else None)
         rng.bit_generator.state = now
         assert plan.batch_size is not None
         source = ArraySource(arrays, plan.batch_size, plan.shuffle)
-        self.run.check_data(source)
-        self.run.take_callbacks(callbacks)
+        self._run.check_data(source)
+        self._run.take_callbacks(callbacks)
         return self._go(source, data, progress)
 
     def resume_batches(
@@ -249,13 +260,13 @@ class Trainer:
         progress: bool | None = None,
     ) -> History:
         """Finish a `fit_batches` as `resume` finishes a `fit`; the stream must give the same batches again."""
-        self.run.plan_to_resume(streamed=True)
+        self._run.plan_to_resume(streamed=True)
         data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
         source = StreamSource(stream, self.model, self.loss)
         check_length(source, self.optimizer.learning_rate)
-        self.run.check_data(source)
-        self.run.take_callbacks(callbacks)
+        self._run.check_data(source)
+        self._run.take_callbacks(callbacks)
         return self._go(source, data, progress)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -286,45 +297,55 @@ class Trainer:
 
     def stop(self, why: str) -> None:
         """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
-        self.run.why_stop = self.run.why_stop or why
+        self._run.why_stop = self._run.why_stop or why
 
-    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
-        """Return the loss of the model's predictions for ``x``, by the engine of the last fit, changing nothing."""
-        data = Validation(self.model, self.loss, {})
-        data.hold_out((x, y), sample_weight)
-        return data.figures(self._predict)["loss"]
-
-    def measure(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, metrics: Iterable[Metric] | Mapping[str, Metric]
+    def evaluate(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        metrics: Iterable[Metric] | Mapping[str, Metric] = (),
     ) -> dict[str, float]:
-        """Return metrics of the model's predictions for ``x`` by name, changing nothing.
+        """Compute loss and metrics of ``model.predict(x)``; change nothing.
 
-        Where the loss works on logits the metrics see probabilities.
+        Args:
+            x: Input, ``(rows, features)``.
+            y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
+            sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``; they count in the loss, not in the metrics.
+            metrics: As in `fit`. Where the loss works on logits they see probabilities.
+
+        Returns:
+            The loss, without penalties, as ``"loss"``, and each metric under its name.
+
+        Raises:
+            ShapeError, DTypeError, DataError: the data does not fit.
+            ArgumentError: a metric that cannot be used.
         """
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        data.hold_out((x, y))
-        return {name: value for name, value in data.figures(self._predict).items() if name != "loss"}
+        data.hold_out((x, y), sample_weight)
+        return data.figures(self.model.predict)
 
     def _go(self, source: Source, data: Validation, progress: bool | None) -> History:
         """Go from the current position to the end of the plan."""
-        run = self.run
+        run = self._run
         assert run.plan is not None
         self._warn_of_idle_parameters()
         numpy = NumpyEngine(
             self.model, self.loss, self.optimizer, self.penalties, self.clip, run.plan.micro_batch_size
         )
-        engine = make_engine(self._wanted_engine, numpy, run.plan, source)
-        self.engine, self._predict = engine.name, engine.predict
+        engine = make_engine(check_engine(self.engine), numpy, run.plan, source)
+        self.last_engine = engine.name
         self.optimizer.vector.gather()
         for parameter in self.model.parameters():
             parameter.zero_grad()
         snapshot = Snapshot(self.model, self.optimizer)
-        run.figures = data.names()
+        self.figures = data.directions()
         run.why_stop, self.interrupted, self.history.stopped_by = "", True, ""
         bar = Progress(run.plan.epochs - len(self.history), "fit", progress)
         self._count_epochs(source)
-        for callback in self.run.callbacks:
-            callback.begin(self)
+        for callback in self._run.callbacks:
+            callback.on_train_begin(self)
         try:
             # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
             with bar, Interrupts() as interrupts, np.errstate(all="ignore"):
@@ -335,8 +356,8 @@ class Trainer:
             self.interrupted = interrupts.received is not None
             self.history.stopped_by = interrupts.received or run.why_stop or "epochs"
         finally:
-            for callback in self.run.callbacks:
-                callback.finish(self)
+            for callback in self._run.callbacks:
+                callback.on_train_end(self)
         return self.history
 
     def _warn_of_idle_parameters(self) -> None:
@@ -354,17 +375,17 @@ class Trainer:
 
     def _count_epochs(self, source: Source) -> None:
         """Tell the optimizer at which step the current epoch began, its number, and how many steps it has."""
-        count, first_step = source.steps_per_epoch(), self.optimizer.steps - self.run.position.batch
+        count, first_step = source.steps_per_epoch(), self.optimizer.steps - self._run.position.batch
         self.optimizer.epochs = None if count is None else Epochs(first_step, len(self.history), count)
 
     def _epoch(self, engine: NumpyEngine | CompiledEngine, source: Source, data: Validation, snapshot: Snapshot,
                interrupts: Interrupts) -> bool:
         """Train to the end of the epoch, or until something stops the run; return whether the epoch ended."""
         began = time.perf_counter()
-        here = self.run.position
-        self.run.enter_epoch(source)
+        here = self._run.position
+        self._run.enter_epoch(source)
         engine.enter(source, here.batch)
-        steps = [callback.every_batches for callback in self.run.callbacks if callback.every_batches]
+        steps = [callback.every_batches for callback in self._run.callbacks if callback.every_batches]
         ended = False
         while not ended:
             snapshot.take()
@@ -382,27 +403,28 @@ class Trainer:
             here.loss = outcome.loss
             ended = outcome.ended
             if not (outcome.finite and all_finite(self.optimizer.vector.values)):
-                self.run.position = before
+                self._run.position = before
                 parts = self.model, self.loss, self.optimizer, self.penalties
                 batches = islice(source.replay(before.batch), outcome.batches + (not outcome.finite))
                 explain(*parts, snapshot, engine.update, batches, len(self.history), before)
             if not ended:
-                for callback in self.run.callbacks:
-                    callback.after_batches(self)
+                for callback in self._run.callbacks:
+                    callback.on_batches_end(self)
             if interrupts.received:
                 self.stop(interrupts.received)
-            if self.run.why_stop and not ended:
+            if self._run.why_stop and not ended:
                 return False
-        self._close_epoch(data, source, time.perf_counter() - began)
+        self._close_epoch(engine, data, source, time.perf_counter() - began)
         return True
 
-    def _close_epoch(self, data: Validation, source: Source, seconds: float) -> None:
+    def _close_epoch(self, engine: NumpyEngine | CompiledEngine, data: Validation, source: Source,
+                     seconds: float) -> None:
         """Write the epoch into the history, and let the callbacks act on it."""
-        history, here = self.history, self.run.position
+        history, here = self.history, self._run.position
         began = time.perf_counter()
-        figures = data.after_epoch(source, self._predict)
+        figures = data.after_epoch(source, engine.predict)
         seconds += time.perf_counter() - began
         history.add(here.loss / here.rows, self.optimizer.last_rate, seconds, figures)
-        self.run.position = Position()
-        for callback in self.run.callbacks:
-            callback.after_epoch(self)
+        self._run.position = Position()
+        for callback in self._run.callbacks:
+            callback.on_epoch_end(self)

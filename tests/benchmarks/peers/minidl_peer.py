@@ -120,7 +120,7 @@ def long_engine(network: Network) -> Literal["numpy", "compiled"]:
     x, y = network.data()
     stop = StopAfter(1e-9)
     trainer.fit(x, y, epochs=LONG, batch_size=network.batch, shuffle=False, callbacks=[stop], progress=False)
-    return "compiled" if trainer.engine == "compiled" else "numpy"
+    return "compiled" if trainer.last_engine == "compiled" else "numpy"
 
 
 def _model(network: Network) -> Sequential:

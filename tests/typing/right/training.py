@@ -11,6 +11,7 @@ from minidl import (
     ELU,
     L2,
     SGD,
+    Array,
     Dense,
     HalfSquaredError,
     Sequential,
@@ -18,8 +19,10 @@ from minidl import (
     SoftmaxCrossEntropy,
     Trainer,
     batches,
+    metrics,
     mlp,
 )
+from minidl.callbacks import EarlyStopping
 from minidl.initializers import Normal
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 from minidl.trainer import History
@@ -32,6 +35,16 @@ loss, optimizer = HalfSquaredError(), SGD(model.parameters(), learning_rate=0.05
 trainer = Trainer(model, loss, optimizer, rng=0)
 assert_type(trainer.fit(x, y, epochs=2, batch_size=1, validation=(x[:5], y[:5])), History)
 assert_type(trainer.history.loss, list[float])
+assert_type(trainer.evaluate(x, y, metrics=[metrics.r2]), dict[str, float])
+assert_type(trainer.position.batch, int)
+
+
+@metrics.metric("min", takes="values")
+def largest_error(prediction: Array, target: npt.NDArray[Any]) -> float:
+    return float(np.max(np.abs(prediction - target)))
+
+
+trainer.fit(x, y, epochs=2, metrics=[largest_error], callbacks=[EarlyStopping(1, "largest_error", mode="min")])
 
 rng = np.random.default_rng(0)
 for batch_x, batch_y in batches(x, y, batch_size=1, rng=rng):

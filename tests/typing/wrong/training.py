@@ -6,6 +6,7 @@ import numpy as np
 from typing_extensions import override
 
 from minidl import SGD, Array, HalfSquaredError, Huber, Parameter, Trainer, mlp
+from minidl.callbacks import EarlyStopping
 from minidl.initializers import Initializer
 from minidl.optimizers import Optimizer
 from minidl.solvers import lbfgs, levenberg_marquardt
@@ -29,6 +30,8 @@ Trainer(model, optimizer, optimizer)  # error: [arg-type] has incompatible type 
 trainer = Trainer(model, HalfSquaredError(), optimizer)
 trainer.fit(np.ones((2, 1)), np.ones((2, 1)))  # error: [call-arg] Missing named argument "epochs"
 trainer.fit(np.ones((2, 1)), [[1], [1]], epochs="3")  # error: [arg-type] has incompatible type "str"; expected "int"
+trainer.evaluate(np.ones((2, 1)), np.ones((2, 1)), None)  # error: [call-arg] Too many positional arguments
+EarlyStopping(10, "loss", mode="maximum")  # error: [arg-type] expected "Literal['min', 'max'] | None"
 trainer.history.loss.append("0.1")  # error: [arg-type] expected "float"
 lbfgs(model, np.ones((2, 1)), [[1], [1]], l2=0.1)  # error: [call-arg] Unexpected keyword argument "l2" for "lbfgs"
 levenberg_marquardt(model, [[1]], [[1]], loss=Huber())  # error: [arg-type] has incompatible type "Huber"
