@@ -27,6 +27,7 @@ __all__ = [
     "labels",
     "mean_absolute_error",
     "mean_squared_error",
+    "metric",
     "precision",
     "r2",
     "recall",
