@@ -22,9 +22,9 @@ Rows: TypeAlias = npt.NDArray[Any]
 
 
 def checked(
-    model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None
+    model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> tuple[Rows, ...]:
-    """Return (x, y) or (x, y, weights), cast to the dtype of the model; what already fits is not copied.
+    """Return (x, y) or (x, y, sample_weight), cast to the dtype of the model; what already fits is not copied.
 
     Raises:
         ShapeError: a width that the model does not take or give, or different numbers of rows.
@@ -36,9 +36,9 @@ def checked(
     outputs = model.output_features(int(np.prod(inputs.shape[1:])))
     targets = loss.check_data(y, outputs, inputs.dtype)
     rows = check_lengths(x=inputs, y=targets)
-    if weights is None:
+    if sample_weight is None:
         return inputs, targets
-    return inputs, targets, check_weights(weights, rows, inputs.dtype)
+    return inputs, targets, check_weights(sample_weight, rows, inputs.dtype)
 
 
 def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:

@@ -53,17 +53,17 @@ class Loss(ABC):
     def backward_rows(self) -> Array:
         """Compute ∂eᵢ/∂prediction of each row, ``(batch, features)``, without the 1/N and the weights."""
 
-    def forward(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    def forward(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Compute e, and keep what `backward` needs.
 
         Args:
             prediction: Output of the model, ``(batch, features)``.
             target: What it should have been, the same shape.
-            weights: wᵢ ≥ 0 of each row, ``(batch,)``; None for ones.
+            sample_weight: wᵢ ≥ 0 of each row, ``(batch,)``; None for ones.
 
         Raises:
-            ShapeError: target or weights do not fit the prediction.
-            DataError: an empty batch, negative weights.
+            ShapeError: target or sample_weight does not fit the prediction.
+            DataError: an empty batch, a negative weight.
         """
         target = self.check(prediction, target)
         rows = self.forward_rows(prediction, target)
@@ -72,10 +72,10 @@ class Loss(ABC):
                 f"{self!r}.forward_rows: expected one number for each row, shape {target.shape[:1]}, "
                 f"got {np.shape(rows)}; sum over the outputs: .sum(axis=1)"
             )
-        if weights is None:
+        if sample_weight is None:
             self._scale: float | Array | None = None if len(rows) == 1 else 1.0 / len(rows)
             return float(ones(len(rows), rows.dtype).dot(rows)) / len(rows)
-        wanted = check_weights(weights, len(rows), prediction.dtype)
+        wanted = check_weights(sample_weight, len(rows), prediction.dtype)
         self._scale = wanted[:, None] / len(rows)
         return float(np.dot(wanted, rows)) / len(rows)
 
@@ -92,9 +92,9 @@ class Loss(ABC):
         gradient = self.backward_rows()
         return gradient if scale is None else gradient * scale
 
-    def __call__(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    def __call__(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Compute e and keep nothing."""
-        return copy.copy(self).forward(prediction, target, weights)
+        return copy.copy(self).forward(prediction, target, sample_weight)
 
     def read(self, prediction: Array) -> Array:
         """Turn the output of a model trained by this loss into what it means: probabilities, where it gives logits."""
@@ -146,13 +146,13 @@ def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) 
     return ShapeError(message)
 
 
-def check_weights(weights: npt.ArrayLike, rows: int, dtype: npt.DTypeLike) -> Array:
+def check_weights(sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike) -> Array:
     """Return per-sample weights as a ``(rows,)`` array; refuse another shape, and negative or infinite ones."""
-    values = floating(weights, "sample weights", np.dtype(dtype))
+    values = floating(sample_weight, "sample_weight", np.dtype(dtype))
     if values.shape != (rows,):
-        raise ShapeError(f"sample weights: expected shape ({rows},), one for each row, got {values.shape}")
+        raise ShapeError(f"sample_weight: expected shape ({rows},), one for each row, got {values.shape}")
     if not (values.min() >= 0 and np.isfinite(values).all()):
-        raise DataError(f"sample weights: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
+        raise DataError(f"sample_weight: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
     return values
 
 

@@ -278,8 +278,8 @@ BAD: list[tuple[dict[str, Any], type[Any], str]] = [
     ({"epochs": 1.5}, DTypeError, "fit(epochs): expected a whole number"),
     ({"batch_size": 0}, ArgumentError, "fit(batch_size): expected at least 1, got 0"),
     ({"batch_size": "4"}, DTypeError, "fit(batch_size): expected a whole number"),
-    ({"sample_weight": np.ones(22)}, ShapeError, "sample weights: expected shape (23,)"),
-    ({"sample_weight": -np.ones(23)}, DataError, "sample weights: expected finite numbers of at least 0"),
+    ({"sample_weight": np.ones(22)}, ShapeError, "sample_weight: expected shape (23,)"),
+    ({"sample_weight": -np.ones(23)}, DataError, "sample_weight: expected finite numbers of at least 0"),
     ({"validation": (X[:, :1], Y)}, ShapeError, "x: expected x of shape (batch, 2)"),
     ({"validation": (X, Y[:, 0])}, ShapeError, "use y[:, None]"),
 ]

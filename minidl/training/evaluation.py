@@ -38,7 +38,7 @@ class Validation:
         self._arrays: Batch | None = None
 
     def hold_out(
-        self, validation: tuple[npt.ArrayLike, npt.ArrayLike] | None, weights: npt.ArrayLike | None = None
+        self, validation: tuple[npt.ArrayLike, npt.ArrayLike] | None, sample_weight: npt.ArrayLike | None = None
     ) -> None:
         """Check data and keep it.
 
@@ -56,13 +56,13 @@ class Validation:
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
             raise DTypeError("validation: expected (x, y), or in a fit to arrays a fraction of the rows such as 0.2, "
                              f"got {validation!r}")
-        self._arrays = checked(self._model, self._loss, *validation, weights)
+        self._arrays = checked(self._model, self._loss, *validation, sample_weight)
 
     def split(
         self,
         x: npt.ArrayLike,
         y: npt.ArrayLike,
-        weights: npt.ArrayLike | None,
+        sample_weight: npt.ArrayLike | None,
         validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None,
         rng: np.random.Generator | None,
     ) -> Batch:
@@ -74,11 +74,11 @@ class Validation:
         Args:
             x: Input.
             y: Target.
-            weights: Sample weights or None.
+            sample_weight: wᵢ of each row, or None.
             validation: (x, y), a fraction of the rows, or None.
             rng: What chooses the rows of a fraction; None for the last rows.
         """
-        arrays = checked(self._model, self._loss, x, y, weights)
+        arrays = checked(self._model, self._loss, x, y, sample_weight)
         if validation is None:
             return arrays
         if not isinstance(validation, (int, float, np.integer, np.floating)):

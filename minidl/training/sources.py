@@ -18,7 +18,7 @@ from ..typing import override
 from .batches import batch_count, slices
 
 Batch: TypeAlias = tuple[Rows, ...]
-"""(x, y) or (x, y, weights)."""
+"""(x, y) or (x, y, sample_weight)."""
 
 HASHED = 1 << 26
 """Up to this many bytes a fingerprint covers all of the data; beyond, it covers rows spread evenly over them."""
@@ -60,7 +60,7 @@ class ArraySource(Source):
     """Batches of arrays in memory or memory-mapped, shuffled or in order.
 
     Args:
-        arrays: (x, y) or (x, y, weights), checked.
+        arrays: (x, y) or (x, y, sample_weight), checked.
         batch_size: Rows in a batch.
         shuffle: Whether each epoch has an order of its own.
     """
@@ -95,8 +95,8 @@ class StreamSource(Source):
     """Batches from a function or a container that gives them anew for each epoch, checked as they come.
 
     Args:
-        stream: A function without arguments that returns an iterable of (x, y) or (x, y, weights), or such an iterable
-            that can be iterated again.
+        stream: A function without arguments that returns an iterable of (x, y) or (x, y, sample_weight), or such an
+            iterable that can be iterated again.
         model: What the batches must fit.
         loss: What the targets must fit.
     """
@@ -132,7 +132,7 @@ class StreamSource(Source):
         """Return a batch, checked, in arrays of its own: a stream may fill the same ones again and again."""
         try:
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise DTypeError(f"fit_batches: expected (x, y) or (x, y, weights), got {batch!r:.80}")
+                raise DTypeError(f"fit_batches: expected (x, y) or (x, y, sample_weight), got {batch!r:.80}")
             return tuple(np.array(array) for array in checked(self._model, self._loss, *batch))
         except Exception as error:
             error.add_note(f"in batch {number}")

@@ -174,7 +174,7 @@ class Trainer:
 
         Args:
             stream: A function without arguments that gives the batches of one epoch, or a container of them; each
-                batch is (x, y) or (x, y, weights). For a resume it must give the same batches again.
+                batch is (x, y) or (x, y, sample_weight). For a resume it must give the same batches again.
             epochs: Passes over the stream.
             validation: (x, y) on which loss and metrics are computed after each epoch.
             metrics: As in `fit`; they need validation data here.
@@ -212,7 +212,7 @@ class Trainer:
         Args:
             x: The same input.
             y: The same target.
-            sample_weight: The same weights.
+            sample_weight: The same sample_weight.
             validation: The same validation data or fraction.
             metrics: The same metrics.
             callbacks: Callbacks made as before, in the same order; None goes on with those of the interrupted fit.
