@@ -100,6 +100,17 @@ class Loss(ABC):
         """Turn the output of a model trained by this loss into what it means: probabilities, where it gives logits."""
         return prediction
 
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        """Return the class of each row, so that a validation split can hold out some of every class.
+
+        Args:
+            target: All targets, as `check_data` returns them.
+
+        Returns:
+            One label for each row, ``(rows,)``; None where the targets are not classes, as in this base class.
+        """
+        return None
+
     def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
         """Return the target in the dtype of the prediction; refuse one of another shape."""
         if type(target) is not np.ndarray or target.dtype != prediction.dtype:
@@ -254,6 +265,10 @@ class BinaryCrossEntropy(Loss):
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return _probabilities(self, super().check_data(target, width, dtype))
 
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return _binary_classes(target)
+
 
 class CrossEntropy(Loss):
     """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
@@ -278,6 +293,10 @@ class CrossEntropy(Loss):
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return _distributions(self, super().check_data(target, width, dtype))
+
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return _one_hot_classes(target)
 
 
 class SigmoidCrossEntropy(Loss):
@@ -313,6 +332,10 @@ class SigmoidCrossEntropy(Loss):
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return _probabilities(self, super().check_data(target, width, dtype))
 
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return _binary_classes(target)
+
 
 class SoftmaxCrossEntropy(Loss):
     """eᵢ = −Σⱼ t log softmax(z)ⱼ from logits z, ∂e/∂z = softmax(z) Σⱼ t − t.
@@ -340,6 +363,10 @@ class SoftmaxCrossEntropy(Loss):
             check_labels(self, labels, width)
             return labels
         return _distributions(self, super().check_data(labels, width, dtype))
+
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return target if target.ndim == 1 else _one_hot_classes(target)
 
     @override
     def read(self, prediction: Array) -> Array:
@@ -395,3 +422,15 @@ def _distributions(loss: Loss, target: npt.NDArray[Any]) -> npt.NDArray[Any]:
         row = int(np.argmax(off))
         raise DataError(f"{loss!r}: expected one-hot or probability rows that sum to 1, got {target[row]} at row {row}")
     return target
+
+
+def _binary_classes(target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """Return the only column of a target that holds 0 and 1; None for several columns and for soft targets."""
+    binary = target.shape[1] == 1 and ((target == 0) | (target == 1)).all()
+    return target[:, 0] if binary else None
+
+
+def _one_hot_classes(target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """Return the place of the one in each one-hot row; None where a row is not one-hot."""
+    one_hot = (np.count_nonzero(target, axis=1) == 1).all() and (target.max(axis=1) == 1).all()
+    return target.argmax(axis=1) if one_hot else None
