@@ -68,7 +68,7 @@ def bits(trainer: Trainer) -> dict[str, Any]:
         "generators": [own.bit_generator.state for own in model.named_generators().values()],
         "slots": {name: slot.tobytes() for name, slot in optimizer.slots().items()},
         "numbers": optimizer.numbers(),
-        "shuffle": trainer.run.rng.bit_generator.state,
+        "shuffle": trainer.run.state()["rng"],
         "callbacks": [repr(vars(c)) for c in trainer.run.callbacks if not isinstance(c, Checkpoint)],
         "history": history,
     }

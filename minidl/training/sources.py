@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..data import Rows, checked
+from ..data import Rows, checked, described
 from ..errors import DataError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
@@ -33,7 +33,7 @@ class Source(ABC):
 
     @abstractmethod
     def begin_epoch(self, rng: np.random.Generator) -> None:
-        """Draw what is random about the next epoch."""
+        """Draw what is random about an epoch from its generator."""
 
     @abstractmethod
     def batches(self, start: int) -> Iterator[Batch]:
@@ -132,7 +132,8 @@ class StreamSource(Source):
         """Return a batch, checked, in arrays of its own: a stream may fill the same ones again and again."""
         try:
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise DTypeError(f"fit_batches: expected (x, y) or (x, y, sample_weight), got {batch!r:.80}")
+                found = described(batch)
+                raise DTypeError(f"fit_batches: expected batches (x, y) or (x, y, sample_weight), got {found}")
             return tuple(np.array(array) for array in checked(self._model, self._loss, *batch))
         except Exception as error:
             error.add_note(f"in batch {number}")
@@ -152,10 +153,9 @@ class StreamSource(Source):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
-        first = next(iter(self._open()), None)
-        if first is None:
-            raise DataError("fit_batches: expected at least one batch in an epoch, got none")
-        return {"stream": True, "sha256": _digest(self._checked(0, first))}
+        for first in self._open():
+            return {"stream": True, "sha256": _digest(self._checked(0, first))}
+        raise DataError("fit_batches: expected at least one batch in an epoch, got none")
 
 
 def _digest(arrays: Batch) -> str:

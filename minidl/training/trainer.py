@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import all_finite, generator, positive_int
+from ..arrays import all_finite, positive_int
 from ..clipping import Clip
 from ..data import check_ending, check_parts
 from ..errors import ArgumentError, DTypeError
@@ -24,7 +24,7 @@ from .callbacks import Callback, check_callbacks
 from .compiled import CompiledEngine, EngineName, check_engine, make_engine
 from .diagnosis import explain
 from .engine import NumpyEngine
-from .evaluation import Predict, Validation, named_metrics
+from .evaluation import Predict, Validation, ValidationData, named_metrics
 from .history import History
 from .run import Plan, Position, Run
 from .snapshot import Snapshot
@@ -42,7 +42,8 @@ class Trainer:
         model: What to train.
         loss: What to make small.
         optimizer: How; made from the parameters of the model, or from those that are to be learned.
-        rng: Generator or seed of the shuffles.
+        rng: Generator or seed. The rows that a fraction holds out depend on it, and the order of each epoch. From a
+            Generator one number is drawn, here.
         penalties: Terms such as `L2` that are added to the loss of each batch, and so to the loss in the history. What
             `evaluate` and the validation compute is the loss alone.
         clip: How gradients are made smaller before each step, such as ``ClipGlobalNorm(1.0)``.
@@ -100,7 +101,7 @@ class Trainer:
         self._predict: Predict = model.predict
         self.history = History()
         self.interrupted = False
-        self.run = Run(generator(rng, "trainer"))
+        self.run = Run(rng)
 
     def fit(
         self,
@@ -111,7 +112,7 @@ class Trainer:
         batch_size: int = 32,
         shuffle: bool = True,
         sample_weight: npt.ArrayLike | None = None,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None = None,
+        validation: ValidationData | float | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] = (),
         micro_batch_size: int | None = None,
@@ -124,13 +125,15 @@ class Trainer:
 
         Args:
             x: Input, ``(rows, features)``; may be memory-mapped (a ``validation`` fraction with ``shuffle`` copies it).
-            y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
+            y: Target, ``(rows, outputs)``, or integer labels where the loss takes them; ``(rows,)`` for one output.
             epochs: Passes over the data.
             batch_size: Rows of one update.
             shuffle: Whether each epoch goes through the rows in an order of its own.
             sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``.
-            validation: (x, y) on which loss and metrics are computed after each epoch, or the fraction of the rows,
-                in (0, 1), that is held out for that: the last ones, or random ones with ``shuffle``.
+            validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch, or
+                the fraction of the rows, in (0, 1), that is held out for that. With ``shuffle`` they are random rows,
+                the same in each fit of this Trainer to the same data, and each class has its share of them where the
+                loss knows classes; else they are the last rows.
             metrics: Functions of (prediction, target), as in `minidl.metrics`; a mapping gives them names of your own.
             callbacks: What else to do, as in `minidl.callbacks`.
             micro_batch_size: Rows that go through the model at a time, where a whole batch does not fit into memory;
@@ -144,18 +147,17 @@ class Trainer:
             ShapeError, DTypeError, DataError: the data does not fit; found before anything is changed.
             DivergenceError: a loss, a gradient or a weight is not finite; the last finite weights stand.
         """
+        size = positive_int(batch_size, "fit(batch_size)")
         plan = Plan(
             positive_int(epochs, "fit(epochs)") + len(self.history),
-            positive_int(batch_size, "fit(batch_size)"),
+            size,
             bool(shuffle),
             None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
         )
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        began_with = self.run.rng.bit_generator.state
-        arrays = data.split(x, y, sample_weight, validation, self.run.rng if shuffle else None)
+        arrays = data.split(x, y, sample_weight, validation, self.run.generator(0) if shuffle else None)
         self.run.start(plan, check_callbacks(callbacks))
-        self.run.fit_began_with = began_with
-        source = ArraySource(arrays, batch_size, shuffle)
+        source = ArraySource(arrays, size, plan.shuffle)
         self.run.check_data(source)
         return self._go(source, data, progress)
 
@@ -164,7 +166,7 @@ class Trainer:
         stream: Callable[[], Iterable[Batch]] | Iterable[Batch],
         *,
         epochs: int,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        validation: ValidationData | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] = (),
         micro_batch_size: int | None = None,
@@ -176,7 +178,7 @@ class Trainer:
             stream: A function without arguments that gives the batches of one epoch, or a container of them; each
                 batch is (x, y) or (x, y, sample_weight). For a resume it must give the same batches again.
             epochs: Passes over the stream.
-            validation: (x, y) on which loss and metrics are computed after each epoch.
+            validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch.
             metrics: As in `fit`; they need validation data here.
             callbacks: As in `fit`.
             micro_batch_size: As in `fit`.
@@ -200,7 +202,7 @@ class Trainer:
         y: npt.ArrayLike,
         *,
         sample_weight: npt.ArrayLike | None = None,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None = None,
+        validation: ValidationData | float | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] | None = None,
         progress: bool | None = None,
@@ -225,11 +227,7 @@ class Trainer:
         """
         plan = self.run.plan_to_resume(streamed=False)
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        rng = self.run.rng
-        now = rng.bit_generator.state
-        rng.bit_generator.state = self.run.fit_began_with
-        arrays = data.split(x, y, sample_weight, validation, rng if plan.shuffle else None)
-        rng.bit_generator.state = now
+        arrays = data.split(x, y, sample_weight, validation, self.run.generator(0) if plan.shuffle else None)
         assert plan.batch_size is not None
         source = ArraySource(arrays, plan.batch_size, plan.shuffle)
         self.run.check_data(source)
@@ -240,7 +238,7 @@ class Trainer:
         self,
         stream: Callable[[], Iterable[Batch]] | Iterable[Batch],
         *,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        validation: ValidationData | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] | None = None,
         progress: bool | None = None,
@@ -273,7 +271,7 @@ class Trainer:
             path: A file that `save` or a `Checkpoint` wrote.
 
         Raises:
-            FileFormatError: the file is damaged, or no file of a run.
+            FileFormatError: the file is damaged, no file of a run, or of minidl 0.1.
             ArgumentError: the run had another optimizer, loss, or other parameters; nothing is changed.
         """
         from .checkpoint import restore_run
@@ -287,7 +285,7 @@ class Trainer:
     def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the loss of the model's predictions for ``x``, by the engine of the last fit, changing nothing."""
         data = Validation(self.model, self.loss, {})
-        data.hold_out((x, y), sample_weight)
+        data.hold_out((x, y, sample_weight))
         return data.figures(self._predict)["loss"]
 
     def measure(
@@ -337,7 +335,7 @@ class Trainer:
         """Train to the end of the epoch, or until something stops the run; return whether the epoch ended."""
         began = time.perf_counter()
         here = self.run.position
-        self.run.enter_epoch(source)
+        source.begin_epoch(self.run.generator(len(self.history) + 1))
         engine.enter(source, here.batch)
         steps = [callback.every_batches for callback in self.run.callbacks if callback.every_batches]
         ended = False
