@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import features, finite
+from .arrays import dense, features, finite
 from .errors import DataError, DTypeError, ShapeError, StructureError
 from .layers.activation import Sigmoid, Softmax
 from .layers.dense import Dense
@@ -22,9 +22,12 @@ Rows: TypeAlias = npt.NDArray[Any]
 
 
 def checked(
-    model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None
+    model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> tuple[Rows, ...]:
-    """Return (x, y) or (x, y, weights), cast to the dtype of the model; what already fits is not copied.
+    """Return (x, y) or (x, y, sample_weight), cast to the dtype of the model; what already fits is not copied.
+
+    For a model with one output, ``y`` may be of shape ``(rows,)``, and is returned as ``(rows, 1)``; a loss that takes
+    labels of that shape gets them as they are.
 
     Raises:
         ShapeError: a width that the model does not take or give, or different numbers of rows.
@@ -34,11 +37,29 @@ def checked(
     inputs = features(x, "x", model.input_features(), model.dtype, model.takes_any_rank)
     finite(inputs, "x")
     outputs = model.output_features(int(np.prod(inputs.shape[1:])))
-    targets = loss.check_data(y, outputs, inputs.dtype)
+    targets = _checked_targets(loss, dense(y, f"{loss!r}: target y"), outputs, inputs.dtype)
     rows = check_lengths(x=inputs, y=targets)
-    if weights is None:
+    if sample_weight is None:
         return inputs, targets
-    return inputs, targets, check_weights(weights, rows, inputs.dtype)
+    return inputs, targets, check_weights(sample_weight, rows, inputs.dtype)
+
+
+def _checked_targets(loss: Loss, y: Rows, outputs: int, dtype: np.dtype[Any]) -> Rows:
+    try:
+        return loss.check_data(y, outputs, dtype)
+    except ShapeError:
+        if y.ndim != 1 or outputs != 1:
+            raise
+    return loss.check_data(y[:, None], outputs, dtype)
+
+
+def described(value: object) -> str:
+    """Describe a wrong argument in a few words on one line."""
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of length {len(value)}"
+    if getattr(value, "shape", None):
+        return f"{type(value).__name__} of shape {value.shape}"  # type: ignore[attr-defined]
+    return " ".join(repr(value).split())[:60]
 
 
 def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:

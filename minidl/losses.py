@@ -65,17 +65,17 @@ class Loss(ABC):
     def backward_rows(self) -> Array:
         """Compute ∂eᵢ/∂prediction of each row, ``(batch, features)``, without the 1/N and the weights."""
 
-    def forward(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    def forward(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Compute e, and keep what `backward` needs.
 
         Args:
             prediction: Output of the model, ``(batch, features)``.
             target: What it should have been, the same shape.
-            weights: wᵢ ≥ 0 of each row, ``(batch,)``; None for ones.
+            sample_weight: wᵢ ≥ 0 of each row, ``(batch,)``; None for ones.
 
         Raises:
-            ShapeError: target or weights do not fit the prediction.
-            DataError: an empty batch, negative weights.
+            ShapeError: target or sample_weight does not fit the prediction.
+            DataError: an empty batch, a negative weight.
         """
         target = self.check(prediction, target)
         rows = self.forward_rows(prediction, target)
@@ -84,10 +84,10 @@ class Loss(ABC):
                 f"{self!r}.forward_rows: expected one number for each row, shape {target.shape[:1]}, "
                 f"got {np.shape(rows)}; sum over the outputs: .sum(axis=1)"
             )
-        if weights is None:
+        if sample_weight is None:
             self._scale: float | Array | None = None if len(rows) == 1 else 1.0 / len(rows)
             return float(ones(len(rows), rows.dtype).dot(rows)) / len(rows)
-        wanted = check_weights(weights, len(rows), prediction.dtype)
+        wanted = check_weights(sample_weight, len(rows), prediction.dtype)
         self._scale = wanted[:, None] / len(rows)
         return float(np.dot(wanted, rows)) / len(rows)
 
@@ -104,13 +104,24 @@ class Loss(ABC):
         gradient = self.backward_rows()
         return gradient if scale is None else gradient * scale
 
-    def __call__(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    def __call__(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Compute e and keep nothing."""
-        return copy.copy(self).forward(prediction, target, weights)
+        return copy.copy(self).forward(prediction, target, sample_weight)
 
     def read(self, prediction: Array) -> Array:
         """Turn the output of a model trained by this loss into what it means: probabilities, where it gives logits."""
         return prediction
+
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        """Return the class of each row, so that a validation split can hold out some of every class.
+
+        Args:
+            target: All targets, as `check_data` returns them.
+
+        Returns:
+            One label for each row, ``(rows,)``; None where the targets are not classes, as in this base class.
+        """
+        return None
 
     def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
         """Return the target in the dtype of the prediction; refuse one of another shape."""
@@ -158,13 +169,13 @@ def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) 
     return ShapeError(message)
 
 
-def check_weights(weights: npt.ArrayLike, rows: int, dtype: npt.DTypeLike) -> Array:
+def check_weights(sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike) -> Array:
     """Return per-sample weights as a ``(rows,)`` array; refuse another shape, and negative or infinite ones."""
-    values = floating(weights, "sample weights", np.dtype(dtype))
+    values = floating(sample_weight, "sample_weight", np.dtype(dtype))
     if values.shape != (rows,):
-        raise ShapeError(f"sample weights: expected shape ({rows},), one for each row, got {values.shape}")
+        raise ShapeError(f"sample_weight: expected shape ({rows},), one for each row, got {values.shape}")
     if not (values.min() >= 0 and np.isfinite(values).all()):
-        raise DataError(f"sample weights: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
+        raise DataError(f"sample_weight: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
     return values
 
 
@@ -266,6 +277,10 @@ class BinaryCrossEntropy(Loss):
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return _probabilities(self, super().check_data(target, width, dtype))
 
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return _binary_classes(target)
+
 
 class CrossEntropy(Loss):
     """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
@@ -290,6 +305,10 @@ class CrossEntropy(Loss):
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return _distributions(self, super().check_data(target, width, dtype))
+
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return _one_hot_classes(target)
 
 
 class SigmoidCrossEntropy(Loss):
@@ -325,6 +344,10 @@ class SigmoidCrossEntropy(Loss):
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return _probabilities(self, super().check_data(target, width, dtype))
 
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return _binary_classes(target)
+
 
 class SoftmaxCrossEntropy(Loss):
     """eᵢ = −Σⱼ t log softmax(z)ⱼ from logits z, ∂e/∂z = softmax(z) Σⱼ t − t.
@@ -352,6 +375,10 @@ class SoftmaxCrossEntropy(Loss):
             check_labels(self, labels, width)
             return labels
         return _distributions(self, super().check_data(labels, width, dtype))
+
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return target if target.ndim == 1 else _one_hot_classes(target)
 
     @override
     def read(self, prediction: Array) -> Array:
@@ -407,3 +434,15 @@ def _distributions(loss: Loss, target: npt.NDArray[Any]) -> npt.NDArray[Any]:
         row = int(np.argmax(off))
         raise DataError(f"{loss!r}: expected one-hot or probability rows that sum to 1, got {target[row]} at row {row}")
     return target
+
+
+def _binary_classes(target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """Return the only column of a target that holds 0 and 1; None for several columns and for soft targets."""
+    binary = target.shape[1] == 1 and ((target == 0) | (target == 1)).all()
+    return target[:, 0] if binary else None
+
+
+def _one_hot_classes(target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """Return the place of the one in each one-hot row; None where a row is not one-hot."""
+    one_hot = (np.count_nonzero(target, axis=1) == 1).all() and (target.max(axis=1) == 1).all()
+    return target.argmax(axis=1) if one_hot else None

@@ -54,7 +54,7 @@ from minidl import (
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, FileFormatError
 
-from .hostile import GOOD, RUNS, TABLE, frame, put, signed, split
+from .hostile import GOOD, OTHER_RUNS, RUNS, TABLE, frame, put, signed, split
 
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 7, 64, 65, 255, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, -(2**63),
@@ -82,14 +82,14 @@ def trainer() -> Trainer:
 
 
 def run_file(path: Path) -> bytes:
-    """Make the file of a run that was stopped in the middle of its second epoch."""
+    """Make the file of a run that was stopped in the middle of its third epoch."""
 
     class Stop(Callback):
         every_batches = 1
 
         @override
         def on_batches_end(self, trainer: Trainer) -> None:
-            if (len(trainer.history), trainer.position.batch) == (1, 2):
+            if (len(trainer.history), trainer.position.batch) == (2, 2):
                 trainer.stop("enough")
 
     made = trainer()
@@ -242,7 +242,7 @@ def fuzz(files: int, seed: int = 0, report: bool = False) -> Result:
         path = Path(name) / "file"
         known = seeds(Path(name))
         run = run_file(Path(name) / "run")
-        raws = [*(case.make() for case in TABLE), *(put(run, place, value) for place, value in RUNS)]
+        raws = [*(case.make() for case in TABLE), *(put(run, place, value) for place, value in [*RUNS, *OTHER_RUNS])]
         for number in range(files):
             if number < len(raws):
                 raw, parts = raws[number], known[0]

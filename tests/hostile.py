@@ -357,10 +357,10 @@ MODEL = [
             "the key 'a' twice"),
     Hostile("NaN weights", lambda: signed(TENSORS, ENTRY, numbers(0, 1, float("nan"), 3, 4, 5)), "1 of 4 that are not"),
     Hostile("infinite weights", lambda: signed(TENSORS, ENTRY, numbers(0, 1, 2, 3, 4, -float("inf"))), '"0.bias"'),
-    Hostile("a newer file version", entry(version=2), "a newer minidl wrote it"),
-    Hostile("version 0", entry(version=0), "file version 1 to 1, got 0"),
-    Hostile("version true", entry(version=True), "file version 1 to 1, got True"),
-    Hostile("version as a text", entry(version="1"), "file version 1 to 1, got '1'"),
+    Hostile("a newer file version", entry(version=3), "file version 1 to 2, got 3; a newer minidl wrote it"),
+    Hostile("version 0", entry(version=0), "file version 1 to 2, got 0"),
+    Hostile("version true", entry(version=True), "file version 1 to 2, got True"),
+    Hostile("version as a text", entry(version="1"), "file version 1 to 2, got '1'"),
     Hostile("no entry of minidl", lambda: packed(TENSORS, DATA), "load_weights"),
 ]
 
@@ -417,33 +417,41 @@ def put(run: bytes, place: str, value: Any) -> bytes:
 GONE = object()
 RUNS: list[tuple[str, Any]] = [
     *((place, GONE) for place in (
-        "optimizer", "settings", "settings.clip", "environment", "history", "history.seconds", "run", "run.callbacks",
-        "run.plan", "run.rng", "run.position", "optimizer.numbers", "optimizer.numbers.steps", "optimizer.slots",
-        "generators", "loss",
+        "optimizer", "settings", "environment", "history", "history.seconds", "run", "run.callbacks", "run.plan",
+        "run.rng", "run.position", "optimizer.numbers", "optimizer.numbers.steps", "optimizer.slots", "generators",
+        "loss",
     )),
     *((place, 5) for place in (
         "optimizer", "settings", "environment", "history", "history.loss", "history.metrics", "history.stopped_by",
-        "run", "run.callbacks", "run.plan", "run.rng", "run.position", "run.fingerprint", "optimizer.numbers.vector",
-        "optimizer.numbers.update", "optimizer.numbers.momentum", "optimizer.slots.velocity", "optimizer.parameters",
-        "generators", "loss", "settings.loss",
+        "run", "run.callbacks", "run.plan", "run.rng", "run.position", "run.fingerprint", "optimizer.kind",
+        "optimizer.slots.velocity", "optimizer.parameters", "generators", "loss", "settings.loss",
     )),
     ("optimizer.numbers.steps", -1), ("optimizer.numbers.steps", 0.5), ("optimizer.numbers.steps", True),
     ("optimizer.numbers.steps", 2**53), ("optimizer.numbers.learning_rate", -3.0),
     ("optimizer.numbers.learning_rate", {"number": "nan"}), ("optimizer.numbers.learning_rate", "0.1"),
     ("optimizer.numbers.last_rate", {"number": "inf"}), ("optimizer.numbers.last_rate", None),
-    ("optimizer.slots.velocity", {"tensor": "0.weight"}), ("optimizer.slots.velocity", {"tensor": "nowhere"}),
-    ("settings.momentum", "0.1"), ("settings.learning_rate", "Cosine(initial=0.1, steps=3, epochs=None, final=0.0)"),
+    ("optimizer.slots.velocity", {"tensor": "nowhere"}),
     ("run.position.batch", 1e9), ("run.position.batch", 10**9), ("run.position.batch", -1),
     ("run.position.rows", 1), ("run.position.loss", "x"), ("run.position.loss", {"number": "nan"}),
     ("run.position.extra", 1), ("run.plan.batch_size", 0), ("run.plan.batch_size", 7), ("run.plan.batch_size", None),
-    ("run.plan.epochs", 0), ("run.plan.epochs", 2.5), ("run.plan.shuffle", "yes"), ("run.plan.micro_batch_size", -2),
-    ("run.plan.extra", 1), ("run.fingerprint.shapes", 3), ("run.fingerprint.sha256", 3),
-    ("run.fingerprint", {"items": {}}), ("run.callbacks", [5]),
+    ("run.plan.epochs", 0), ("run.plan.epochs", 1), ("run.plan.epochs", 2.5), ("run.plan.shuffle", "yes"),
+    ("run.plan.micro_batch_size", -2), ("run.plan.extra", 1), ("run.fingerprint.shapes", 3),
+    ("run.fingerprint.sha256", 3), ("run.fingerprint", {"items": {}}), ("run.callbacks", [5]),
     ("run.callbacks", [{"items": {"kind": 5, "state": {"items": {}}}}]),
     ("run.callbacks", [{"items": {"kind": "EarlyStopping"}}]), ("run.rng.bit_generator", "MT19937"),
-    ("run.epoch_began_with.has_uint32", 7), ("history.loss", "abc"), ("history.loss", [1.0, "a"]),
-    ("history.loss", {"tensor": "0.weight"}), ("history.seconds", {"tensor": "0.bias"}),
+    ("run.rng.bit_generator", "PCG64DXSM"), ("run.rng.has_uint32", 7), ("run.rng.uinteger", 2**32),
+    ("history.loss", "abc"), ("history.loss", [1.0, "a"]),
+    ("history.loss", {"tensor": "0.weight"}), ("history.seconds", {"tensor": "0.weight"}),
+    ("history.seconds", {"tensor": "training:run.history.validation_loss"}),
     ("history.metrics", ["a", "b"]), ("history.metric_values", {"tensor": "0.weight"}),
     ("generators", {"items": {"7.rng": 5}}),
 ]  # fmt: skip
-"""Places in the state of a run, and what must be refused there."""
+"""Places in the state of a run, and what no run can have left there."""
+
+OTHER_RUNS: list[tuple[str, Any]] = [
+    ("settings.clip", GONE), ("settings.momentum", "0.1"),
+    ("settings.learning_rate", "Cosine(initial=0.1, steps=3, epochs=None, final=0.0)"),
+    ("optimizer.numbers.vector", 5), ("optimizer.numbers.update", 5), ("optimizer.numbers.momentum", 5),
+    ("optimizer.slots.velocity", {"tensor": "0.weight"}),
+]  # fmt: skip
+"""Places in the state of a run, and what only the run of another Trainer can have left there."""

@@ -17,7 +17,7 @@ from minidl import BatchNorm, Dense, Dropout, Sequential, load, save
 from minidl.errors import ArgumentError, FileFormatError
 
 from .fuzz_files import run_file, trainer
-from .hostile import RUNS, TABLE, put
+from .hostile import OTHER_RUNS, RUNS, TABLE, put
 
 
 def refused(files: Iterable[bytes], path: Path, read: Callable[[Path], object]) -> tuple[int, int, float]:
@@ -60,7 +60,7 @@ def main() -> None:
             "hostile files": (case.make() for case in TABLE),
             "truncations": (good[:length] for length in range(len(good))),
             "bit flips": flipped(good, 10_000),
-            "damaged runs": (put(run, place, value) for place, value in RUNS),
+            "damaged runs": (put(run, place, value) for place, value in [*RUNS, *OTHER_RUNS]),
         }
         for kind, files in kinds.items():
             tried, count, longest = refused(files, path, trainer().restore if kind == "damaged runs" else load)

@@ -70,7 +70,7 @@ def bits(trainer: Trainer) -> dict[str, Any]:
         "generators": [own.bit_generator.state for own in model.named_generators().values()],
         "slots": {name: slot.tobytes() for name, slot in optimizer.slots().items()},
         "numbers": optimizer.numbers(),
-        "shuffle": trainer._run.rng.bit_generator.state,
+        "shuffle": trainer._run.state()["rng"],
         "callbacks": [repr(vars(c)) for c in trainer._run.callbacks if not isinstance(c, Checkpoint)],
         "history": history,
     }

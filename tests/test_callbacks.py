@@ -222,7 +222,7 @@ def test_bad_batches_of_a_stream_are_named() -> None:
     with pytest.raises(DataError) as caught:
         trainer().fit_batches([(X, Y), (X, Y * np.nan)], epochs=1)
     assert caught.value.__notes__ == ["in batch 1"]
-    with pytest.raises(DTypeError, match=r"\(x, y\) or \(x, y, weights\)"):
+    with pytest.raises(DTypeError, match=r"\(x, y\) or \(x, y, sample_weight\)"):
         trainer().fit_batches([X], epochs=1)  # type: ignore[list-item]
 
 

@@ -204,7 +204,7 @@ def test_the_source_can_be_read() -> None:
     loop = source[source.index("def train(") :]
     steps = [line.strip().split("(")[0] for line in loop.splitlines() if line.startswith("        ")]
     assert steps[1:7] == [
-        "fetch_rows", "fetch_targets", "fetch_weights", "dense_forward", "tanh_forward", "dense_forward"
+        "fetch_rows", "fetch_targets", "fetch_sample_weight", "dense_forward", "tanh_forward", "dense_forward"
     ]
     assert steps[-4:] == ["dense_backward", "tanh_backward", "dense_backward_parameters", "sgd"]
     assert "def tanh_backward(y: Vector, grad: Vector, dx: Vector)" in source

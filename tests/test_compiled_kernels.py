@@ -53,7 +53,7 @@ from minidl.compiled.layers import LAYERS, ONE_ROW, ONE_ROW_DESCENT
 from minidl.compiled.losses import LOSSES
 from minidl.compiled.lowering import _jitted
 from minidl.compiled.optimizers import OPTIMIZERS
-from minidl.compiled.rows import fetch_rows, fetch_targets, fetch_weights
+from minidl.compiled.rows import fetch_rows, fetch_sample_weight, fetch_targets
 from minidl.compiled.source import module_source, parameters_of
 from minidl.optimizers import Optimizer
 from minidl.parameter import Buffer
@@ -209,7 +209,7 @@ def test_a_batch_is_fetched_by_its_order(order: Any) -> None:
     x, target, one_hot, own, ones = np.ones((3, 3)), np.ones((3, 3)), np.ones((3, 3)), np.ones(3), np.zeros(3)
     for kernel, source, out in (
         (fetch_rows, rows, x), (fetch_targets, rows, target), (fetch_targets, labels, one_hot),
-        (fetch_weights, weights, own), (fetch_weights, weights[:0], ones),
+        (fetch_sample_weight, weights, own), (fetch_sample_weight, weights[:0], ones),
     ):
         compiled(kernel, "float64")(source, order, 2, out)
     assert np.array_equal(x, rows[chosen])
@@ -302,7 +302,7 @@ def test_a_loss_kernel_computes_what_its_loss_does(loss: Loss, dtype: str) -> No
     target = rng.dirichlet(np.ones(5), 9).astype(dtype)
     weights = rng.random(9).astype(dtype)
     gradient = np.empty_like(prediction)
-    known = {"prediction": prediction, "target": target, "weights": weights, "gradient": gradient}
+    known = {"prediction": prediction, "target": target, "sample_weight": weights, "gradient": gradient}
     found = call(LOSSES[type(loss)], dtype, known, loss)
     wanted = loss.forward(prediction.astype(float), target.astype(float), weights.astype(float))
     assert found == pytest.approx(wanted, rel=10 * TOLERANCE[dtype])
@@ -313,7 +313,7 @@ def test_a_loss_kernel_computes_what_its_loss_does(loss: Loss, dtype: str) -> No
 def test_a_sure_row_costs_what_it_should(logit: float) -> None:
     prediction = np.array([[logit, 0.0, -logit]])
     gradient = np.empty_like(prediction)
-    known = {"prediction": prediction, "target": np.eye(3)[:1], "weights": np.ones(1), "gradient": gradient}
+    known = {"prediction": prediction, "target": np.eye(3)[:1], "sample_weight": np.ones(1), "gradient": gradient}
     found = call(LOSSES[SoftmaxCrossEntropy], "float64", known, SoftmaxCrossEntropy())
     assert found == pytest.approx(np.log1p(np.exp(-logit) + np.exp(-2 * logit)), rel=1e-12)
     assert gradient[0, 1] == pytest.approx(np.exp(-logit) / (1 + np.exp(-logit) + np.exp(-2 * logit)), rel=1e-12)
@@ -325,7 +325,8 @@ def test_a_sure_row_costs_what_it_should(logit: float) -> None:
 )
 def test_the_loss_of_a_sure_row_is_not_rounded_away(logits: list[float], expected: float) -> None:
     prediction = np.array([logits])
-    known = {"prediction": prediction, "target": np.eye(2)[:1], "weights": np.ones(1), "gradient": prediction.copy()}
+    known = {"prediction": prediction, "target": np.eye(2)[:1], "sample_weight": np.ones(1)}
+    known["gradient"] = prediction.copy()
     found = call(LOSSES[SoftmaxCrossEntropy], "float64", known, SoftmaxCrossEntropy())
     assert found == pytest.approx(expected, rel=1e-12)
 

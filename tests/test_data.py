@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from minidl import (
     SGD,
@@ -13,9 +14,12 @@ from minidl import (
     Dense,
     Graph,
     HalfSquaredError,
+    Huber,
     Loss,
+    MeanAbsoluteError,
     Sequential,
     Sigmoid,
+    SigmoidCrossEntropy,
     Softmax,
     SoftmaxCrossEntropy,
     Tanh,
@@ -24,7 +28,7 @@ from minidl import (
 )
 from minidl.data import check_ending, checked
 from minidl.errors import DataError, ShapeError, StructureError
-from minidl.solvers import lbfgs
+from minidl.solvers import lbfgs, levenberg_marquardt
 from tests.refusal import refused
 
 MODEL = mlp([3, 4, 2], rng=0)
@@ -88,3 +92,71 @@ def test_a_loss_from_probabilities_over_a_model_that_gives_any_number_is_refused
         lbfgs(MODEL, X, Y / 2, loss=loss)
     for last in (Sigmoid(), Softmax()):
         check_ending("Trainer", Sequential(MODEL, last), loss)
+
+
+ONE = mlp([3, 4, 1], rng=0)
+
+
+class Series:
+    """A table's column: an array can be made of it, and it cannot be indexed like one."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = np.asarray(values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return self._values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, key: object) -> object:
+        raise KeyError(key)
+
+
+@pytest.mark.parametrize("loss", [HalfSquaredError(), MeanAbsoluteError(), BinaryCrossEntropy(), SigmoidCrossEntropy()])
+def test_a_flat_target_is_a_column_for_a_model_with_one_output(loss: Loss) -> None:
+    y = np.linspace(0, 1, 5)
+    _, targets = checked(ONE, loss, X, y)
+    assert targets.shape == (5, 1)
+    assert np.shares_memory(targets, y)
+    assert (targets[:, 0] == y).all()
+    with refused(ShapeError, "expected a target of shape (5, 1) like the prediction, got (5,); use y[:, None]"):
+        loss.forward(targets, y)
+
+
+def test_labels_of_a_loss_that_takes_them_stay_flat() -> None:
+    class Ordinal(Huber):
+        @override
+        def check_data(self, target: Any, width: int | None, dtype: Any) -> Any:
+            return np.asarray(target)
+
+    assert checked(ONE, Ordinal(), X, np.arange(5))[1].shape == (5,)
+    assert checked(mlp([3, 2]), SoftmaxCrossEntropy(), X, [0, 1, 1, 0, 1])[1].shape == (5,)
+
+
+def test_the_columns_of_a_table_are_data() -> None:
+    y, w = np.arange(5.0), np.arange(1.0, 6.0)
+    x, targets, weight = checked(ONE, HalfSquaredError(), Series(X), Series(y), Series(w))
+    assert (x is X, targets.shape, weight is w) == (True, (5, 1), True)
+    assert np.shares_memory(targets, y)
+    labels = checked(MODEL, SoftmaxCrossEntropy(), X, Series([0, 1, 1, 0, 1]))[1]
+    assert labels.tolist() == [0, 1, 1, 0, 1]
+
+
+def test_every_way_in_takes_a_flat_target_like_a_column() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=12)
+
+    def results(target: Any) -> list[Any]:
+        model = mlp([3, 4, 1], rng=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
+        trainer.fit(x, target, epochs=2, batch_size=4, validation=(x, target))
+        trainer.fit(x, target, epochs=1, validation=0.25)
+        trainer.fit_batches([(x, target)], epochs=1, validation=(x, target))
+        found = [trainer.history.loss, trainer.history.validation_loss, trainer.evaluate(x, target)]
+        for _ in range(2):
+            found.append(lbfgs(model, x, target, validation=(x, target), max_iterations=3).loss)
+            found.append(levenberg_marquardt(model, x, target, validation=(x, target), max_iterations=3).loss)
+        return found
+
+    assert results(y) == results(y[:, None]) == results(Series(y))

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from minidl import SGD, Array, HalfSquaredError, SoftmaxCrossEntropy, Trainer, metrics, mlp
+from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, DTypeError
 from minidl.training.evaluation import Validation
 from tests.refusal import refused
@@ -57,11 +59,6 @@ def test_the_last_rows_are_held_out_without_a_copy() -> None:
 def test_a_fraction_may_be_a_number_of_numpy(fraction: Any) -> None:
     x, _ = Validation(mlp([3, 4, 2]), HalfSquaredError(), {}).split(X, Y, None, fraction, np.random.default_rng(0))
     assert len(x) == 15
-
-
-def test_what_is_neither_a_pair_nor_a_fraction_is_refused() -> None:
-    with refused(DTypeError, "validation: expected (x, y), or", "a fraction of the rows such as 0.2, got '0.2'"):
-        trainer().fit(X, LABELS, epochs=1, validation="0.2")  # type: ignore[arg-type]
 
 
 VALUES: list[Any] = [
@@ -130,3 +127,62 @@ def test_an_attribute_that_happens_to_be_called_mode_is_no_direction() -> None:
     run = trainer()
     run.fit(X, LABELS, epochs=1, metrics={"score": Score()})
     assert run.figures == {"loss": "min", "score": None}
+
+
+LARGE = np.random.default_rng(2).normal(size=(300, 3))
+WRONG: list[tuple[Any, str]] = [
+    ("0.2", "got '0.2'"), ((LARGE,), "got a tuple of length 1"), ([LARGE] * 4, "got a list of length 4"),
+    (LARGE[:2], "got ndarray of shape (2, 3)"), ({"x": LARGE, "y": LARGE}, "got {'x': array([["),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("validation", "found"), WRONG, ids=[found for _, found in WRONG])
+def test_a_wrong_validation_is_refused_in_two_lines(validation: Any, found: str) -> None:
+    run = trainer()
+    doors: list[Callable[[], object]] = [
+        lambda: run.fit(X, LABELS, epochs=1, validation=validation),
+        lambda: run.fit_batches([(X, LABELS)], epochs=1, validation=validation),
+    ]
+    for door in doors:
+        with refused(DTypeError, "validation: expected (x, y) or (x, y, sample_weight), or", "such as 0.2", found):
+            door()
+        with pytest.raises(DTypeError) as caught:
+            door()
+        assert str(caught.value).count("\n") < 2
+        assert len(str(caught.value)) < 250
+    assert len(run.history) == 0
+
+
+class StopIn(Callback):
+    """Stop once, after a batch of the second epoch."""
+
+    every_batches = 1
+
+    @override
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if (len(trainer.history), trainer.position.batch) == (1, 2):
+            trainer.stop("enough")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_validation_data_may_have_weights(streamed: bool, stopped: bool) -> None:
+    weight = np.random.default_rng(3).uniform(0, 2, 20)
+    held_out = X, LABELS, weight
+    stream = [(X[k : k + 5], LABELS[k : k + 5]) for k in range(0, 20, 5)]
+    run = trainer()
+    callbacks = [StopIn()] if stopped else []
+    if streamed:
+        run.fit_batches(stream, epochs=2, validation=held_out, callbacks=callbacks)
+    else:
+        run.fit(X, LABELS, epochs=2, batch_size=5, validation=held_out, callbacks=callbacks)
+    assert len(run.history) == (1 if stopped else 2)
+    if stopped and streamed:
+        run.resume_batches(stream, validation=held_out, callbacks=[])
+    elif stopped:
+        run.resume(X, LABELS, validation=held_out, callbacks=[])
+    logits = run.model.predict(X)
+    rows = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(20), LABELS]
+    assert len(run.history) == 2
+    assert run.history.validation_loss[-1] == pytest.approx(float(weight @ rows) / 20, rel=1e-12)
+    assert run.history.validation_loss[-1] != pytest.approx(float(rows.mean()), rel=1e-3)

@@ -269,7 +269,7 @@ def test_a_file_keeps_what_is_frozen(tmp_path: Path) -> None:
 def test_a_file_that_freezes_what_is_not_there_is_refused(bad: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     minidl.save(mlp([2, 1], rng=0).freeze(), path)
-    tensors, metadata = read(path)
+    tensors, metadata, _ = read(path)
     assert metadata is not None
     assert json.loads(json.dumps(metadata))["frozen"] == ["0.weight", "0.bias"]
     write(path, tensors, {**metadata, "frozen": bad})

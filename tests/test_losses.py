@@ -232,7 +232,7 @@ def test_an_empty_batch_is_refused(make: Any, row: Any, p: Any, t: Any) -> None:
     ],
 )
 def test_weights_are_checked(make: Any, row: Any, p: Any, t: Any, weights: Any, error: Any, words: str) -> None:
-    with refused(error, "sample weights", words):
+    with refused(error, "sample_weight", words):
         make().forward(p, t, weights)
 
 

@@ -29,7 +29,7 @@ from minidl import (
 )
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping
 from minidl.clipping import ClipGlobalNorm
-from minidl.errors import ArgumentError, CallOrderError, DataError
+from minidl.errors import ArgumentError, CallOrderError, DataError, ShapeError
 from minidl.optimizers import Optimizer
 from minidl.penalties import L2
 from minidl.schedules import Cosine, Warmup
@@ -95,6 +95,89 @@ def test_a_run_that_was_stopped_goes_on_in_the_same_process() -> None:
     assert (history.stopped_by, len(history)) == ("enough", 2)
     stopped.resume(X, Y, callbacks=[])
     assert bits(stopped) == bits(whole)
+
+
+class StopAt(Callback):
+    """Stop the run once, after a batch."""
+
+    every_batches = 1
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.place = epoch, batch
+
+    @override
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if (len(trainer.history), trainer.position.batch) == self.place:
+            trainer.stop("enough")
+
+
+def test_a_refused_resume_changes_nothing() -> None:
+    whole, stopped = build("momentum", "both"), build("momentum", "both")
+    whole.fit(X, Y, epochs=EPOCHS, batch_size=BATCH, validation=0.2)
+    stopped.fit(X, Y, epochs=EPOCHS, batch_size=BATCH, validation=0.2, callbacks=[StopAt(2, 5)])
+    for x, validation in ((X + 1, 0.2), (X, 0.3), (X[:, :2], 0.2), (X, 1.5)):
+        with pytest.raises((DataError, ShapeError, ArgumentError)):
+            stopped.resume(x, Y, validation=validation, callbacks=[])
+    stopped.resume(X, Y, validation=0.2, callbacks=[])
+    assert bits(stopped) == bits(whole)
+
+
+class FailOnce(Dropout):
+    """Raise an error in one pass."""
+
+    def __init__(self, rate: float, error: type[BaseException], at: int) -> None:
+        super().__init__(rate)
+        self.error, self.at, self.passes = error, at, 0
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self.passes += 1
+        if self.passes == self.at:
+            raise self.error
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("at", [1, 3, 14])
+def test_a_run_goes_on_after_an_exception_in_the_middle_of_an_epoch(error: type[BaseException], at: int) -> None:
+    def built(at: int) -> Trainer:
+        model = Sequential(Dense(3, 8), FailOnce(0.2, error, at), Dense(8, 1)).initialize(rng=3)
+        return Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.02, momentum=0.9), rng=4)
+
+    whole, broken = built(-1), built(at)
+    whole.fit(X, Y, epochs=3, batch_size=BATCH, validation=0.2)
+    with pytest.raises(error):
+        broken.fit(X, Y, epochs=3, batch_size=BATCH, validation=0.2)
+    assert broken.interrupted
+    broken.resume(X, Y, validation=0.2)
+    assert bits(broken) == bits(whole)
+
+
+def test_a_second_fit_that_was_stopped_goes_on_with_its_own_split() -> None:
+    whole, stopped = build("momentum", "both"), build("momentum", "both")
+    for trainer in (whole, stopped):
+        trainer.fit(X, Y, epochs=2, batch_size=BATCH, validation=0.25)
+    whole.fit(X, Y, epochs=3, batch_size=BATCH, validation=0.25)
+    stopped.fit(X, Y, epochs=3, batch_size=BATCH, validation=0.25, callbacks=[StopAt(3, 2)])
+    stopped.resume(X, Y, validation=0.25, callbacks=[])
+    assert bits(stopped) == bits(whole)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("rows", "batch"), [(33, 2), (32, 2), (17, 1), (5, 1), (1, 1)])
+def test_a_run_saved_at_the_last_batch_of_an_epoch_goes_on(
+    rows: int, batch: int, shuffle: bool, tmp_path: Path
+) -> None:
+    whole, first, second = made(), made(), made()
+    options = {"epochs": 3, "batch_size": 16, "shuffle": shuffle}
+    whole.fit(X[:rows], Y[:rows], **options)  # type: ignore[arg-type]
+    path = tmp_path / "run.safetensors"
+    first.fit(X[:rows], Y[:rows], **options, callbacks=[SaveAt(path, 1, batch)])  # type: ignore[arg-type]
+    assert first.history.stopped_by == "saved"
+    second.restore(path)
+    assert second._run.position.rows == rows
+    second.resume(X[:rows], Y[:rows], callbacks=[SaveAt(path, -1, -1)])
+    assert {**bits(second), "callbacks": []} == {**bits(whole), "callbacks": []}
 
 
 def saved(tmp_path: Path) -> Path:
@@ -166,10 +249,10 @@ def made(**changes: Any) -> Trainer:
     model = Sequential(Dense(3, 8), Tanh(), dropout := Dropout(0.1), Dense(8, 1)).initialize(0)
     dropout.rng = changes.pop("dropout_rng", dropout.rng)
     parts = {name: changes.pop(name, default) for name, default in
-             {"loss": Huber(1.0), "clip": None, "penalty": 0.0, "penalized": 0, "rng": 0}.items()}  # fmt: skip
+             {"loss": Huber(1.0), "clip": None, "penalty": 0.0, "penalized": 0}.items()}  # fmt: skip
     penalties = [L2(parts["penalty"], [model.parameters()[parts["penalized"]]])] if parts["penalty"] else []
     optimizer = changes.pop("kind", SGD)(model.parameters(), **{"learning_rate": 0.05, **changes})
-    return Trainer(model, parts["loss"], optimizer, rng=parts["rng"], clip=parts["clip"], penalties=penalties)
+    return Trainer(model, parts["loss"], optimizer, rng=0, clip=parts["clip"], penalties=penalties)
 
 
 DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -186,7 +269,6 @@ DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "penalty": ({"penalty": 0.1}, {"penalty": 0.10000001}, r"strength=0.1, .* got .*strength=0.10000001"),
     "penalized": ({"penalty": 0.1}, {"penalty": 0.1, "penalized": 2}, r"0.weight.* got .*3.weight"),
     "delta": ({"loss": Huber(1.0)}, {"loss": Huber(2.0)}, r"Huber\(delta=1.0\).* got .*Huber\(delta=2.0\)"),
-    "generator": ({}, {"rng": np.random.Generator(np.random.MT19937(0))}, "PCG64.* got .*MT19937"),
     "generator of a layer": ({}, {"dropout_rng": np.random.Generator(np.random.SFC64(0))}, "PCG64.* got .*SFC64"),
 }  # fmt: skip
 

@@ -472,7 +472,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"penalties": [0.1]}, DTypeError, r"\(penalties\): expected penalties such as L2\(1e-4, weights\), got 0.1"),
     ({"x": SINE_X[:5]}, ShapeError, "expected the same number of rows in x and y, got x 5, y 60"),
     ({"x": np.zeros((0, 1)), "y": np.zeros((0, 1))}, DataError, "expected at least one row"),
-    ({"y": SINE_Y[:, 0]}, ShapeError, r"use y\[:, None\]"),
+    ({"y": SINE_Y[:, [0, 0]]}, ShapeError, r"expected a target of shape \(60, 1\)"),
     ({"y": SINE_Y * np.nan}, DataError, "expected finite numbers"),
     ({"x": np.zeros((60, 2))}, ShapeError, r"expected x of shape \(batch, 1\)"),
     ({"validation": (SINE_X, SINE_Y[:3])}, ShapeError, "expected the same number of rows"),

@@ -22,7 +22,7 @@ from minidl.errors import ArgumentError, DTypeError, FileFormatError
 
 from . import hostile
 from .fuzz_files import run_file, trainer
-from .hostile import DATA, ENTRY, GOOD, RUNS, TABLE, TENSORS, Hostile, Json, chain, dense, put, signed
+from .hostile import DATA, ENTRY, GOOD, OTHER_RUNS, RUNS, TABLE, TENSORS, Hostile, Json, chain, dense, put, signed
 from .resume_points import bits
 
 
@@ -364,17 +364,28 @@ def test_the_run_from_which_the_bad_ones_are_made_is_good(run: bytes, tmp_path: 
     (tmp_path / "run").write_bytes(run)
     restored = trainer()
     restored.restore(tmp_path / "run")
-    assert (len(restored.history), restored.position.batch) == (1, 2)
+    assert (len(restored.history), restored._run.position.batch) == (2, 2)
+
+
+def refused_run(path: Path, kind: type[Exception], words: str) -> None:
+    target = trainer()
+    before, where = bits(target), target._run.state()
+    with pytest.raises(kind) as caught:
+        target.restore(path)
+    assert len(str(caught.value)) < 700 + len(str(path))
+    assert str(caught.value).startswith(words)
+    assert (bits(target), target._run.state()) == (before, where)
 
 
 @pytest.mark.parametrize(("place", "value"), RUNS, ids=lambda part: str(part)[:40])
 def test_a_damaged_run_is_refused_and_nothing_is_changed(place: str, value: object, run: bytes, tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.write_bytes(put(run, place, value))
-    target = trainer()
-    before, where = bits(target), target._run.state()
-    with pytest.raises((FileFormatError, ArgumentError)) as caught:
-        target.restore(path)
-    assert len(str(caught.value)) < 700 + len(str(path))
-    assert str(caught.value).startswith((f"{path}: expected the state of a run", "restore: expected"))
-    assert (bits(target), target._run.state()) == (before, where)
+    refused_run(path, FileFormatError, f"{path}: expected the state of a run")
+
+
+@pytest.mark.parametrize(("place", "value"), OTHER_RUNS, ids=lambda part: str(part)[:40])
+def test_the_run_of_another_trainer_is_refused(place: str, value: object, run: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_bytes(put(run, place, value))
+    refused_run(path, ArgumentError, "restore: expected")

@@ -93,6 +93,20 @@ def test_two_fits_go_on_where_one_would_have() -> None:
     assert history.loss == whole.history.loss
 
 
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_batch_size_may_be_a_small_integer_of_numpy(engine: Any) -> None:
+    if engine == "compiled":
+        pytest.importorskip("numba")
+    x = np.random.default_rng(0).normal(size=(5000, 2))
+    results = []
+    for kind in (int, np.int8):
+        model = mlp([2, 6, 1], activation=Tanh, rng=1)
+        trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0, engine=engine)
+        trainer.fit(x, x[:, :1], epochs=kind(2), batch_size=kind(100))  # type: ignore[arg-type]
+        results.append(weights(trainer))
+    assert results[0] == results[1]
+
+
 def test_a_trainers_stream_is_not_its_models() -> None:
     model = Sequential(Dense(2, 1)).initialize(rng=0)
     drawn = np.random.default_rng(0).permutation(23)
@@ -268,17 +282,18 @@ def test_a_single_layer_is_a_model() -> None:
 
 BAD: list[tuple[dict[str, Any], type[Any], str]] = [
     ({"x": X[:, :1]}, ShapeError, "x: expected x of shape (batch, 2), got (23, 1)"),
-    ({"y": Y[:, 0]}, ShapeError, "got (23,); use y[:, None]"),
+    ({"y": Y[:, :, None]}, ShapeError, "expected a target of shape (23, 1) like the prediction, got (23, 1, 1)"),
     ({"y": Y[:22]}, ShapeError, "got x 23, y 22"),
     ({"x": X * np.nan}, DataError, "x: expected finite numbers"),
     ({"epochs": 0}, ArgumentError, "fit(epochs): expected at least 1, got 0"),
     ({"epochs": 1.5}, DTypeError, "fit(epochs): expected a whole number"),
     ({"batch_size": 0}, ArgumentError, "fit(batch_size): expected at least 1, got 0"),
     ({"batch_size": "4"}, DTypeError, "fit(batch_size): expected a whole number"),
-    ({"sample_weight": np.ones(22)}, ShapeError, "sample weights: expected shape (23,)"),
-    ({"sample_weight": -np.ones(23)}, DataError, "sample weights: expected finite numbers of at least 0"),
+    ({"sample_weight": np.ones(22)}, ShapeError, "sample_weight: expected shape (23,)"),
+    ({"sample_weight": -np.ones(23)}, DataError, "sample_weight: expected finite numbers of at least 0"),
     ({"validation": (X[:, :1], Y)}, ShapeError, "x: expected x of shape (batch, 2)"),
-    ({"validation": (X, Y[:, 0])}, ShapeError, "use y[:, None]"),
+    ({"validation": (X, Y[:, [0, 0]])}, ShapeError, "expected a target of shape (23, 1)"),
+    ({"validation": (X, Y, -np.ones(23))}, DataError, "sample_weight: expected finite numbers of at least 0"),
 ]
 
 

@@ -17,7 +17,7 @@ class Data:
     """The rows of the caller, as a program takes them: each array in one run, and not to be written to.
 
     Args:
-        arrays: (x, y) or (x, y, weights), in any layout.
+        arrays: (x, y) or (x, y, sample_weight), in any layout.
 
     Attributes:
         in_place: Whether the program can fetch rows from where they lie; else they are copied before each call.
@@ -28,14 +28,14 @@ class Data:
         self._arrays = tuple(as_seen(array) for array in arrays)
 
     def rows(self, begin: int, count: int, order: npt.NDArray[np.intp] | None) -> tuple[Any, ...]:
-        """Return x, y, weights, order, and where in the order to begin, for ``count`` rows."""
+        """Return x, y, sample_weight, order, and where in the order to begin, for ``count`` rows."""
         arrays = self._arrays
         if not self.in_place:
             place = slice(begin, begin + count)
             arrays = tuple(as_seen(np.ascontiguousarray(a[place if order is None else order[place]])) for a in arrays)
             order, begin = None, 0
-        weights = arrays[2] if len(arrays) == 3 else as_seen(np.empty(0, arrays[0].dtype))
-        return arrays[0], arrays[1], weights, NO_ORDER if order is None else order, begin
+        sample_weight = arrays[2] if len(arrays) == 3 else as_seen(np.empty(0, arrays[0].dtype))
+        return arrays[0], arrays[1], sample_weight, NO_ORDER if order is None else order, begin
 
 
 def as_seen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -9,10 +9,10 @@ how it wants to see it::
 
 Streams have fixed names: ``x`` and ``y`` are input and output of a layer, ``grad`` is ∂e/∂y and ``dx`` is ∂e/∂x,
 ``uniform`` are fresh random numbers in [0, 1), ``learning_rate`` is η and ``step`` the number of the step. A loss has
-``prediction``, ``target``, ``weights`` and ``gradient``. Any other name is looked up on the layer, loss or optimizer:
-a parameter (``weight``; its gradient is ``weight_grad``; in prediction its transpose is ``weight_turned``), a buffer
-(``running_mean``), a number (``slope``), a function (``derivative``). A name that is not found there is memory: from
-the forward to the backward kernel, or within one.
+``prediction``, ``target``, ``sample_weight`` and ``gradient``. Any other name is looked up on the layer, loss or
+optimizer: a parameter (``weight``; its gradient is ``weight_grad``; in prediction its transpose is ``weight_turned``),
+a buffer (``running_mean``), a number (``slope``), a function (``derivative``). A name that is not found there is
+memory: from the forward to the backward kernel, or within one.
 
 In a kernel a number with a decimal point, and ``real(…)``, is of the dtype of the network; a whole number is not, and
 makes float64 of what it meets. A kernel may call what `elementary` holds, `isfinite`, `log`, `log1p`, `erfc`, `sqrt`,

@@ -19,101 +19,101 @@ from .elementary import LEAST, MOST, decay, less, real, sigmoid
 from .language import Column, Kernel, Matrix, Real, Vector
 
 
-def half_squared_error(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix) -> float:
+def half_squared_error(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
     """Compute eᵢ = ½ ‖pᵢ − tᵢ‖²."""
     rows, total = len(prediction), 0.0
     for r in range(rows):
-        scale, error = real(weights[r] / rows), 0.0
+        scale, error = real(sample_weight[r] / rows), 0.0
         for j in range(prediction.shape[1]):
             difference = prediction[r, j] - target[r, j]
             error += difference * difference
             gradient[r, j] = difference * scale
-        total += float(weights[r]) * (0.5 * error)
+        total += float(sample_weight[r]) * (0.5 * error)
     return total / rows
 
 
-def mean_squared_error(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix) -> float:
+def mean_squared_error(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
     """Compute eᵢ = (1/m) Σⱼ (pᵢⱼ − tᵢⱼ)² over the m outputs."""
     (rows, outputs), total = prediction.shape, 0.0
     for r in range(rows):
-        scale, error = real(2 * weights[r] / (rows * outputs)), 0.0
+        scale, error = real(2 * sample_weight[r] / (rows * outputs)), 0.0
         for j in range(outputs):
             difference = prediction[r, j] - target[r, j]
             error += difference * difference
             gradient[r, j] = difference * scale
-        total += float(weights[r]) * error
+        total += float(sample_weight[r]) * error
     return float(total / (rows * outputs))
 
 
-def mean_absolute_error(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix) -> float:
+def mean_absolute_error(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
     """Compute eᵢ = (1/m) Σⱼ |pᵢⱼ − tᵢⱼ|, ∂eᵢ/∂p = sign(p − t) / m."""
     (rows, outputs), total = prediction.shape, 0.0
     for r in range(rows):
-        scale, error = real(weights[r] / (rows * outputs)), 0.0
+        scale, error = real(sample_weight[r] / (rows * outputs)), 0.0
         for j in range(outputs):
             difference = prediction[r, j] - target[r, j]
             error += abs(difference)
             gradient[r, j] = scale if difference > 0.0 else (-scale if difference < 0.0 else difference)
-        total += float(weights[r]) * error
+        total += float(sample_weight[r]) * error
     return float(total / (rows * outputs))
 
 
-def huber(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix, delta: Real) -> float:
+def huber(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix, delta: Real) -> float:
     """Compute eᵢ = (1/m) Σⱼ h(dᵢⱼ), d = p − t, h(d) = ½ d² for |d| ≤ δ, else δ (|d| − ½ δ)."""
     (rows, outputs), total = prediction.shape, 0.0
     for r in range(rows):
-        scale, error = real(weights[r] / (rows * outputs)), 0.0
+        scale, error = real(sample_weight[r] / (rows * outputs)), 0.0
         for j in range(outputs):
             difference = prediction[r, j] - target[r, j]
             inner = -delta if difference < -delta else (delta if difference > delta else difference)
             error += inner * (difference - 0.5 * inner)
             gradient[r, j] = inner * scale
-        total += float(weights[r]) * error
+        total += float(sample_weight[r]) * error
     return float(total / (rows * outputs))
 
 
-def binary_cross_entropy(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix) -> float:
+def binary_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
     """Compute eᵢ = −Σⱼ [t log p + (1 − t) log(1 − p)], ∂e/∂p = (p − t) / (p (1 − p)), p kept inside (0, 1)."""
     rows, total = len(prediction), 0.0
     for r in range(rows):
-        scale, error = real(weights[r] / rows), 0.0
+        scale, error = real(sample_weight[r] / rows), 0.0
         for j in range(prediction.shape[1]):
             p, t = prediction[r, j], target[r, j]
             p = LEAST if p < LEAST else (MOST if p > MOST else p)
             error -= t * log(p) + (1.0 - t) * log1p(-p)
             gradient[r, j] = (p - t) / (p * (1.0 - p)) * scale
-        total += float(weights[r]) * error
+        total += float(sample_weight[r]) * error
     return total / rows
 
 
-def cross_entropy(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix) -> float:
+def cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
     """Compute eᵢ = −Σⱼ t log p, ∂e/∂p = −t / p, p kept above 0."""
     rows, total = len(prediction), 0.0
     for r in range(rows):
-        scale, error = real(weights[r] / rows), 0.0
+        scale, error = real(sample_weight[r] / rows), 0.0
         for j in range(prediction.shape[1]):
             p, t = prediction[r, j], target[r, j]
             p = LEAST if p < LEAST else p
             error -= t * log(p)
             gradient[r, j] = -t / p * scale
-        total += float(weights[r]) * error
+        total += float(sample_weight[r]) * error
     return total / rows
 
 
-def sigmoid_cross_entropy(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix) -> float:
+def sigmoid_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
     """Compute eᵢ = Σⱼ [max(z, 0) − t z + log(1 + e^−|z|)] from logits z, ∂e/∂z = (1 − t) σ(z) − t σ(−z)."""
     rows, total = len(prediction), 0.0
     for r in range(rows):
-        scale, error = real(weights[r] / rows), 0.0
+        scale, error = real(sample_weight[r] / rows), 0.0
         for j in range(prediction.shape[1]):
             z, t = prediction[r, j], target[r, j]
             error += ((1.0 - t) * z if z > 0.0 else -t * z) + log1p(decay(-abs(z)))
             gradient[r, j] = ((1.0 - t) * sigmoid(z) - t * sigmoid(-z)) * scale
-        total += float(weights[r]) * error
+        total += float(sample_weight[r]) * error
     return total / rows
 
 
-def softmax_cross_entropy(prediction: Matrix, target: Matrix, weights: Column, gradient: Matrix) -> float:
+def softmax_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
     """Compute eᵢ = −Σⱼ t log softmax(z)ⱼ from logits z, ∂e/∂z = softmax(z) Σⱼ t − t.
 
     With m the largest logit, log softmax(z)ⱼ is (zⱼ − m) − log(1 + Σ eᶻᵏ⁻ᵐ), the sum without the largest.
@@ -133,13 +133,13 @@ def softmax_cross_entropy(prediction: Matrix, target: Matrix, weights: Column, g
             others += 0.0 if prediction[r, j] == largest else gradient[r, j]
             share += target[r, j]
         others += equals - 1.0
-        scale, error, rest = real(weights[r] / rows), 0.0, log1p(others)
+        scale, error, rest = real(sample_weight[r] / rows), 0.0, log1p(others)
         share /= 1.0 + others
         for j in range(prediction.shape[1]):
             t = target[r, j]
             error -= t * less(less(prediction[r, j], largest), rest) if t != 0.0 else 0.0
             gradient[r, j] = (gradient[r, j] * share - t) * scale
-        total += float(weights[r]) * error
+        total += float(sample_weight[r]) * error
     return total / rows
 
 

@@ -15,7 +15,7 @@ from ..layers.layer import Layer
 from ..optimizers import Optimizer
 from ..parameter import Buffer, Parameter
 from .language import Argument, Kernel, Kernels
-from .rows import fetch_rows, fetch_targets, fetch_weights, turned
+from .rows import fetch_rows, fetch_sample_weight, fetch_targets, turned
 from .source import module_source, parameters_of
 
 Link: TypeAlias = tuple[str, Layer, Kernels]
@@ -124,7 +124,7 @@ class TrainingProgram(Program):
 
     streams: ClassVar[dict[str, str]] = {"learning_rate": "rates[batch]"}
 
-    fixed = ("rows_x", "rows_y", "rows_weights", "order", "begin", "rates", "step", "total")
+    fixed = ("rows_x", "rows_y", "rows_sample_weight", "order", "begin", "rates", "step", "total")
     """The arguments that every program has: the data, which of its rows come when, from which place on; learning
     rates, number of the first step, sum of losses so far."""
 
@@ -145,14 +145,15 @@ class TrainingProgram(Program):
         for fetch, rows, name, annotation, number in (
             (fetch_rows, "rows_x", "a0", "Matrix", 0),
             (fetch_targets, "rows_y", "target", "Matrix", outputs),
-            (fetch_weights, "rows_weights", "weights", "Column", 0),
+            (fetch_sample_weight, "rows_sample_weight", "sample_weight", "Column", 0),
         ):
             self.arguments[name] = Argument("stream", None, "", annotation, number)
             self._kernels.append(fetch)
             lines.append(f"{fetch.__name__}({rows}, order, first, {name})")
         for number, (path, layer, kernels) in enumerate(links):
             lines.append(self.layer_call(kernels.forward, number, path, layer))
-        streams = {"prediction": f"a{outputs}", "gradient": f"g{outputs}", "target": "target", "weights": "weights"}
+        streams = {name: name for name in ("target", "sample_weight")}
+        streams |= {"prediction": f"a{outputs}", "gradient": f"g{outputs}"}
         self.arguments[streams["gradient"]] = Argument("stream", None, "", "Matrix", outputs)
         lines.append(f"error = {self.call(loss_kernel, streams, loss, 'loss', 0)}")
         lines += ["if not isfinite(error):", "    return total, batch", "total += error * len(a0)"]

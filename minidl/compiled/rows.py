@@ -31,11 +31,11 @@ def fetch_targets(rows: Matrix, order: Indices, begin: int, target: Matrix) -> N
             target[r, rows[row]] = 1.0
 
 
-def fetch_weights(rows: Column, order: Indices, begin: int, weights: Column) -> None:
+def fetch_sample_weight(rows: Column, order: Indices, begin: int, sample_weight: Column) -> None:
     """Copy wᵢ of each row; without any, each is 1."""
-    for r in range(len(weights)):
+    for r in range(len(sample_weight)):
         row = order[begin + r] if len(order) else begin + r
-        weights[r] = rows[row] if len(rows) else 1.0
+        sample_weight[r] = rows[row] if len(rows) else 1.0
 
 
 def turned(weight: Matrix) -> Matrix:

@@ -21,7 +21,9 @@ from .container import TensorFile, layout
 from .strict import brief
 
 FORMAT = "minidl"
-VERSION = 1
+VERSION = 2
+"""Of the files that are written. Version 1 was that of minidl 0.1; only the state of a run has changed since."""
+
 UNSIGNED = "0" * 64
 RESERVED = {"format", "version", "sha256"}
 
@@ -32,10 +34,12 @@ class StateFile(NamedTuple):
     Attributes:
         tensors: Maps names to fresh arrays.
         metadata: The JSON entry, without version and checksum; None where another program wrote the file.
+        version: Version of the file; None where another program wrote it.
     """
 
     tensors: dict[str, npt.NDArray[Any]]
     metadata: dict[str, Any] | None
+    version: int | None
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]) -> None:
@@ -68,11 +72,14 @@ def read(path: str | os.PathLike[str]) -> StateFile:
     """
     with TensorFile(path) as file:
         metadata = checked_metadata(file)
-        return StateFile({name: file.tensor(name) for name in file.entries}, metadata)
+        version = None if metadata is None else metadata.pop("version")
+        return StateFile({name: file.tensor(name) for name in file.entries}, metadata, version)
 
 
 def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
     """Return the JSON entry of an open file whose checksum is right; None where another program wrote the file.
+
+    The version of the file is left in it.
 
     Raises:
         FileFormatError: the entry is damaged or of a newer version, or the checksum differs.
@@ -91,7 +98,7 @@ def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
     if not isinstance(metadata, dict):
         raise FileFormatError(file.path, f"metadata {FORMAT!r} as an object", brief(metadata))
     del metadata["format"]
-    version, digest = metadata.pop("version", None), metadata.pop("sha256", None)
+    version, digest = metadata.get("version"), metadata.pop("sha256", None)
     if type(version) is not int or not 1 <= version <= VERSION:
         newer = "; a newer minidl wrote it" if type(version) is int and version > VERSION else ""
         raise FileFormatError(file.path, f"file version 1 to {VERSION}", f"{brief(version)}{newer}")

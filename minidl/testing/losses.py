@@ -29,7 +29,7 @@ _TRAINS = (*_RUNS, "backward")
 
 
 def check_loss(loss: Loss, outputs: int = 3, *, sample: Sample | None = None, rows: int = 6, seed: int = 0) -> Report:
-    """Check everything that a loss promises: gradient, mean over rows, weights, shapes, purity, dtypes, copies.
+    """Check everything that a loss promises: gradient, mean over rows, sample_weight, shapes, purity, dtypes, copies.
 
     The loss itself is left alone; copies of it are run.
 
@@ -85,10 +85,10 @@ def loss_checks(
     checks.add("float32 kept", partial(_dtype_kept, subject, np.float32), *_TRAINS)
     checks.add("last forward counts", partial(_last_forward_counts, subject), *_TRAINS)
     checks.add("gradient", partial(_gradient, subject, weighted=False), *_TRAINS, "float64 kept")
-    checks.add("gradient with weights", partial(_gradient, subject, weighted=True), "gradient")
+    checks.add("gradient with sample_weight", partial(_gradient, subject, weighted=True), "gradient")
     checks.add("float32 gradients", partial(_single_precision, subject), "gradient", "float32 kept")
     checks.add("mean over the rows", partial(_mean_over_rows, subject), "gradient", *careful)
-    checks.add("weights", partial(_weights, subject), "gradient with weights", *careful)
+    checks.add("sample_weight", partial(_weights, subject), "gradient with sample_weight", *careful)
     checks.add("no aliasing", partial(_no_aliasing, subject), *_TRAINS)
     checks.add("layouts", partial(_layouts, subject), *_TRAINS, "arguments unmodified")
     checks.add("backward again", partial(_backward_again, subject), *_TRAINS)
@@ -162,20 +162,20 @@ def _backward(subject: _Subject) -> None:
 
 
 def _gradient(subject: _Subject, *, weighted: bool) -> list[Measurement]:
-    """The gradient is the derivative of the weighted mean over what forward_rows returns."""
-    weights = subject.weights() if weighted else None
+    """The gradient is the derivative of (1/N) Σ wᵢ eᵢ, eᵢ from forward_rows."""
+    sample_weight = subject.weights() if weighted else None
     rows = subject.loss()
 
     def function(point: Point) -> Array:
         errors: Array = rows.forward_rows(point[0].copy(), point[1].copy()) / len(point[0])
         return errors
 
-    weigh = np.ones if weights is None else lambda shape: weights
+    weigh = np.ones if sample_weight is None else lambda shape: sample_weight
     wanted = Differentiator(function, [True, False], weigh).at_a_smooth_point(
         lambda number: [*subject.pair(number=number)]
     )
     loss = subject.loss()
-    loss.forward(wanted.point[0].copy(), wanted.point[1].copy(), weights)
+    loss.forward(wanted.point[0].copy(), wanted.point[1].copy(), sample_weight)
     assert wanted.arrays[0] is not None
     return [compare("prediction", loss.backward(), wanted.arrays[0], subject.rows)]
 
@@ -217,16 +217,16 @@ def _weights(subject: _Subject) -> None:
     gradient = loss.backward().copy()
     rows = subject.rows
     repeated = loss.forward(np.repeat(prediction, times, axis=0), np.repeat(target, times, axis=0)) * times.sum() / rows
-    same(np.array(repeated), np.array(value), "loss with weights 0, 1, 2 against leaving out and repeating rows")
+    same(np.array(repeated), np.array(value), "loss with sample_weight 0, 1, 2 against leaving out and repeating rows")
     plain = loss.forward(prediction, target)
-    same(loss.backward() * times[:, None], gradient, "gradient with weights 0, 1, 2")
-    same(np.array(plain), np.array(loss.forward(prediction, target, np.ones(rows))), "loss with weights of 1")
+    same(loss.backward() * times[:, None], gradient, "∂e/∂prediction with sample_weight 0, 1, 2")
+    same(np.array(plain), np.array(loss.forward(prediction, target, np.ones(rows))), "loss with sample_weight of 1")
 
 
 def _arguments_unmodified(subject: _Subject) -> None:
-    """Prediction, target and weights are left as they were."""
+    """Prediction, target and sample_weight are left as they were."""
     loss = subject.loss()
-    arguments = {"prediction": subject.pair()[0], "target": subject.pair()[1], "weights": subject.weights()}
+    arguments = {"prediction": subject.pair()[0], "target": subject.pair()[1], "sample_weight": subject.weights()}
     kept = {name: array.copy() for name, array in arguments.items()}
     for method, call in (
         ("forward", lambda: loss.forward(*arguments.values())),
@@ -321,8 +321,8 @@ def _backward_before_forward(subject: _Subject) -> None:
 def _dtype_kept(subject: _Subject, dtype: Any) -> None:
     """The gradient is of the dtype of the prediction."""
     loss = subject.loss()
-    for weights in (None, subject.weights()):
-        loss.forward(*subject.pair(dtype=dtype), weights)
+    for sample_weight in (None, subject.weights()):
+        loss.forward(*subject.pair(dtype=dtype), sample_weight)
         found = loss.backward().dtype
         if found != dtype:
             raise CheckError(f"expected a gradient in {np.dtype(dtype)} like the prediction, got {found}")

@@ -10,16 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, real
-from ..data import Rows, checked
-from ..errors import ArgumentError, DTypeError
+from ..data import Rows, checked, described
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layers.layer import Layer
 from ..losses import Loss
 from ..metrics import Metric
 from .batches import slices
 from .sources import ArraySource, Batch, Source
+from .splitting import Indices, split_rows
 
 Predict: TypeAlias = Callable[[Array], Array]
 """What predicts: the model in NumPy, or the same in compiled code."""
+
+ValidationData: TypeAlias = (
+    tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None]
+)
+"""(x, y) or (x, y, sample_weight)."""
 
 AT_ONCE = 4096
 """Rows that are predicted at a time."""
@@ -38,14 +44,12 @@ class Validation:
         self._model, self._loss, self._metrics = model, loss, metrics
         self._arrays: Batch | None = None
 
-    def hold_out(
-        self, validation: tuple[npt.ArrayLike, npt.ArrayLike] | None, weights: npt.ArrayLike | None = None
-    ) -> None:
+    def hold_out(self, validation: ValidationData | None) -> None:
         """Check data and keep it.
 
         Raises:
             ArgumentError: metrics, and no data to compute them on; labels, and a metric that compares values.
-            DTypeError: something else than a pair.
+            DTypeError: something else than (x, y) or (x, y, sample_weight).
         """
         if validation is None:
             if self._metrics:
@@ -54,10 +58,10 @@ class Validation:
                     "batches that come from elsewhere are not kept"
                 )
             return
-        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise DTypeError("validation: expected (x, y), or in a fit to arrays a fraction of the rows such as 0.2, "
-                             f"got {validation!r}")
-        arrays = checked(self._model, self._loss, *validation, weights)
+        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+            raise DTypeError("validation: expected (x, y) or (x, y, sample_weight), or in a fit to arrays a fraction "
+                             f"of the rows such as 0.2, got {described(validation)}")
+        arrays = checked(self._model, self._loss, *validation)
         self._check_target(arrays[1])
         self._arrays = arrays
 
@@ -65,23 +69,23 @@ class Validation:
         self,
         x: npt.ArrayLike,
         y: npt.ArrayLike,
-        weights: npt.ArrayLike | None,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None,
+        sample_weight: npt.ArrayLike | None,
+        validation: ValidationData | float | None,
         rng: np.random.Generator | None,
     ) -> Batch:
         """Check training data, hold out what ``validation`` says, and return what is left to train on.
 
-        The last rows are held out as views, so that memory-mapped data stays on disk; random rows are copied, all of
-        them, both those held out and those left.
+        The last rows are held out as views, so that memory-mapped data stays on disk. Random rows are copied, both
+        those held out and those left; each class has its share of them where the loss says what the classes are.
 
         Args:
             x: Input.
             y: Target.
-            weights: Sample weights or None.
-            validation: (x, y), a fraction of the rows, or None.
+            sample_weight: wᵢ of each row, or None.
+            validation: (x, y), (x, y, sample_weight), a fraction of the rows, or None.
             rng: What chooses the rows of a fraction; None for the last rows.
         """
-        arrays = checked(self._model, self._loss, x, y, weights)
+        arrays = checked(self._model, self._loss, x, y, sample_weight)
         if validation is None:
             self._check_target(arrays[1])
             return arrays
@@ -91,16 +95,25 @@ class Validation:
         self._check_target(arrays[1])
         fraction = real(validation, "fit(validation)", above=0, below=1)
         rows = len(arrays[0])
-        held_out = round(fraction * rows)
-        if not 0 < held_out < rows:
+        count = round(fraction * rows)
+        kept: slice | Indices = slice(rows - count)
+        held_out: slice | Indices = slice(rows - count, None)
+        if rng is not None:
+            kept, held_out = split_rows(rows, count, self._classes(arrays[1]), rng)
+        self._arrays = tuple(array[held_out] for array in arrays)
+        if not (0 < count < rows and len(self._arrays[0])):
             raise ArgumentError(f"fit(validation): {fraction:g} of {rows} rows leaves nothing on one side")
-        kept = rows - held_out
-        if rng is None:
-            self._arrays = tuple(array[kept:] for array in arrays)
-            return tuple(array[:kept] for array in arrays)
-        order = rng.permutation(rows)
-        self._arrays = tuple(array[order[kept:]] for array in arrays)
-        return tuple(array[order[:kept]] for array in arrays)
+        return tuple(array[kept] for array in arrays)
+
+    def _classes(self, targets: Rows) -> Rows | None:
+        """Return the class of each row, where the loss knows classes."""
+        classes = self._loss.classes(targets)
+        if classes is not None and np.shape(classes) != (len(targets),):
+            raise ShapeError(
+                f"{self._loss!r}.classes: expected one label for each row, shape ({len(targets)},), "
+                f"got {np.shape(classes)}"
+            )
+        return classes
 
     def directions(self) -> dict[str, str | None]:
         """Map each figure that an epoch writes into the history to ``"min"``, ``"max"`` or None (not known)."""

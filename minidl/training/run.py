@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import plain_state
+from ..arrays import child_generator, generator, plain_state
 from ..errors import ArgumentError, CallOrderError, DataError
 from .callbacks import Callback, check_callbacks
 from .sources import Source
+
+if TYPE_CHECKING:
+    from ..arrays import Seed
+
+STRIDE = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""Draws between the generators of two purposes, 2^128 divided by the golden ratio, as in ``PCG64.jumped``: no two of
+them come near each other. Strides of a power of two give correlated streams."""
 
 
 @dataclass
@@ -34,13 +41,10 @@ class Position:
 
 
 class Run:
-    """The plan of a fit, its position, its generator, its callbacks.
-
-    The order of an epoch is drawn when the epoch begins. To enter it again in the middle, the state of the generator
-    at that beginning is kept beside the state of now.
+    """The plan of a fit, its position, its random state, its callbacks.
 
     Args:
-        rng: What shuffles, and splits off validation data.
+        rng: Generator or seed of all that is random in the run; one number is drawn from a Generator.
 
     Attributes:
         plan: What the fit was asked to do; None before the first.
@@ -49,15 +53,28 @@ class Run:
         why_stop: Why it is to end after the current batch; empty while it goes on.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, rng: Seed) -> None:
+        own = generator(rng, "trainer")
+        self._generator = child_generator(own) if own is rng else own
+        self._start: Any = self._generator.bit_generator.state
         self.plan: Plan | None = None
         self.position = Position()
         self.callbacks: list[Callback] = []
         self.why_stop = ""
-        self.fit_began_with = self.epoch_began_with = rng.bit_generator.state
         self._fingerprint: dict[str, Any] = {}
         self._saved_callbacks: list[dict[str, Any]] = []
+
+    def generator(self, number: int) -> np.random.Generator:
+        """Return the generator for one purpose: number 0 splits off validation data, number e + 1 shuffles epoch e.
+
+        It depends on the seed of the run and on the number alone, so nothing has to be drawn again, or rewound, to
+        enter an epoch a second time. The next call moves it to another place.
+        """
+        bits = self._generator.bit_generator
+        assert isinstance(bits, np.random.PCG64)
+        bits.state = self._start
+        bits.advance(number * STRIDE % 2**128)
+        return self._generator
 
     def start(self, plan: Plan, callbacks: list[Callback]) -> None:
         """Begin a new fit: what an interrupted one left of its epoch is given up."""
@@ -109,25 +126,12 @@ class Run:
             )
         self._fingerprint = found
 
-    def enter_epoch(self, source: Source) -> None:
-        """Begin an epoch, or enter the current one again."""
-        now = self.rng.bit_generator.state
-        if self.position.batch:
-            self.rng.bit_generator.state = self.epoch_began_with
-            source.begin_epoch(self.rng)
-            self.rng.bit_generator.state = now
-        else:
-            self.epoch_began_with = now
-            source.begin_epoch(self.rng)
-
     def state(self) -> dict[str, Any]:
         """Return where the run stands as plain values."""
         return {
             "plan": None if self.plan is None else asdict(self.plan),
             "position": asdict(self.position),
-            "rng": plain_state(self.rng.bit_generator.state),
-            "fit_began_with": plain_state(self.fit_began_with),
-            "epoch_began_with": plain_state(self.epoch_began_with),
+            "rng": plain_state(self._start),
             "fingerprint": self._fingerprint,
             "callbacks": self._saved_callbacks
             or [{"kind": type(c).__name__, "state": c.state()} for c in self.callbacks],
@@ -137,8 +141,7 @@ class Run:
         """Take back what `state` gave; the callbacks' part waits for `take_callbacks`."""
         self.plan = None if state["plan"] is None else Plan(**state["plan"])
         self.position = Position(**state["position"])
-        self.rng.bit_generator.state = state["rng"]
-        self.fit_began_with, self.epoch_began_with = state["fit_began_with"], state["epoch_began_with"]
+        self._start = state["rng"]
         self._fingerprint = state["fingerprint"]
         self.callbacks, self._saved_callbacks = [], state["callbacks"]
 

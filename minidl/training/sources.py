@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..data import Rows, checked
+from ..data import Rows, checked, described
 from ..errors import ArgumentError, DataError, DTypeError
 from ..layers.layer import Layer
 from ..losses import Loss
@@ -19,7 +19,7 @@ from ..typing import override
 from .batches import batch_count, slices
 
 Batch: TypeAlias = tuple[Rows, ...]
-"""(x, y) or (x, y, weights)."""
+"""(x, y) or (x, y, sample_weight)."""
 
 HASHED = 1 << 26
 """Up to this many bytes a fingerprint covers all of the data; beyond, it covers rows spread evenly over them."""
@@ -34,7 +34,7 @@ class Source(ABC):
 
     @abstractmethod
     def begin_epoch(self, rng: np.random.Generator) -> None:
-        """Draw what is random about the next epoch."""
+        """Draw what is random about an epoch from its generator."""
 
     @abstractmethod
     def batches(self, start: int) -> Iterator[Batch]:
@@ -65,7 +65,7 @@ class ArraySource(Source):
     """Batches of arrays in memory or memory-mapped, shuffled or in order.
 
     Args:
-        arrays: (x, y) or (x, y, weights), checked.
+        arrays: (x, y) or (x, y, sample_weight), checked.
         batch_size: Rows in a batch.
         shuffle: Whether each epoch has an order of its own.
     """
@@ -104,8 +104,8 @@ class StreamSource(Source):
     """Batches from a function or a container that gives them anew for each epoch, checked as they come.
 
     Args:
-        stream: A function without arguments that returns an iterable of (x, y) or (x, y, weights), or such an iterable
-            that can be iterated again.
+        stream: A function without arguments that returns an iterable of (x, y) or (x, y, sample_weight), or such an
+            iterable that can be iterated again.
         model: What the batches must fit.
         loss: What the targets must fit.
     """
@@ -148,7 +148,8 @@ class StreamSource(Source):
         """Return a batch, checked, in arrays of its own: a stream may fill the same ones again and again."""
         try:
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise DTypeError(f"fit_batches: expected (x, y) or (x, y, weights), got {batch!r:.80}")
+                found = described(batch)
+                raise DTypeError(f"fit_batches: expected batches (x, y) or (x, y, sample_weight), got {found}")
             return tuple(np.array(array) for array in checked(self._model, self._loss, *batch))
         except Exception as error:
             error.add_note(f"in batch {number}")
@@ -168,10 +169,9 @@ class StreamSource(Source):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
-        first = next(iter(self._open()), None)
-        if first is None:
-            raise DataError("fit_batches: expected at least one batch in an epoch, got none")
-        return {"stream": True, "sha256": _digest(self._checked(0, first))}
+        for first in self._open():
+            return {"stream": True, "sha256": _digest(self._checked(0, first))}
+        raise DataError("fit_batches: expected at least one batch in an epoch, got none")
 
 
 def check_length(source: Source, learning_rate: LearningRate) -> None:

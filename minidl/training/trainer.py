@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import all_finite, generator, positive_int
+from ..arrays import all_finite, positive_int
 from ..clipping import Clip
 from ..data import check_ending, check_parts
 from ..errors import ArgumentError, DTypeError
@@ -27,7 +27,7 @@ from .callbacks import Callback, check_callbacks
 from .compiled import CompiledEngine, EngineName, check_engine, make_engine
 from .diagnosis import explain
 from .engine import NumpyEngine
-from .evaluation import Validation, named_metrics
+from .evaluation import Validation, ValidationData, named_metrics
 from .history import History
 from .run import Plan, Position, Run
 from .snapshot import Snapshot
@@ -45,7 +45,8 @@ class Trainer:
         model: What to train.
         loss: What to make small.
         optimizer: How; made from the parameters of the model. Those that are frozen are skipped.
-        rng: Generator or seed of the shuffles.
+        rng: Generator or seed. The rows that a fraction holds out depend on it, and the order of each epoch. From a
+            Generator one number is drawn, here.
         penalties: Terms such as `L2` that are added to the loss of each batch, and so to the loss in the history. What
             `evaluate` and the validation compute is the loss alone.
         clip: How gradients are made smaller before each step, such as ``ClipGlobalNorm(1.0)``.
@@ -106,7 +107,7 @@ class Trainer:
         self.history = History()
         self.figures: dict[str, str | None] = {}
         self.interrupted = False
-        self._run = Run(generator(rng, "trainer"))
+        self._run = Run(rng)
 
     @property
     def position(self) -> Position:
@@ -122,7 +123,7 @@ class Trainer:
         batch_size: int = 32,
         shuffle: bool = True,
         sample_weight: npt.ArrayLike | None = None,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None = None,
+        validation: ValidationData | float | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] = (),
         micro_batch_size: int | None = None,
@@ -135,13 +136,15 @@ class Trainer:
 
         Args:
             x: Input, ``(rows, features)``; may be memory-mapped (a ``validation`` fraction with ``shuffle`` copies it).
-            y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
+            y: Target, ``(rows, outputs)``, or integer labels where the loss takes them; ``(rows,)`` for one output.
             epochs: Passes over the data.
             batch_size: Rows of one update.
             shuffle: Whether each epoch goes through the rows in an order of its own.
             sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``.
-            validation: (x, y) on which loss and metrics are computed after each epoch, or the fraction of the rows,
-                in (0, 1), that is held out for that: the last ones, or random ones with ``shuffle``.
+            validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch, or
+                the fraction of the rows, in (0, 1), that is held out for that. With ``shuffle`` they are random rows,
+                the same in each fit of this Trainer to the same data, and each class has its share of them where the
+                loss knows classes; else they are the last rows.
             metrics: Functions of (prediction, target), as in `minidl.metrics`; a mapping gives them names of your own.
             callbacks: What else to do, as in `minidl.callbacks`.
             micro_batch_size: Rows that go through the model at a time, where a whole batch does not fit into memory;
@@ -156,19 +159,18 @@ class Trainer:
             ArgumentError: a number, a metric or a callback that cannot be used.
             DivergenceError: a loss, a gradient or a weight is not finite; the last finite weights stand.
         """
+        size = positive_int(batch_size, "fit(batch_size)")
         plan = Plan(
             positive_int(epochs, "fit(epochs)") + len(self.history),
-            positive_int(batch_size, "fit(batch_size)"),
+            size,
             bool(shuffle),
             None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
         )
         acting = check_callbacks(callbacks)
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        began_with = self._run.rng.bit_generator.state
-        arrays = data.split(x, y, sample_weight, validation, self._run.rng if shuffle else None)
+        arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if shuffle else None)
         self._run.start(plan, acting)
-        self._run.fit_began_with = began_with
-        source = ArraySource(arrays, batch_size, shuffle)
+        source = ArraySource(arrays, size, plan.shuffle)
         self._run.check_data(source)
         return self._go(source, data, progress)
 
@@ -177,7 +179,7 @@ class Trainer:
         stream: Callable[[], Iterable[Batch]] | Iterable[Batch],
         *,
         epochs: int,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        validation: ValidationData | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] = (),
         micro_batch_size: int | None = None,
@@ -187,9 +189,9 @@ class Trainer:
 
         Args:
             stream: A function without arguments that gives the batches of one epoch, or a container of them; each
-                batch is (x, y) or (x, y, weights). For a resume it must give the same batches again.
+                batch is (x, y) or (x, y, sample_weight). For a resume it must give the same batches again.
             epochs: Passes over the stream.
-            validation: (x, y) on which loss and metrics are computed after each epoch.
+            validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch.
             metrics: As in `fit`; they need validation data here.
             callbacks: As in `fit`.
             micro_batch_size: As in `fit`.
@@ -214,7 +216,7 @@ class Trainer:
         y: npt.ArrayLike,
         *,
         sample_weight: npt.ArrayLike | None = None,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None = None,
+        validation: ValidationData | float | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] | None = None,
         progress: bool | None = None,
@@ -226,7 +228,7 @@ class Trainer:
         Args:
             x: The same input.
             y: The same target.
-            sample_weight: The same weights.
+            sample_weight: The same sample_weight.
             validation: The same validation data or fraction.
             metrics: The same metrics.
             callbacks: Callbacks made as before, in the same order; None goes on with those of the interrupted fit.
@@ -239,11 +241,7 @@ class Trainer:
         """
         plan = self._run.plan_to_resume(streamed=False)
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        rng = self._run.rng
-        now = rng.bit_generator.state
-        rng.bit_generator.state = self._run.fit_began_with
-        arrays = data.split(x, y, sample_weight, validation, rng if plan.shuffle else None)
-        rng.bit_generator.state = now
+        arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if plan.shuffle else None)
         assert plan.batch_size is not None
         source = ArraySource(arrays, plan.batch_size, plan.shuffle)
         self._run.check_data(source)
@@ -254,7 +252,7 @@ class Trainer:
         self,
         stream: Callable[[], Iterable[Batch]] | Iterable[Batch],
         *,
-        validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        validation: ValidationData | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] | None = None,
         progress: bool | None = None,
@@ -288,7 +286,7 @@ class Trainer:
             path: A file that `save` or a `Checkpoint` wrote.
 
         Raises:
-            FileFormatError: the file is damaged, or no file of a run.
+            FileFormatError: the file is damaged, no file of a run, or of minidl 0.1.
             ArgumentError: the run had another optimizer, loss, or other parameters; nothing is changed.
         """
         from .checkpoint import restore_run
@@ -323,7 +321,7 @@ class Trainer:
             ArgumentError: a metric that cannot be used.
         """
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        data.hold_out((x, y), sample_weight)
+        data.hold_out((x, y, sample_weight))
         return data.figures(self.model.predict)
 
     def _go(self, source: Source, data: Validation, progress: bool | None) -> History:
@@ -383,7 +381,7 @@ class Trainer:
         """Train to the end of the epoch, or until something stops the run; return whether the epoch ended."""
         began = time.perf_counter()
         here = self._run.position
-        self._run.enter_epoch(source)
+        source.begin_epoch(self._run.generator(len(self.history) + 1))
         engine.enter(source, here.batch)
         steps = [callback.every_batches for callback in self._run.callbacks if callback.every_batches]
         ended = False

@@ -47,8 +47,8 @@ class TargetMinusPrediction(Squares):
 
 class SumsOverTheBatch(Squares):
     @override
-    def forward(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-        return super().forward(prediction, target, weights) * len(prediction)
+    def forward(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        return super().forward(prediction, target, sample_weight) * len(prediction)
 
     @override
     def backward(self) -> Array:
@@ -63,7 +63,7 @@ class MeanInsteadOfRows(Squares):
 
 class IgnoresWeights(Squares):
     @override
-    def forward(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    def forward(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         return super().forward(prediction, target)
 
 
@@ -139,8 +139,8 @@ class UsesItselfUp(Squares):
 
 class KeepsTheFirstWeights(Squares):
     @override
-    def forward(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-        value = super().forward(prediction, target, weights)
+    def forward(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        value = super().forward(prediction, target, sample_weight)
         self._scales = [*vars(self).get("_scales", []), self._scale]
         return value
 
@@ -168,8 +168,8 @@ class KeepsNothingAfterAnother(Squares):
 
 class CallKeeps(Squares):
     @override
-    def __call__(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-        return self.forward(prediction, target, weights)
+    def __call__(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        return self.forward(prediction, target, sample_weight)
 
 
 class CallCounts(Squares):
@@ -178,9 +178,9 @@ class CallCounts(Squares):
     calls = 0
 
     @override
-    def __call__(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    def __call__(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         self.calls += 1
-        return super().__call__(prediction, target, weights)
+        return super().__call__(prediction, target, sample_weight)
 
 
 class BackwardAnytime(Squares):
@@ -227,10 +227,10 @@ class BroadcastsAColumn(Squares):
 
 class TakesTheEmptyBatch(Squares):
     @override
-    def forward(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    def forward(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         if not len(prediction):
             return 0.0
-        return super().forward(prediction, target, weights)
+        return super().forward(prediction, target, sample_weight)
 
 
 class HoldsALambda(Squares):
@@ -262,5 +262,5 @@ class SharedMemory(Squares):
 
 class ReturnsAnArray(Squares):
     @override
-    def forward(self, prediction: Array, target: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-        return np.array([super().forward(prediction, target, weights)])  # type: ignore[return-value]
+    def forward(self, prediction: Array, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        return np.array([super().forward(prediction, target, sample_weight)])  # type: ignore[return-value]

@@ -28,4 +28,4 @@ class LogCosh(Loss):
 loss = LogCosh()
 assert_type(loss.forward(np.ones((2, 1)), np.zeros((2, 1))), float)
 assert_type(loss.backward(), Array)
-assert_type(loss(np.ones((2, 1)), [[0], [1]], weights=[1, 2]), float)
+assert_type(loss(np.ones((2, 1)), [[0], [1]], sample_weight=[1, 2]), float)

@@ -34,6 +34,7 @@ model = Sequential(Dense(1, 20), Sigmoid(), Dense(20, 1, weight_initializer=Norm
 loss, optimizer = HalfSquaredError(), SGD(model.parameters(), learning_rate=0.05)
 trainer = Trainer(model, loss, optimizer, rng=0)
 assert_type(trainer.fit(x, y, epochs=2, batch_size=1, validation=(x[:5], y[:5])), History)
+assert_type(trainer.fit(x, y[:, 0], epochs=1, validation=(x[:5], y[:5], [1, 1, 1, 0, 2])), History)
 assert_type(trainer.history.loss, list[float])
 assert_type(trainer.evaluate(x, y, metrics=[metrics.r2]), dict[str, float])
 assert_type(trainer.position.batch, int)
