@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from .compiled import Predictor
     from .storage import load, load_weights, save, save_weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ELU",

@@ -414,7 +414,7 @@ def put(run: bytes, place: str, value: Any) -> bytes:
     return signed(tensors, {key: item for key, item in entry.items() if key not in ("format", "sha256")}, data)
 
 
-GONE = object()
+GONE = type("Gone", (), {"__repr__": lambda self: "gone"})()
 RUNS: list[tuple[str, Any]] = [
     *((place, GONE) for place in (
         "optimizer", "settings", "environment", "history", "history.seconds", "run", "run.callbacks", "run.plan",

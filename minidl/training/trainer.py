@@ -167,7 +167,7 @@ class Trainer:
             None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
         )
         acting = check_callbacks(callbacks)
-        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data = self._validation(metrics)
         arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if shuffle else None)
         self._run.start(plan, acting)
         source = ArraySource(arrays, size, plan.shuffle)
@@ -201,7 +201,7 @@ class Trainer:
             The history, as from `fit`.
         """
         micro = None if micro_batch_size is None else positive_int(micro_batch_size, "fit_batches(micro_batch_size)")
-        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data = self._validation(metrics)
         data.hold_out(validation)
         plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
         source = StreamSource(stream, self.model, self.loss)
@@ -240,7 +240,7 @@ class Trainer:
             ArgumentError: other callbacks than those of the fit.
         """
         plan = self._run.plan_to_resume(streamed=False)
-        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data = self._validation(metrics)
         arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if plan.shuffle else None)
         assert plan.batch_size is not None
         source = ArraySource(arrays, plan.batch_size, plan.shuffle)
@@ -259,7 +259,7 @@ class Trainer:
     ) -> History:
         """Finish a `fit_batches` as `resume` finishes a `fit`; the stream must give the same batches again."""
         self._run.plan_to_resume(streamed=True)
-        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data = self._validation(metrics)
         data.hold_out(validation)
         source = StreamSource(stream, self.model, self.loss)
         check_length(source, self.optimizer.learning_rate)
@@ -357,6 +357,12 @@ class Trainer:
             for callback in self._run.callbacks:
                 callback.on_train_end(self)
         return self.history
+
+    def _validation(self, metrics: Iterable[Metric] | Mapping[str, Metric]) -> Validation:
+        """Return what computes loss and metrics after an epoch, once it is clear that there is something to learn."""
+        if all(parameter.frozen for parameter in self.optimizer.vector.parameters):
+            raise ArgumentError("fit: every parameter of the optimizer is frozen; unfreeze() those that are to learn")
+        return Validation(self.model, self.loss, named_metrics(metrics))
 
     def _warn_of_idle_parameters(self) -> None:
         """Say which parameters will not be learned, though they are not frozen."""
