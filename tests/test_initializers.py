@@ -33,7 +33,7 @@ LAWS: list[tuple[Initializer, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("initializer", "law"), LAWS, ids=repr)
+@pytest.mark.parametrize(("initializer", "law"), LAWS, ids=lambda value: type(value).__name__)
 def test_a_large_weight_follows_the_law(initializer: Initializer, law: Any) -> None:
     weight = initializer.draw((OUT, IN), np.random.default_rng(0))
     assert weight.shape == (OUT, IN)
@@ -41,7 +41,7 @@ def test_a_large_weight_follows_the_law(initializer: Initializer, law: Any) -> N
     assert stats.kstest(weight.ravel(), law.cdf).pvalue > 0.01
 
 
-@pytest.mark.parametrize(("initializer", "law"), LAWS, ids=repr)
+@pytest.mark.parametrize(("initializer", "law"), LAWS, ids=lambda value: type(value).__name__)
 def test_one_seed_gives_one_draw(initializer: Initializer, law: Any) -> None:
     first, again, other = (initializer.draw((3, 4), np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all()
