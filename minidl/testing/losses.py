@@ -219,7 +219,7 @@ def _weights(subject: _Subject) -> None:
     repeated = loss.forward(np.repeat(prediction, times, axis=0), np.repeat(target, times, axis=0)) * times.sum() / rows
     same(np.array(repeated), np.array(value), "loss with sample_weight 0, 1, 2 against leaving out and repeating rows")
     plain = loss.forward(prediction, target)
-    same(loss.backward() * times[:, None], gradient, "∂e/∂prediction with sample_weight 0, 1, 2")
+    same(loss.backward() * times[:, None], gradient, "gradient with sample_weight 0, 1, 2")
     same(np.array(plain), np.array(loss.forward(prediction, target, np.ones(rows))), "loss with sample_weight of 1")
 
 

@@ -210,8 +210,8 @@ LOSSES = [
     _loss(losses.TargetMinusPrediction, "gradient", says="it is right but for its sign"),
     _loss(losses.SumsOverTheBatch, "gradient", says="a factor 6, the number of rows"),
     _loss(losses.MeanInsteadOfRows, "forward", says="one error for each row, (6,), got (1,)"),
-    _loss(losses.IgnoresWeights, "gradient with sample_weight", says="∂e/∂prediction[5, 0]"),
-    _loss(losses.WeightsOnlyTheLoss, "gradient with sample_weight", says="∂e/∂prediction[5, 0]"),
+    _loss(losses.IgnoresWeights, "gradient with sample_weight", says="gradient of prediction[5, 0]"),
+    _loss(losses.WeightsOnlyTheLoss, "gradient with sample_weight", says="gradient of prediction[5, 0]"),
     _loss(losses.CouplesItsRows, "mean over the rows", says="against the mean over batches of 1"),
     _loss(losses.WritesIntoThePrediction, "arguments unmodified", says="forward wrote into prediction"),
     _loss(
