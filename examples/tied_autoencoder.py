@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import override
 
-from minidl import Adam, Array, Dense, HalfSquaredError, Layer, Parameter, Sequential, Trainer, initializers
-from minidl.schedules import Cosine
+from minidl import Adam, Array, Dense, HalfSquaredError, Layer, Parameter, Sequential, Trainer, initializers, schedules
 
 SIDE, CODE = 12, 8
 
@@ -67,7 +66,7 @@ def main() -> None:
     x = blobs(np.random.default_rng(0), 1000)
     encoder = Dense(SIDE * SIDE, CODE, weight_initializer=initializers.Orthogonal())
     model = Sequential(encoder, TiedDense(encoder.weight)).initialize(rng=0)
-    optimizer = Adam(model.parameters(), Cosine(0.02, epochs=100))
+    optimizer = Adam(model.parameters(), schedules.Cosine(0.02, epochs=100))
     history = Trainer(model, HalfSquaredError(), optimizer, rng=0).fit(x, x, epochs=100, batch_size=50)
     left_over = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)[CODE:]
     best, found = 0.5 * float(left_over @ left_over) / len(x), HalfSquaredError()(model.predict(x), x)

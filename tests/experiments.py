@@ -89,10 +89,8 @@ def first_epoch_difference(
     order = np.random.default_rng(seed).permutation(len(x))
     reference.epoch(W, b, f, f_prime, x, y, order, LEARNING_RATE)
 
-    trainer = Trainer(
-        model, HalfSquaredError(), SGD(model.parameters(), LEARNING_RATE), rng=np.random.default_rng(seed)
-    )
-    trainer.fit(x, y, epochs=1, batch_size=1)
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), LEARNING_RATE))
+    trainer.fit(x[order], y[order], epochs=1, batch_size=1, shuffle=False)
     return max(
         float(np.abs(here - there).max())
         for i, layer in enumerate(dense, 1)

@@ -50,7 +50,8 @@ def test_equation_1_the_input_of_a_layer_is_the_weighted_output_of_the_one_befor
 
 
 @pytest.mark.parametrize(
-    ("layer", "f"), [(Sigmoid(), logistic), (Tanh(), tanh), (Activation(np.cosh, np.sinh), cosh)], ids=["Sigmoid", "Tanh", "Activation"]
+    ("layer", "f"), [(Sigmoid(), logistic), (Tanh(), tanh), (Activation(np.cosh, np.sinh), cosh)],
+    ids=["Sigmoid", "Tanh", "Activation"],
 )
 def test_equation_2_the_output_of_a_layer_is_its_function_of_its_input(layer: Any, f: Any) -> None:
     """O_i = f_i(I_i)."""

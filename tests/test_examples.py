@@ -26,7 +26,7 @@ WITH_PICTURE = [
 IMPORTS = {
     *("__future__", "collections.abc", "pathlib", "sys", "tempfile", "time"),
     *("numpy", "numpy.typing", "typing_extensions", "matplotlib.figure"),
-    *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers"),
+    *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers", "minidl.schedules"),
     *("minidl.solvers", "minidl.testing", "minidl.trainer"),
 }
 """What any program may import."""

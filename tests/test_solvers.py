@@ -476,9 +476,9 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"y": SINE_Y * np.nan}, DataError, "expected finite numbers"),
     ({"x": np.zeros((60, 2))}, ShapeError, r"expected x of shape \(batch, 1\)"),
     ({"validation": (SINE_X, SINE_Y[:3])}, ShapeError, "expected the same number of rows"),
-    ({"validation": (SINE_X, SINE_Y, np.ones(3))}, ShapeError, r"sample weights: expected shape \(60,\)"),
+    ({"validation": (SINE_X, SINE_Y, np.ones(3))}, ShapeError, r"sample_weight: expected shape \(60,\)"),
     ({"validation": 0.2}, DTypeError, r"\(validation\): expected \(x, y\) or \(x, y, sample_weight\), got 0.2"),
-    ({"sample_weight": np.ones(59)}, ShapeError, r"sample weights: expected shape \(60,\)"),
+    ({"sample_weight": np.ones(59)}, ShapeError, r"sample_weight: expected shape \(60,\)"),
     ({"sample_weight": np.full(60, -1.0)}, DataError, "expected finite numbers of at least 0, got -1"),
 ]
 

@@ -162,7 +162,7 @@ def _backward(subject: _Subject) -> None:
 
 
 def _gradient(subject: _Subject, *, weighted: bool) -> list[Measurement]:
-    """The gradient is the derivative of (1/N) Σ wᵢ eᵢ, eᵢ from forward_rows."""
+    """The gradient is the derivative of the weighted mean of what forward_rows returns."""
     sample_weight = subject.weights() if weighted else None
     rows = subject.loss()
 
