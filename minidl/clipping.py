@@ -8,11 +8,11 @@ from math import hypot, isfinite, sqrt
 from typing import ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from .arrays import Array, real
 from .errors import CallOrderError, GradientError
 from .parameter import Parameter, ParameterVector, unique_parameters
-from .typing import override
 
 
 class Clip(ABC):

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from .arrays import dense, features, finite
 from .errors import DataError, DTypeError, ShapeError, StructureError
-from .layers.activation import Sigmoid, Softmax
+from .layers.activations import Sigmoid, Softmax
+from .layers.base import Layer, trait
 from .layers.dense import Dense
 from .layers.graph import Graph
-from .layers.layer import Layer
-from .layers.merge import Merge
+from .layers.merges import Merge
 from .layers.sequential import Sequential
 from .losses import Loss, check_weights
 
@@ -34,7 +34,7 @@ def checked(
         DTypeError: data that is not made of real numbers.
         DataError: no rows, NaN or infinity, labels outside of the classes.
     """
-    inputs = features(x, "x", model.input_features(), model.dtype, model.takes_any_rank)
+    inputs = features(x, "x", trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
     finite(inputs, "x")
     outputs = model.output_features(int(np.prod(inputs.shape[1:])))
     targets = _checked_targets(loss, dense(y, f"{loss!r}: target y"), outputs, inputs.dtype)

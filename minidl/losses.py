@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from .arrays import Array, dense, finite, floating, ones, real
 from .errors import CallOrderError, DataError, ShapeError
 from .functions import sigmoid, softmax, softmax_parts
-from .typing import override
 
 __all__ = [
     "BinaryCrossEntropy",

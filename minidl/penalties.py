@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import numpy as np
+from typing_extensions import override
 
 from .arrays import real
 from .errors import ArgumentError, DTypeError
 from .parameter import Parameter, unique_parameters
-from .typing import override
 
 
 class Penalty(ABC):

@@ -8,10 +8,11 @@ from copy import copy
 from math import cos, inf, isfinite, pi
 from typing import NamedTuple, Self, TypeAlias
 
+from typing_extensions import override
+
 from .arrays import positive_int, real
 from .configuration import arguments
 from .errors import ArgumentError, CallOrderError, DTypeError
-from .typing import override
 
 __all__ = ["Constant", "Cosine", "Epochs", "Exponential", "LearningRate", "OneCycle", "Schedule", "Step", "Warmup"]
 

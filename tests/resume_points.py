@@ -22,6 +22,8 @@ import numpy as np
 
 from minidl import SGD, BatchNorm, Dense, Dropout, HalfSquaredError, Layer, Sequential, Tanh, Trainer, optimizers
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
+from minidl.layers.parts import named
+from minidl.parameter import Buffer
 from minidl.schedules import Cosine, Warmup
 
 X = np.random.default_rng(1).normal(size=(90, 3))
@@ -66,8 +68,8 @@ def bits(trainer: Trainer) -> dict[str, Any]:
     model, optimizer = trainer.model, trainer.optimizer
     return {
         "parameters": [parameter.value.tobytes() for parameter in model.parameters()],
-        "buffers": [buffer.value.tobytes() for buffer in model.named_buffers().values()],
-        "generators": [own.bit_generator.state for own in model.named_generators().values()],
+        "buffers": [buffer.value.tobytes() for buffer in named(model, Buffer).values()],
+        "generators": [own.bit_generator.state for own in named(model, np.random.Generator).values()],
         "slots": {name: slot.tobytes() for name, slot in optimizer.slots().items()},
         "numbers": optimizer.numbers(),
         "shuffle": trainer._run.state()["rng"],

@@ -39,7 +39,9 @@ from minidl import (
 from minidl.callbacks import Callback
 from minidl.compiled import lower
 from minidl.errors import ArgumentError, CompileError, DivergenceError, ShapeError
+from minidl.layers.parts import named
 from minidl.optimizers import Optimizer
+from minidl.parameter import Buffer
 from minidl.training import compiled
 
 Array = np.ndarray[Any, Any]
@@ -57,7 +59,7 @@ def trainer(engine: Any = "compiled", model: Layer | None = None, **arguments: A
 
 
 def bits(run: Trainer) -> list[Any]:
-    generators = [own.bit_generator.state for own in run.model.named_generators().values()]
+    generators = [own.bit_generator.state for own in named(run.model, np.random.Generator).values()]
     return [run.optimizer.vector.values.tobytes(), generators, run.history.loss, run.optimizer.steps]
 
 
@@ -395,7 +397,7 @@ def test_running_statistics_that_someone_holds_are_not_written_to() -> None:
     run.fit(X + 3.0, Y, epochs=1)
     fixed = model.inference()
     before = fixed.predict(X)
-    held = next(iter(model.named_buffers().values())).value
+    held = next(iter(named(model, Buffer).values())).value
     copy = held.copy()
     weights = run.optimizer.vector.values.copy()
     run.fit(X - 9.0, Y, epochs=1)

@@ -49,7 +49,9 @@ from minidl.compiled.layers import LAYERS
 from minidl.compiled.losses import LOSSES
 from minidl.compiled.lowering import chain
 from minidl.compiled.optimizers import OPTIMIZERS
+from minidl.layers.parts import named
 from minidl.optimizers import Optimizer
+from minidl.parameter import Buffer
 
 ROWS = 67
 X = np.random.default_rng(1).normal(size=(ROWS, 4))
@@ -141,12 +143,12 @@ def check_alike(found: Trainer, wanted: Trainer) -> None:
     assert close(found.optimizer.vector.values, wanted.optimizer.vector.values, found)
     for name, slot in wanted.optimizer.slots().items():
         assert close(found.optimizer.slots()[name], slot, found), name
-    for path, buffer in wanted.model.named_buffers().items():
-        value = found.model.named_buffers()[path].value
+    for path, buffer in named(wanted.model, Buffer).items():
+        value = named(found.model, Buffer)[path].value
         assert close(value, buffer.value, found), path
         assert value.dtype == np.asarray(buffer.value).dtype
-    for path, generator in wanted.model.named_generators().items():
-        assert found.model.named_generators()[path].bit_generator.state == generator.bit_generator.state
+    for path, generator in named(wanted.model, np.random.Generator).items():
+        assert named(found.model, np.random.Generator)[path].bit_generator.state == generator.bit_generator.state
     assert found.optimizer.numbers() == wanted.optimizer.numbers()
     assert found.history.learning_rate == wanted.history.learning_rate
     assert not any(parameter.has_grad for parameter in found.model.parameters())

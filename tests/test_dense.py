@@ -10,6 +10,7 @@ import pytest
 from minidl import Dense
 from minidl.errors import ShapeError
 from minidl.initializers import Normal
+from minidl.layers.base import trait
 from tests.derivatives import complex_step, relative_error
 from tests.refusal import refused
 
@@ -141,6 +142,6 @@ def test_a_gradient_of_another_shape_is_refused_and_leaves_no_trace(shape: tuple
 def test_repr_and_sizes() -> None:
     dense = Dense(3, 4)
     assert repr(dense) == "Dense(3 -> 4)"
-    assert (dense.input_features(), dense.output_features(3)) == (3, 4)
+    assert (trait(dense, "in_features"), dense.output_features(3)) == (3, 4)
     assert dense.weight.shape == (4, 3)
     assert dense.bias.shape == (4,)

@@ -25,6 +25,7 @@ from minidl import (
 from minidl.callbacks import Callback
 from minidl.errors import DivergenceError
 from minidl.initializers import Constant
+from minidl.layers.parts import named, walk
 from minidl.optimizers import Optimizer
 from minidl.training.snapshot import Snapshot
 
@@ -132,8 +133,8 @@ def state(trainer: Trainer) -> list[Any]:
         [p.value.tolist() for p in model.parameters()],
         {name: slot.tolist() for name, slot in optimizer.slots().items()},
         optimizer.steps,
-        {name: buffer.value.tolist() for name, buffer in model.named_buffers().items()},
-        {name: repr(rng.bit_generator.state) for name, rng in model.named_generators().items()},
+        {name: buffer.value.tolist() for name, buffer in named(model, Buffer).items()},
+        {name: repr(rng.bit_generator.state) for name, rng in named(model, np.random.Generator).items()},
         trainer.history.loss,
         trainer.position,
     ]
@@ -268,7 +269,7 @@ def test_after_a_divergence_the_layers_are_as_before_and_training_may_go_on() ->
     with pytest.raises(DivergenceError):
         trainer.fit(x, y, epochs=1, batch_size=1)
     assert not {"forward", "backward", "backward_parameters"} & set(vars(trainer.model))
-    for _, part in trainer.model.walk():
+    for _, part in walk(trainer.model):
         assert not {"forward", "backward", "backward_parameters"} & set(getattr(part, "__dict__", {}))
     x[100] = 0.0
     assert trainer.fit(x, y, epochs=20, batch_size=10).loss[-1] < 0.01

@@ -37,7 +37,10 @@ from minidl import (
 )
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, CallOrderError, FileFormatError
+from minidl.layers.base import trait
+from minidl.layers.parts import named
 from minidl.optimizers import Optimizer
+from minidl.parameter import Buffer
 from minidl.solvers import jacobian, lbfgs, levenberg_marquardt, parameter_jacobian
 from minidl.storage.statefile import read, write
 from minidl.testing import check_layer
@@ -180,7 +183,7 @@ def test_both_engines_leave_what_is_frozen_alone(name: str, batch_size: int) -> 
 
 
 def state(layer: Any) -> list[Any]:
-    return [*layer.parameters(), *layer.named_buffers().values()]
+    return [*layer.parameters(), *named(layer, Buffer).values()]
 
 
 def test_a_callback_may_freeze_and_unfreeze_on_both_engines_and_a_resume_goes_on(tmp_path: Path) -> None:
@@ -222,7 +225,7 @@ def test_frozen_normalization_uses_its_running_statistics_and_leaves_them_alone(
     assert layer.running_mean.value.tolist() == [1.0, -1.0]
     assert layer.running_var.value.tolist() == [4.0, 0.25]
     assert layer.num_batches_tracked.value == 0
-    assert (layer.smallest_batch, layer.couples_rows) == (1, False)
+    assert (trait(layer, "smallest_batch"), trait(layer, "couples_rows")) == (1, False)
 
 
 def test_frozen_layers_pass_the_checks_of_layers() -> None:

@@ -10,6 +10,7 @@ from typing_extensions import override
 from minidl import ELU, Array, Dense, Layer, ReLU, Sequential, Sigmoid, Softmax, Tanh, mlp
 from minidl.errors import ArgumentError, CallOrderError, DTypeError, ShapeError, StructureError
 from minidl.initializers import Constant, Normal
+from minidl.layers.base import trait
 from tests.derivatives import complex_step, relative_error
 from tests.refusal import refused
 
@@ -160,10 +161,10 @@ def test_two_layers_that_hold_the_same_parameter_add_up_their_gradients() -> Non
 
 def test_widths_are_known_without_data() -> None:
     model = network()
-    assert (model.input_features(), model.output_features(2)) == (2, 3)
+    assert (trait(model, "in_features"), model.output_features(2)) == (2, 3)
     anything = Sequential(Tanh(), Softmax())
-    assert (anything.input_features(), anything.output_features(7)) == (None, 7)
-    assert Sequential(Tanh(), Dense(3, 2)).input_features() == 3
+    assert (trait(anything, "in_features"), anything.output_features(7)) == (None, 7)
+    assert Sequential(Tanh(), Dense(3, 2)).in_features == 3
 
 
 class Doubling(Layer):

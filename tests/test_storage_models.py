@@ -71,6 +71,7 @@ from minidl.initializers import (
     Zeros,
 )
 from minidl.layers import Merge
+from minidl.layers.parts import named, walk
 from minidl.storage import read, write
 from minidl.storage.models import model_state
 from minidl.storage.tables import CLASSES, NUMPY, SCIPY
@@ -119,16 +120,16 @@ def same_state(one: Layer, other: Layer) -> None:
     """Require the same names and the same bits in them, and the same generators."""
     pairs = (
         (one.named_parameters(), other.named_parameters()),
-        (one.named_buffers(), other.named_buffers()),
+        (named(one, Buffer), named(other, Buffer)),
     )
     for ours, theirs in pairs:
         assert list(ours) == list(theirs)
         for name in ours:
             assert ours[name].value.dtype == theirs[name].value.dtype
             assert ours[name].value.tobytes() == theirs[name].value.tobytes()
-    assert list(one.named_generators()) == list(other.named_generators())
-    for name, generator in one.named_generators().items():
-        again = other.named_generators()[name]
+    assert list(named(one, np.random.Generator)) == list(named(other, np.random.Generator))
+    for name, generator in named(one, np.random.Generator).items():
+        again = named(other, np.random.Generator)[name]
         assert type(again.bit_generator) is type(generator.bit_generator)
         assert json.dumps(again.bit_generator.state, default=np.ndarray.tolist) == json.dumps(
             generator.bit_generator.state, default=np.ndarray.tolist
@@ -350,7 +351,7 @@ CUSTOM = [TiedDense, ScaledTanh, Weighted, Ramp, Block, cube, slope]
 
 def shared(model: Layer, *names: str) -> bool:
     """Whether all these paths hold one object."""
-    parts = {name: part for name, part in model.walk() if name in names}
+    parts = {name: part for name, part in walk(model) if name in names}
     return len(parts) == len(names) and len({id(part) for part in parts.values()}) == 1
 
 
@@ -543,7 +544,7 @@ def test_deep_models_come_back(tmp_path: Path) -> None:
 def test_a_model_can_hold_nothing_that_learns(tmp_path: Path) -> None:
     save(Sequential(Tanh(), Dropout(0.5)), tmp_path / "m")
     assert read(tmp_path / "m").tensors == {}
-    assert len(load(tmp_path / "m").named_generators()) == 1
+    assert len(named(load(tmp_path / "m"), np.random.Generator)) == 1
 
 
 def small() -> Sequential:

@@ -6,12 +6,13 @@ from math import erfc, log1p
 
 import numpy as np
 
-from ..layers.activation import (
+from ..layers.activations import (
     ELU,
     GELU,
     Activation,
     Identity,
     LeakyReLU,
+    PReLU,
     ReLU,
     Sigmoid,
     SiLU,
@@ -19,8 +20,7 @@ from ..layers.activation import (
     Softplus,
     Tanh,
 )
-from ..layers.layer import Layer
-from ..layers.prelu import PReLU
+from ..layers.base import Layer
 from .elementary import decay, decay_less_one, sigmoid, tanh
 from .language import Function, Kernels, Matrix, Real, Vector
 
@@ -158,18 +158,18 @@ def gelu_backward(x: Vector, grad: Vector, dx: Vector, probability: Vector) -> N
         dx[i] = grad[i] * (probability[i] + near * density)
 
 
-def silu_forward(x: Vector, y: Vector, gate: Vector) -> None:
+def silu_forward(x: Vector, y: Vector, sigma: Vector) -> None:
     """Compute y = x σ(x)."""
     for i in range(len(x)):
-        gate[i] = sigmoid(x[i])
-        y[i] = (-1e30 if x[i] < -1e30 else x[i]) * gate[i]
+        sigma[i] = sigmoid(x[i])
+        y[i] = (-1e30 if x[i] < -1e30 else x[i]) * sigma[i]
 
 
-def silu_backward(x: Vector, grad: Vector, dx: Vector, gate: Vector) -> None:
+def silu_backward(x: Vector, grad: Vector, dx: Vector, sigma: Vector) -> None:
     """Compute ∂e/∂x = g σ(x) (1 + x (1 − σ(x)))."""
     for i in range(len(x)):
         near = -1e3 if x[i] < -1e3 else (1e3 if x[i] > 1e3 else x[i])
-        dx[i] = grad[i] * (gate[i] * (1.0 + near * (1.0 - gate[i])))
+        dx[i] = grad[i] * (sigma[i] * (1.0 + near * (1.0 - sigma[i])))
 
 
 def softplus_forward(x: Vector, y: Vector) -> None:

@@ -10,9 +10,9 @@ from math import sqrt
 
 import numpy as np
 
+from ..layers.base import Layer
 from ..layers.dense import Dense
 from ..layers.dropout import Dropout
-from ..layers.layer import Layer
 from ..layers.normalization import BatchNorm, LayerNorm, RMSNorm
 from .activations import ACTIVATIONS, identity_forward
 from .elementary import real

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
-from ..layers.layer import Layer
+from ..layers.base import Layer
 from ..optimizers import Optimizer
 from ..parameter import Parameter
 from .cache import compiled

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
-from ..layers.activation import Activation
-from ..layers.layer import Layer
+from ..layers.activations import Activation
+from ..layers.base import Layer
 from ..layers.normalization import BatchNorm
 from ..layers.sequential import Sequential
 from ..losses import Loss

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from ..arrays import Array, features
 from ..data import check_parts
 from ..errors import CompileError
+from ..layers.base import Layer, trait
 from ..layers.dense import Dense
-from ..layers.layer import Layer
+from ..layers.parts import walk
 from ..layers.sequential import Sequential
 from .cache import compiled
 from .language import Kernels
@@ -95,8 +96,8 @@ class Passes:
             found = " and ".join(sorted(map(str, dtypes))) or "none"
             raise CompileError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
         (self.dtype,) = dtypes
-        self.width = model.input_features()
-        parts = [model, *(part for _, part in model.walk())]
+        self.width = trait(model, "in_features")
+        parts = [model, *(part for _, part in walk(model))]
         self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
         self._sample = model.parameters()[0]
         self._products = [layer.weight.size for layer in self._layers if isinstance(layer, Dense)]

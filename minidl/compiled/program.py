@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from ..layers.layer import Layer
+from ..layers.base import Layer
 from ..optimizers import Optimizer
 from ..parameter import Buffer, Parameter
 from .language import Argument, Kernel, Kernels

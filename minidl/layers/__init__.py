@@ -1,11 +1,12 @@
 """Layers: the contract, the layers themselves, and the containers and merges that combine them."""
 
-from .activation import (
+from .activations import (
     ELU,
     GELU,
     Activation,
     Identity,
     LeakyReLU,
+    PReLU,
     ReLU,
     Sigmoid,
     SiLU,
@@ -13,17 +14,18 @@ from .activation import (
     Softplus,
     Tanh,
 )
+from .base import Layer
+from .columns import Columns
 from .dense import Dense
 from .dropout import Dropout
+from .embedding import Embedding
+from .flatten import Flatten
 from .graph import Graph
-from .layer import Layer
-from .merge import Add, Concat, Mean, Merge, Multiply
+from .merges import Add, Concat, Mean, Merge, Multiply
 from .normalization import BatchNorm, LayerNorm, RMSNorm
 from .parallel import Parallel
-from .prelu import PReLU
 from .residual import Residual
 from .sequential import Sequential, mlp
-from .table import Columns, Embedding, Flatten
 
 __all__ = [
     "ELU",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from ..arrays import Array, ones, positive_int, width_error
-from ..errors import ShapeError
 from ..initializers import GlorotUniform, Initializer, Zeros
 from ..parameter import Parameter
-from ..typing import override
-from .layer import Layer
+from .base import Layer, kept, refuse_gradient
 
 
 class Dense(Layer):
@@ -28,6 +27,8 @@ class Dense(Layer):
         ArgumentError: a size below 1.
     """
 
+    _x: Array = kept()
+
     def __init__(
         self,
         in_features: int,
@@ -37,43 +38,43 @@ class Dense(Layer):
         bias_initializer: Initializer | None = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        self.in_features = positive_int(in_features, "Dense(in_features)")
-        self.out_features = positive_int(out_features, "Dense(out_features)")
-        self.weight_initializer = GlorotUniform() if weight_initializer is None else weight_initializer
-        self.bias_initializer = Zeros() if bias_initializer is None else bias_initializer
-        self.weight = Parameter(self.weight_initializer, (out_features, in_features), dtype=dtype)
-        self.bias = Parameter(self.bias_initializer, (out_features,), dtype=dtype)
+        inputs = positive_int(in_features, "Dense(in_features)")
+        outputs = positive_int(out_features, "Dense(out_features)")
+        weight_initializer = GlorotUniform() if weight_initializer is None else weight_initializer
+        bias_initializer = Zeros() if bias_initializer is None else bias_initializer
+        self.weight = Parameter(weight_initializer, (outputs, inputs), dtype=dtype)
+        self.bias = Parameter(bias_initializer, (outputs,), dtype=dtype)
+        self.in_features, self.out_features = inputs, outputs
+        self.weight_initializer, self.bias_initializer = weight_initializer, bias_initializer
 
-    @override
-    def forward(self, x: Array) -> Array:
-        y = Dense.predict(self, x)
-        self._x = x
-        return y
-
-    @override
-    def backward(self, grad: Array) -> Array:
-        """∂e/∂x = (∂e/∂y) W, equation (4); gradients as in `backward_parameters`."""
-        Dense.backward_parameters(self, grad)
-        dx: Array = grad.dot(self.weight.value)
-        return dx
-
-    @override
-    def backward_parameters(self, grad: Array) -> None:
-        """∂e/∂W = (∂e/∂y)ᵀ x and ∂e/∂b = Σ over the batch of ∂e/∂y, equations (5) and (6)."""
-        if grad.shape != (self._x.shape[0], self.out_features):
-            raise ShapeError(
-                f"{self}: expected a gradient of shape {(self._x.shape[0], self.out_features)}, got {grad.shape}"
-            )
-        self.weight.add_product(grad.T, self._x)
-        self.bias.add_product(ones(len(grad), grad.dtype), grad)
-
-    @override
-    def predict(self, x: Array) -> Array:
+    def compute(self, x: Array) -> Array:
+        """Y = x Wᵀ + b, equation (1)."""
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise width_error(self, self.in_features, x)
         y: Array = x.dot(self.weight.value.T)
         y += self.bias.value[None]  # As (1, out), which for a single row costs a third of adding (out,).
         return y
+
+    @override
+    def forward(self, x: Array) -> Array:
+        y = self.compute(x)
+        self._x = x
+        return y
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        """∂e/∂x = (∂e/∂y) W, equation (4)."""
+        self.add_gradients(grad)
+        dx: Array = grad.dot(self.weight.value)
+        return dx
+
+    def add_gradients(self, grad: Array) -> None:
+        """∂e/∂W = (∂e/∂y)ᵀ x and ∂e/∂b = 1ᵀ (∂e/∂y), the sum over the batch, equations (5) and (6)."""
+        x = self._x
+        if grad.shape != (len(x), self.out_features):
+            refuse_gradient(self, grad, (len(x), self.out_features))
+        self.weight.add_product(grad.T, x)
+        self.bias.add_product(ones(len(grad), grad.dtype), grad)
 
     @override
     def output_features(self, input_features: int) -> int:

@@ -1,16 +1,16 @@
-"""Dropout, the layer that draws."""
+"""Dropout, the layer that draws random numbers."""
 
 from __future__ import annotations
 
 import numpy as np
+from typing_extensions import override
 
 from ..arrays import Array, real
-from ..typing import override
-from .activation import Elementwise, Identity
-from .layer import Layer
+from .activations import Identity, KeepsWidth
+from .base import Layer, kept, refuse_gradient
 
 
-class Dropout(Elementwise):
+class Dropout(KeepsWidth):
     """Compute y = x ∘ m / (1 − p) in training, mᵢⱼ = 0 with probability p, else 1; y = x in prediction.
 
     Source: Srivastava et al. 2014, scaled in training ("inverted").
@@ -22,6 +22,8 @@ class Dropout(Elementwise):
         rng: What the masks are drawn from; fresh entropy, until `initialize` seeds it.
     """
 
+    _mask: Array = kept()
+
     def __init__(self, rate: float = 0.5) -> None:
         self.rate = real(rate, "Dropout(rate)", least=0, below=1)
         self.rng = np.random.default_rng()
@@ -29,20 +31,22 @@ class Dropout(Elementwise):
     @override
     def forward(self, x: Array) -> Array:
         kept = self.rng.random(x.shape, dtype=x.real.dtype.type) >= self.rate
-        self._mask: Array = np.multiply(kept, 1.0 / (1.0 - self.rate), dtype=x.real.dtype)
-        return x * self._mask
+        mask = self._mask = np.multiply(kept, 1.0 / (1.0 - self.rate), dtype=x.real.dtype)
+        return x * mask
 
     @override
     def backward(self, grad: Array) -> Array:
-        self._check(grad, self._mask.shape)
-        return grad * self._mask
+        if grad.shape != self._mask.shape:
+            refuse_gradient(self, grad, self._mask.shape)
+        dx: Array = grad * self._mask
+        return dx
 
     @override
     def inference(self) -> Layer:
         return Identity()
 
-    @override
-    def predict(self, x: Array) -> Array:
+    def compute(self, x: Array) -> Array:
+        """Y = x."""
         return x.copy()
 
     @override

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import TypeAlias
 
 import numpy.typing as npt
+from typing_extensions import override
 
 from ..arrays import Array
 from ..errors import ArgumentError, StructureError
-from ..typing import override
-from .component import Child
-from .container import Container
-from .layer import Layer
-from .merge import Merge
-from .structure import brief, check_part, locate
+from .base import Layer, prediction, trait
+from .container import Container, located
+from .merges import Merge
+from .structure import brief, check_part, refuse_repeated_layers
 
 Node: TypeAlias = "tuple[Layer | Merge, *tuple[str, ...]]"
 
@@ -46,82 +46,79 @@ class Graph(Container):
         (5, 1)
     """
 
-    def __init__(self, nodes: Mapping[str, Node], *, output: str) -> None:
-        self.nodes = {name: _checked_node(name, node) for name, node in nodes.items()}
-        self.output = output
-        self._order = _topological_order(self.nodes, output)
-        self._settle()
-        self._in_features = self._width_from_nodes()
-        if self._in_features is not None:
-            self.output_features(self._in_features)
+    _unnamed = "parts"
 
-    @override
-    def children(self) -> Iterator[tuple[str, Child]]:
-        for name, (part, *_) in self.nodes.items():
-            yield name, part
+    def __init__(self, nodes: Mapping[str, Node], *, output: str) -> None:
+        checked = {name: _checked_node(name, node) for name, node in nodes.items()}
+        self.parts: dict[str, Layer | Merge] = {name: node[0] for name, node in checked.items()}
+        self.inputs: dict[str, tuple[str, ...]] = {name: node[1:] for name, node in checked.items()}
+        self.output = output
+        self.order = _topological_order(self.inputs, output)
+        refuse_repeated_layers(self)
+        self.in_features = self._width_from_nodes()
+        if self.in_features is not None:
+            self.output_features(self.in_features)
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """The nodes as they were given."""
+        return {name: (part, *self.inputs[name]) for name, part in self.parts.items()}
 
     @override
     def forward(self, x: Array) -> Array:
-        values = {INPUT: self._enter(x)}
-        for name in self._order:
-            part, *inputs = self.nodes[name]
-            try:
-                values[name] = part.forward(*(values[source] for source in inputs))
-            except Exception as error:
-                locate(error, self, part)
-                raise
-        return self._leave(values[self.output])
+        values = {INPUT: self._checked_input(x)}
+        with located:
+            for name in self.order:
+                part = self.parts[name]
+                values[name] = part.forward(*[values[source] for source in self.inputs[name]])
+        y = values[self.output]
+        self._output_shape = y.shape
+        return y
 
     @override
     def backward(self, grad: Array) -> Array:
         self._check_gradient(grad)
         gradients = _Gradients()
         gradients.add(self.output, grad)
-        for name in reversed(self._order):
-            part, *inputs = self.nodes[name]
-            try:
-                given = part.backward(gradients.of(name))
-            except Exception as error:
-                locate(error, self, part)
-                raise
-            for source, gradient in zip(inputs, given if isinstance(given, tuple) else (given,), strict=True):
-                gradients.add(source, gradient)
+        with located:
+            for name in reversed(self.order):
+                part = self.parts[name]
+                found = part.backward(gradients.of(name))
+                each = found if isinstance(found, tuple) else (found,)
+                for source, gradient in zip(self.inputs[name], each, strict=True):
+                    gradients.add(source, gradient)
         return gradients.of(INPUT)
 
-    @override
-    def predict(self, x: npt.ArrayLike) -> Array:
-        values = {INPUT: self._enter(x)}
-        for name in self._order:
-            part, *inputs = self.nodes[name]
-            try:
-                values[name] = part.predict(*(values[source] for source in inputs))
-            except Exception as error:
-                locate(error, self, part)
-                raise
+    def compute(self, x: npt.ArrayLike) -> Array:
+        """Predict by each node in order."""
+        values = {INPUT: self._checked_input(x)}
+        with located:
+            for name in self.order:
+                part = self.parts[name]
+                given = [values[source] for source in self.inputs[name]]
+                if isinstance(part, Layer):
+                    values[name] = prediction[type(part)](part, *given)
+                else:
+                    values[name] = part.predict(*given)
         return values[self.output]
 
     @override
     def output_features(self, input_features: int) -> int:
         widths = {INPUT: input_features}
-        for name in self._order:
-            part, *inputs = self.nodes[name]
-            given = [widths[source] for source in inputs]
-            try:
-                wanted = part.input_features() if isinstance(part, Layer) else None
+        with located:
+            for name in self.order:
+                part, inputs = self.parts[name], self.inputs[name]
+                given = [widths[source] for source in inputs]
+                wanted = trait(part, "in_features") if isinstance(part, Layer) else None
                 if wanted is not None and given != [wanted]:
                     raise StructureError(f"{brief(part)}: expected {wanted} features, {inputs[0]!r} gives {given[0]}")
                 widths[name] = part.output_features(*given)
-            except Exception as error:
-                locate(error, self, part)
-                raise
         return widths[self.output]
 
     def _width_from_nodes(self) -> int | None:
-        """Find the width of the input from the layers that read it."""
-        for part, *inputs in self.nodes.values():
-            if INPUT in inputs and isinstance(part, Layer) and part.input_features() is not None:
-                return part.input_features()
-        return None
+        """Return the width that the layers which read the input take."""
+        readers = [part for name, part in self.parts.items() if INPUT in self.inputs[name] and isinstance(part, Layer)]
+        return next((width for part in readers if (width := trait(part, "in_features")) is not None), None)
 
     @override
     def __repr__(self) -> str:
@@ -162,32 +159,27 @@ def _checked_node(name: str, node: Node) -> Node:
     return node
 
 
-def _topological_order(nodes: Mapping[str, Node], output: str) -> list[str]:
+def _topological_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:
     """Order the nodes so that each comes after its inputs; refuse unknown names, cycles and unused nodes."""
-    if output not in nodes:
-        raise StructureError(f"Graph(output): expected one of the nodes {list(nodes)}, got {output!r}")
-    order: dict[str, None] = {}  # these two are lists whose members are found at once
-    entered = {output: None}
-    waiting = [(output, iter(nodes[output][1:]))]
-    while waiting:
-        name, sources = waiting[-1]
-        source = next((s for s in sources if s != INPUT and s not in order), None)
-        if source is None:
-            order[name] = None
-            del entered[name]
-            waiting.pop()
-        elif source in entered:
-            path = list(entered)
-            cycle = " <- ".join([*path[path.index(source):], source])
-            raise StructureError(f"Graph: node {source!r} depends on itself: {cycle}")
-        elif source not in nodes:
-            raise StructureError(f"Graph: node {name!r} has the unknown input {source!r}; known are {[INPUT, *nodes]}")
-        else:
-            entered[source] = None
-            waiting.append((source, iter(nodes[source][1:])))
-    unused = [name for name in nodes if name not in order]
+    if output not in inputs:
+        raise StructureError(f"Graph(output): expected one of the nodes {list(inputs)}, got {output!r}")
+    known = [INPUT, *inputs]
+    for name, sources in inputs.items():
+        unknown = [source for source in sources if source not in known]
+        if unknown:
+            raise StructureError(f"Graph: node {name!r} has the unknown input {unknown[0]!r}; known are {known}")
+    try:
+        order = [name for name in TopologicalSorter(inputs).static_order() if name != INPUT]
+    except CycleError as error:
+        cycle = error.args[1][::-1]
+        raise StructureError(f"Graph: node {cycle[0]!r} depends on itself: {' <- '.join(cycle)}") from None
+    used = {output}
+    for name in reversed(order):
+        if name in used:
+            used.update(inputs[name])
+    unused = [name for name in inputs if name not in used]
     if unused:
         raise StructureError(f"Graph: the output {output!r} does not use the nodes {unused}; remove or connect them")
-    if not any(INPUT in nodes[name][1:] for name in order):
+    if INPUT not in used:
         raise StructureError(f"Graph: no node reads the input {INPUT!r}")
-    return list(order)
+    return order

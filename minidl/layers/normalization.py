@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from copy import copy
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from ..arrays import Array, positive_int, real, width_error
 from ..errors import ShapeError
 from ..initializers import Constant, Zeros
 from ..parameter import Buffer, Parameter, float_dtype
-from ..typing import override
-from .activation import Elementwise
-from .layer import Layer
+from .activations import KeepsWidth
+from .base import Layer, kept, refuse_gradient
+from .parts import with_parts
 
 
-class LayerNorm(Elementwise):
+class LayerNorm(KeepsWidth):
     """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each row over its features.
 
     ∂e/∂x = (h − mean(h) − x̂ mean(h ∘ x̂)) / √(σ² + ε) with h = w ∘ ∂e/∂y (Ba et al. 2016).
@@ -26,6 +27,8 @@ class LayerNorm(Elementwise):
         epsilon: ε > 0.
         dtype: float64 or float32.
     """
+
+    _normal: Array = kept()
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
         self.features = self.in_features = positive_int(features, "LayerNorm(features)")
@@ -39,13 +42,14 @@ class LayerNorm(Elementwise):
             raise width_error(self, self.features, x)
         centred = x - np.add.reduce(x, axis=1, keepdims=True) / self.features
         variance = np.add.reduce(centred * centred, axis=1, keepdims=True) / self.features
-        self._inverse_deviation: Array = 1.0 / np.sqrt(variance + self.epsilon)
-        self._normal: Array = centred * self._inverse_deviation
+        self._inverse_deviation = 1.0 / np.sqrt(variance + self.epsilon)
+        self._normal = centred * self._inverse_deviation
         return self._normal * self.weight.value + self.bias.value
 
     @override
     def backward(self, grad: Array) -> Array:
-        self._check(grad, self._normal.shape)
+        if grad.shape != self._normal.shape:
+            refuse_gradient(self, grad, self._normal.shape)
         self.weight.add_grad(np.add.reduce(grad * self._normal))
         self.bias.add_grad(np.add.reduce(grad))
         h = grad * self.weight.value
@@ -59,7 +63,7 @@ class LayerNorm(Elementwise):
         return f"LayerNorm({self.features}{self._frozen_mark()})"
 
 
-class RMSNorm(Elementwise):
+class RMSNorm(KeepsWidth):
     """Compute y = w ∘ x̂, x̂ = x / √(mean(x²) + ε) of each row (Zhang and Sennrich 2019, equation 4).
 
     ∂e/∂x = (h − x̂ mean(h ∘ x̂)) / √(mean(x²) + ε) with h = w ∘ ∂e/∂y.
@@ -69,6 +73,8 @@ class RMSNorm(Elementwise):
         epsilon: ε > 0.
         dtype: float64 or float32.
     """
+
+    _normal: Array = kept()
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
         self.features = self.in_features = positive_int(features, "RMSNorm(features)")
@@ -80,13 +86,14 @@ class RMSNorm(Elementwise):
         if x.shape[1:] != (self.features,):
             raise width_error(self, self.features, x)
         square = np.add.reduce(x * x, axis=1, keepdims=True) / self.features
-        self._inverse_root: Array = 1.0 / np.sqrt(square + self.epsilon)
-        self._normal: Array = x * self._inverse_root
+        self._inverse_root = 1.0 / np.sqrt(square + self.epsilon)
+        self._normal = x * self._inverse_root
         return self._normal * self.weight.value
 
     @override
     def backward(self, grad: Array) -> Array:
-        self._check(grad, self._normal.shape)
+        if grad.shape != self._normal.shape:
+            refuse_gradient(self, grad, self._normal.shape)
         self.weight.add_grad(np.add.reduce(grad * self._normal))
         h = grad * self.weight.value
         h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
@@ -98,7 +105,7 @@ class RMSNorm(Elementwise):
         return f"RMSNorm({self.features}{self._frozen_mark()})"
 
 
-class BatchNorm(Elementwise):
+class BatchNorm(KeepsWidth):
     """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each feature over the batch.
 
     ∂e/∂x = w (g − mean(g) − x̂ mean(g ∘ x̂)) / √(σ² + ε) with g = ∂e/∂y, means over the batch
@@ -116,6 +123,8 @@ class BatchNorm(Elementwise):
         ShapeError: in training, a batch of a single row, whose variance is not defined.
     """
 
+    _normal: Array = kept()
+
     def __init__(
         self, features: int, *, momentum: float = 0.1, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64
     ) -> None:
@@ -130,12 +139,12 @@ class BatchNorm(Elementwise):
         self.num_batches_tracked = Buffer(0)
 
     @property
-    def smallest_batch(self) -> int:  # type: ignore[override]
+    def smallest_batch(self) -> int:
         """Rows that a training pass needs at least: two for a variance, one where the statistics are frozen."""
         return 1 if self.running_mean.frozen else 2
 
     @property
-    def couples_rows(self) -> bool:  # type: ignore[override]
+    def couples_rows(self) -> bool:
         """Whether the output of a row depends on the other rows in training: not where the statistics are frozen."""
         return not self.running_mean.frozen
 
@@ -165,7 +174,8 @@ class BatchNorm(Elementwise):
 
     @override
     def backward(self, grad: Array) -> Array:
-        self._check(grad, self._normal.shape)
+        if grad.shape != self._normal.shape:
+            refuse_gradient(self, grad, self._normal.shape)
         rows = max(len(grad), 1)
         self.weight.add_grad(np.add.reduce(grad * self._normal))
         self.bias.add_grad(np.add.reduce(grad))
@@ -176,17 +186,18 @@ class BatchNorm(Elementwise):
         h *= self._inverse_deviation
         return h
 
-    @override
-    def predict(self, x: Array) -> Array:
+    def compute(self, x: Array) -> Array:
+        """Compute y from the running statistics."""
         normal, _ = self._by_running_statistics(x)
         return normal * self.weight.value + self.bias.value
 
     @override
     def inference(self) -> Layer:
-        """Return the layer with its running statistics frozen, so that its `forward` uses them."""
-        clone = copy(self)
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            vars(clone)[name] = Buffer(vars(self)[name].value).freeze()
+        """Return the layer with frozen running statistics, so that its `forward` uses them."""
+        def fixed(_: str, part: Any) -> Any:
+            return Buffer(part.value).freeze() if isinstance(part, Buffer) else part
+
+        clone: Layer = with_parts(self, fixed)
         return clone
 
     def _by_running_statistics(self, x: Array) -> tuple[Array, Array]:

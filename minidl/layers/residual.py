@@ -1,15 +1,18 @@
-"""A layer with a way around it."""
+"""Residual (skip) connections."""
 
 from __future__ import annotations
 
+import numpy.typing as npt
+from typing_extensions import override
+
 from ..arrays import Array
 from ..errors import ShapeError
-from ..typing import override
-from .layer import Layer
-from .structure import check_kept_width, locate, refuse_repeated_layers
+from .base import Layer, backward_alone, prediction, trait
+from .container import Container, located
+from .structure import check_kept_width, check_part, refuse_repeated_layers
 
 
-class Residual(Layer):
+class Residual(Container):
     """Compute y = x + f(x) for a layer f that keeps the width; ∂e/∂x = g + (∂f/∂x)ᵀ g (He et al. 2016, equation 1).
 
     Args:
@@ -20,36 +23,42 @@ class Residual(Layer):
     """
 
     def __init__(self, layer: Layer) -> None:
+        check_part(layer, Layer, "Residual(layer)")
         self.layer = layer
         refuse_repeated_layers(self)
-        check_kept_width(self, layer, layer.input_features())
+        self.in_features = trait(layer, "in_features")
+        check_kept_width(self, layer, self.in_features)
 
     @override
     def forward(self, x: Array) -> Array:
-        try:
-            y = self.layer.forward(x)
-        except Exception as error:
-            locate(error, self, self.layer)
-            raise
-        if y.shape != x.shape:
-            raise ShapeError(f"Residual: expected {self.layer!r} to keep the shape {x.shape}, got {y.shape}")
-        return x + y
+        part = self.layer
+        with located:
+            y = part.forward(x)
+        return self._sum(x, y)
 
     @override
     def backward(self, grad: Array) -> Array:
-        try:
-            return grad + self.layer.backward(grad)
-        except Exception as error:
-            locate(error, self, self.layer)
-            raise
+        part = self.layer
+        with located:
+            return grad + part.backward(grad)
 
-    @override
-    def backward_parameters(self, grad: Array) -> None:
-        self.layer.backward_parameters(grad)
+    def add_gradients(self, grad: Array) -> None:
+        """Do what `backward` does, but without ∂e/∂x."""
+        part = self.layer
+        with located:
+            backward_alone(part, grad)
 
-    @override
-    def input_features(self) -> int | None:
-        return self.layer.input_features()
+    def compute(self, x: npt.ArrayLike) -> Array:
+        """Predict by f, and add x."""
+        part, rows = self.layer, self._checked_input(x)
+        with located:
+            y = prediction[type(part)](part, rows)
+        return self._sum(rows, y)
+
+    def _sum(self, x: Array, y: Array) -> Array:
+        if y.shape != x.shape:
+            raise ShapeError(f"Residual: expected {self.layer!r} to keep the shape {x.shape}, got {y.shape}")
+        return x + y
 
     @override
     def output_features(self, input_features: int) -> int:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from ..arrays import Array
 from ..errors import ArgumentError, DTypeError
 from ..initializers import Initializer
-from ..typing import override
-from .activation import ReLU
-from .component import Child
-from .container import Container
+from .activations import ReLU
+from .base import Layer, backward_alone, prediction, trait
+from .container import Container, located
 from .dense import Dense
-from .layer import Layer
-from .structure import chain_widths, check_part, locate, summary_lines
+from .parts import learns
+from .structure import chain_widths, check_part, refuse_repeated_layers, summary_lines
 
 if TYPE_CHECKING:
     from ..arrays import Seed
@@ -40,72 +40,66 @@ class Sequential(Container):
         DTypeError: something that is not a layer.
     """
 
+    _unnamed = "layers"
+
     def __init__(self, *layers: Layer) -> None:
         if not layers:
             raise ArgumentError("Sequential: expected at least one layer, got none")
         for place, layer in enumerate(layers):
             check_part(layer, Layer, f'Sequential: "{place}"')
         self.layers = layers
-        self.takes_any_rank = layers[0].takes_any_rank
-        self.initializer_before = layers[0].initializer_before
-        self._settle()
-        self._in_features, _ = chain_widths(layers)
-        learning = [place for place, layer in enumerate(layers) if layer.parameters()]
-        self._first_to_learn = learning[0] if learning else 0
-
-    @override
-    def children(self) -> Iterator[tuple[str, Child]]:
-        for place, layer in enumerate(self.layers):
-            yield str(place), layer
+        refuse_repeated_layers(self)
+        self.in_features, _ = chain_widths(layers)
 
     @override
     def forward(self, x: Array) -> Array:
-        x = self._enter(x)
-        layer: Layer = self
-        try:
-            for layer in self.layers:
-                x = layer.forward(x)
-        except Exception as error:
-            locate(error, self, layer)
-            raise
-        return self._leave(x)
+        x = self._checked_input(x)
+        with located:
+            for part in self.layers:
+                x = part.forward(x)
+        self._output_shape = x.shape
+        return x
 
     @override
     def backward(self, grad: Array) -> Array:
         self._check_gradient(grad)
-        layer: Layer = self
-        try:
-            for layer in reversed(self.layers):
-                grad = layer.backward(grad)
-        except Exception as error:
-            locate(error, self, layer)
-            raise
+        with located:
+            for part in reversed(self.layers):
+                grad = part.backward(grad)
         return grad
 
-    @override
-    def backward_parameters(self, grad: Array) -> None:
+    def add_gradients(self, grad: Array) -> None:
+        """Do what `backward` does, but without ∂e/∂x."""
         self._check_gradient(grad)
-        layer: Layer = self
-        try:
-            for layer in self.layers[:self._first_to_learn:-1]:
-                grad = layer.backward(grad)
-            layer = self.layers[self._first_to_learn]
-            layer.backward_parameters(grad)
-        except Exception as error:
-            locate(error, self, layer)
-            raise
+        first = 0
+        for first, layer in enumerate(self.layers):  # noqa: B007 - the layers before it need no gradient
+            if learns(layer):
+                break
+        with located:
+            for part in self.layers[:first:-1]:
+                grad = part.backward(grad)
+            part = self.layers[first]
+            backward_alone(part, grad)
 
-    @override
-    def predict(self, x: npt.ArrayLike) -> Array:
-        y = self._enter(x)
-        layer: Layer = self
-        try:
-            for layer in self.layers:
-                y = layer.predict(y)
-        except Exception as error:
-            locate(error, self, layer)
-            raise
+    def compute(self, x: npt.ArrayLike) -> Array:
+        """Predict by each layer in turn."""
+        y = self._checked_input(x)
+        with located:
+            for part in self.layers:
+                y = prediction[type(part)](part, y)
         return y
+
+    @property
+    def takes_any_rank(self) -> bool:
+        """Whether the first layer takes rows of more than one dimension."""
+        found: bool = trait(self.layers[0], "takes_any_rank")
+        return found
+
+    @property
+    def initializer_before(self) -> Initializer:
+        """First values of a Dense layer before the first layer."""
+        found: Initializer = trait(self.layers[0], "initializer_before")
+        return found
 
     @override
     def output_features(self, input_features: int) -> int:
@@ -173,7 +167,7 @@ def mlp(
     for place, (wide, out) in enumerate(pairwise(sizes)):
         maker = output if place == len(sizes) - 2 else activation
         after = None if maker is None else _made(maker)
-        suited = weight_initializer or getattr(after, "initializer_before", Layer.initializer_before)
+        suited = weight_initializer or trait(after, "initializer_before")
         layers.append(Dense(wide, out, weight_initializer=suited, bias_initializer=bias_initializer, dtype=dtype))
         if after is not None:
             layers.append(after)

@@ -1,4 +1,4 @@
-"""How layers fit together in a container: widths, places, repetition, and the picture that `repr` gives."""
+"""How layers fit together in a container: widths, kinds, repeated layers, and the repr."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import DTypeError, StructureError
 from ..parameter import Parameter
-from .component import Component
-from .layer import Layer
+from .base import Component, Layer, trait
+from .parts import children, walk
 
 
 def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int | None, int | None]:
@@ -19,14 +19,14 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
     first = width
     kept = True
     for place, layer in enumerate(layers):
-        wanted = layer.input_features()
+        wanted = trait(layer, "in_features")
         if wanted is not None and width is not None and wanted != width:
             before = f'{brief(layers[place - 1])} at "{place - 1}" gives {width}' if place else f"got {width}"
             raise StructureError(f'{brief(layer)} at "{place}": expected {wanted} features, {before}')
         if width is None:
             width = wanted
             first = wanted if kept else first
-        kept = kept and layer.keeps_width
+        kept = kept and trait(layer, "keeps_width")
         if width is not None:
             try:
                 width = layer.output_features(width)
@@ -81,7 +81,7 @@ def refuse_repeated_layers(container: Component) -> None:
         StructureError: naming both places.
     """
     seen: dict[int, str] = {}
-    for path, child in container.walk():
+    for path, child in walk(container):
         if isinstance(child, Component):
             if id(child) in seen:
                 raise StructureError(
@@ -89,16 +89,6 @@ def refuse_repeated_layers(container: Component) -> None:
                     "forward pass; to share weights make two layers that hold the same Parameter"
                 )
             seen[id(child)] = path
-
-
-def locate(error: Exception, container: Component, part: Component) -> None:
-    """Note on an error where in the container it came from; nested containers make one path."""
-    place = next((name for name, child in container.children() if child is part), "?")
-    notes = getattr(error, "__notes__", [])
-    if notes and notes[-1].startswith('at layer "'):
-        error.__notes__[-1] = notes[-1].replace('at layer "', f'at layer "{place}.', 1)
-    else:
-        error.add_note(f'at layer "{place}": {brief(part)}')
 
 
 def brief(part: Component) -> str:
@@ -115,7 +105,7 @@ def count(part: Component) -> int:
 def summary_lines(container: Component) -> Iterator[str]:
     """Yield the lines of a container's `repr`: its parts, indented, with what they learn."""
     yield f"{type(container).__name__}("
-    for name, part in container.children():
+    for name, part in children(container):
         if isinstance(part, Component):
             first, *rest = f"{name}: {part!r}".split("\n")
             yield f"  {first}" if rest or not count(part) else f"  {first:<34} {count(part):>9,}"

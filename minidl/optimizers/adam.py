@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from math import sqrt
 
 import numpy as np
+from typing_extensions import override
 
 from ..arrays import Array, real
 from ..parameter import Parameter
 from ..schedules import LearningRate
-from ..typing import override
 from .optimizer import Optimizer
 
 

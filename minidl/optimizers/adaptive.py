@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from typing_extensions import override
 
 from ..arrays import Array, real
 from ..parameter import Parameter
 from ..schedules import LearningRate
-from ..typing import override
 from .optimizer import Optimizer
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import positive_int
-from ..layers.layer import Layer
+from ..layers.base import Layer
 from ..losses import Loss, MeanSquaredError
 from ..parameter import Parameter, ParameterVector
 from ..penalties import Penalty

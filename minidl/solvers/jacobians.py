@@ -8,21 +8,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from ..arrays import Array
-from ..layers.component import Component, replaced
+from ..layers.activations import PReLU
+from ..layers.base import Component, Layer
 from ..layers.dense import Dense
+from ..layers.embedding import Embedding
 from ..layers.graph import Graph
-from ..layers.layer import Layer
-from ..layers.merge import Merge
+from ..layers.merges import Merge
 from ..layers.normalization import LayerNorm, RMSNorm
 from ..layers.parallel import Parallel
-from ..layers.prelu import PReLU
+from ..layers.parts import with_parts
 from ..layers.residual import Residual
 from ..layers.sequential import Sequential
-from ..layers.table import Embedding
 from ..parameter import Parameter
-from ..typing import override
 from .problem import checked_rows, chosen_parameters, refuse_coupled_rows, refuse_random
 
 
@@ -141,6 +141,8 @@ def _private(where: str, model: Layer, x: npt.ArrayLike) -> tuple[Layer, Array, 
     own = copy.deepcopy(model.inference(), copies)
     refuse_random(where, own)
     refuse_coupled_rows(where, own, rows)
+    for parameter in own.parameters():
+        parameter.unfreeze()  # Containers do not go back further than to the first layer that learns.
     return own, rows, copies
 
 
@@ -259,9 +261,9 @@ def _wrapped(part: Component, seen: list[_SeenLayer | _SeenMerge]) -> Component:
     if not part.parameters():
         return part
     if type(part) in CONTAINERS:
-        clone = copy.copy(part)
-        for name, value in vars(clone).items():
-            vars(clone)[name] = replaced(value, lambda inner: _wrapped(inner, seen))
+        clone: Component = with_parts(
+            part, lambda _, inner: _wrapped(inner, seen) if isinstance(inner, Component) else inner
+        )
         return clone
     assert isinstance(part, (Layer, Merge))
     seen.append(_SeenLayer(part) if isinstance(part, Layer) else _SeenMerge(part))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..arrays import Array, real
 from ..errors import ArgumentError
-from ..layers.layer import Layer
+from ..layers.base import Layer
 from ..losses import HalfSquaredError, Loss, MeanSquaredError
 from ..parameter import Parameter, ParameterVector
 from ..penalties import Penalty

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from ..arrays import Array, features, finite
 from ..data import check_ending, check_parts, checked
 from ..errors import ArgumentError, DataError, DTypeError, StructureError
-from ..layers.layer import Layer
-from ..layers.merge import Merge
+from ..layers.base import Layer, trait
+from ..layers.merges import Merge
+from ..layers.parts import children, walk
 from ..layers.structure import brief
 from ..losses import Loss
 from ..parameter import Parameter, unique_parameters
@@ -55,7 +56,7 @@ def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
     """
     if not isinstance(model, Layer):
         raise DTypeError(f"{where}(model): expected a Layer, got {model!r}")
-    rows = features(x, where, model.input_features(), model.dtype, model.takes_any_rank)
+    rows = features(x, where, trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
     finite(rows, f"{where}(x)")
     if not len(rows):
         raise DataError(f"{where}(x): expected at least one row, got none")
@@ -165,7 +166,7 @@ def refuse_random(where: str, model: Layer) -> None:
         StructureError: naming the first.
     """
     for path, part in parts(model):
-        if any(isinstance(child, np.random.Generator) for _, child in part.children()):
+        if any(isinstance(child, np.random.Generator) for _, child in children(part)):
             raise StructureError(
                 f"{where}: expected layers that compute the same each time, but {located(part, path)} draws random "
                 "numbers; leave it out, or train with an optimizer"
@@ -179,7 +180,7 @@ def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
         StructureError: naming the layer, or saying that the rows were found to be coupled.
     """
     for path, part in parts(model):
-        if isinstance(part, Layer) and (part.couples_rows or part.smallest_batch > 1):
+        if isinstance(part, Layer) and (trait(part, "couples_rows") or trait(part, "smallest_batch") > 1):
             raise StructureError(
                 f"{where}: expected layers that treat each row alone, but {located(part, path)} couples the rows of "
                 "a batch; use LayerNorm or RMSNorm, or lbfgs"
@@ -198,7 +199,7 @@ def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
 
 def parts(model: Layer) -> list[tuple[str, Layer | Merge]]:
     """List the model and all layers and merges in it, with their paths."""
-    inner = [(path, part) for path, part in model.walk() if isinstance(part, (Layer, Merge))]
+    inner = [(path, part) for path, part in walk(model) if isinstance(part, (Layer, Merge))]
     return [("", model), *inner]
 
 

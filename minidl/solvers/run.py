@@ -11,8 +11,9 @@ import numpy as np
 
 from ..arrays import positive_int, real
 from ..errors import DataError
-from ..layers.layer import Layer
+from ..layers.base import Layer
 from ..layers.normalization import BatchNorm
+from ..layers.parts import walk
 from ..parameter import ParameterVector
 from ..running import Progress
 from .result import Reason, SolverResult
@@ -134,7 +135,7 @@ def settle_statistics(model: Layer, forward: Callable[[], object]) -> None:
 
     In training they follow the batches slowly; where every batch is the same rows, they can be exact at once.
     """
-    parts = [model, *(part for _, part in model.walk())]
+    parts = [model, *(part for _, part in walk(model))]
     norms = [part for part in parts if isinstance(part, BatchNorm) and not part.running_mean.frozen]
     if not norms:
         return

@@ -28,7 +28,8 @@ from ..arrays import FLOATS, drawing_from
 from ..configuration import arguments, config_of, from_config
 from ..errors import ArgumentError, FileFormatError, MinidlError
 from ..initializers import Initializer
-from ..layers.component import Component
+from ..layers.base import Component
+from ..layers.parts import walk
 from ..parameter import Buffer, Parameter
 from .parts import Part, exchange, state_parts
 from .strict import brief, shortened
@@ -64,7 +65,7 @@ class Encoder:
     def __init__(self, model: Component) -> None:
         self.custom = Custom()
         self._paths: dict[int, str] = {id(model): ""}
-        for path, part in model.walk():
+        for path, part in walk(model):
             self._paths.setdefault(id(part), path)
         self.tree = self._made(model, "the model", 0)
 

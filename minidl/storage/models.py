@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ..arrays import FLOATS
 from ..errors import ArgumentError, FileFormatError
-from ..layers.layer import Layer
+from ..layers.base import Layer
+from ..layers.parts import named
 from ..parameter import Buffer, Parameter
 from .architecture import MOST_PARTS, Decoder, Encoder
 from .container import TensorFile
@@ -167,12 +168,12 @@ def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
 
 
 def _named_state(model: Layer) -> dict[str, Parameter | Buffer]:
-    return {**model.named_parameters(), **model.named_buffers()}
+    return {**model.named_parameters(), **named(model, Buffer)}
 
 
 def _generator_states(model: Layer) -> dict[str, Any]:
     generators = {}
-    for path, own in model.named_generators().items():
+    for path, own in named(model, np.random.Generator).items():
         try:
             generators[path] = encode_generator(own)
         except ValueError as error:
@@ -254,7 +255,7 @@ def _checked_generators(states: object, path: str) -> dict[str, np.random.Genera
 
 def _restore_generators(model: Layer, saved: dict[str, np.random.Generator], path: str) -> None:
     """Set the generators of a model to the saved states."""
-    own = model.named_generators()
+    own = named(model, np.random.Generator)
     if set(saved) != set(own):
         raise FileFormatError(path, f"the states of the generators {brief(sorted(own))}", brief(sorted(saved)))
     for name, restored in saved.items():

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..layers.component import Component
+from ..layers.base import Component
+from ..layers.parts import attributes, children, mapped
 from ..parameter import Buffer, Parameter
 
 Part: TypeAlias = "Parameter | Buffer | np.random.Generator"
@@ -15,11 +16,11 @@ Part: TypeAlias = "Parameter | Buffer | np.random.Generator"
 
 def state_parts(component: Component, path: str = "") -> Iterator[tuple[str, Component, Part]]:
     """Yield (path, holder, part) of all that is state, at any depth; what is held twice comes twice."""
-    for name, child in component.children():
+    for name, child in children(component):
         full = f"{path}.{name}" if path else name
         if isinstance(child, Component):
             yield from state_parts(child, full)
-        else:
+        elif isinstance(child, (Parameter, Buffer, np.random.Generator)):
             yield full, component, child
 
 
@@ -33,17 +34,7 @@ def shared_paths(component: Component) -> list[list[str]]:
 
 def exchange(holder: Component, old: Part, new: Part) -> None:
     """Put one part in the place of another in all attributes of its holder."""
-    for name, value in vars(holder).items():
-        vars(holder)[name] = _exchanged(value, old, new)
-
-
-def _exchanged(value: object, old: Part, new: Part) -> object:
-    if value is old:
-        return new
-    if type(value) is list:
-        return [_exchanged(item, old, new) for item in value]
-    if type(value) is tuple:
-        return tuple(_exchanged(item, old, new) for item in value)
-    if type(value) is dict:
-        return {key: _exchanged(item, old, new) for key, item in value.items()}
-    return value
+    for name, value in attributes(holder).items():
+        changed = mapped(value, lambda _, part: new if part is old else part)
+        if changed is not value:
+            setattr(holder, name, changed)

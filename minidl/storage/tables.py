@@ -26,12 +26,13 @@ from ..initializers import (
     Uniform,
     Zeros,
 )
-from ..layers.activation import (
+from ..layers.activations import (
     ELU,
     GELU,
     Activation,
     Identity,
     LeakyReLU,
+    PReLU,
     ReLU,
     Sigmoid,
     SiLU,
@@ -39,17 +40,18 @@ from ..layers.activation import (
     Softplus,
     Tanh,
 )
-from ..layers.component import Component
+from ..layers.base import Component
+from ..layers.columns import Columns
 from ..layers.dense import Dense
 from ..layers.dropout import Dropout
+from ..layers.embedding import Embedding
+from ..layers.flatten import Flatten
 from ..layers.graph import Graph
-from ..layers.merge import Add, Concat, Mean, Multiply
+from ..layers.merges import Add, Concat, Mean, Multiply
 from ..layers.normalization import BatchNorm, LayerNorm, RMSNorm
 from ..layers.parallel import Parallel
-from ..layers.prelu import PReLU
 from ..layers.residual import Residual
 from ..layers.sequential import Sequential
-from ..layers.table import Columns, Embedding, Flatten
 
 Function: TypeAlias = Callable[..., Any]
 Shapes: TypeAlias = dict[str, tuple[Any, ...]]

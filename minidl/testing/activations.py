@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..arrays import Array
-from ..layers.layer import Layer
+from ..layers.base import Layer, trait
 from .layers import layer_checks_of, layer_declared, layer_subject
 from .parts import RUNS, TRAINS
 from .report import Check, CheckError, Checks, Report, conclude, described
@@ -78,7 +78,7 @@ def activation_checks(
 
 
 def _wide(activation: Layer, features: int | None) -> Callable[[int, np.random.Generator], Array]:
-    width = features or activation.input_features() or 5
+    width = features or trait(activation, "in_features") or 5
     return lambda rows, rng: rng.uniform(-6.0, 6.0, (rows, width))
 
 

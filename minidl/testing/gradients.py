@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
+from ..layers.parts import named
+from ..parameter import Buffer
 from .agreement import same
 from .comparison import compare
 from .derivatives import Derivative, Differentiated, Differentiator, Point
@@ -109,12 +111,12 @@ class _SinglePrecisionGenerator(np.random.Generator):
 
 def _with_masks_of_float32(part: Part) -> Part:
     """Copy a part in float64, with generators that draw what they would draw in float32."""
-    generators = part.named_generators().values()
+    generators = named(part, np.random.Generator).values()
     memo = {id(g): _SinglePrecisionGenerator(copy.deepcopy(g.bit_generator)) for g in generators}
     clone: Part = copy.deepcopy(part, memo)  # what is in the memo is taken for the copy
     for parameter in clone.parameters():
         parameter.cast(np.float64)
-    for buffer in clone.named_buffers().values():
+    for buffer in named(clone, Buffer).values():
         buffer.cast(np.float64)
     return clone
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..arrays import Array
-from ..layers.layer import Layer
+from ..layers.base import Layer, trait
 from ..layers.structure import check_part
 from . import parts, passes, shapes
 from .report import Check, Checks, Report, conclude
@@ -82,7 +82,7 @@ def layer_subject(
 ) -> Subject:
     """Make the subject of the checks of a layer."""
     check_part(layer, Layer, "the conformance kit")
-    width = features if features is not None else layer.input_features() or 5
+    width = features if features is not None else trait(layer, "in_features") or 5
     shape = width if isinstance(width, tuple) else (width,)
 
     def inputs(count: int, rng: np.random.Generator) -> Inputs:
@@ -107,9 +107,9 @@ def layer_checks_of(subject: Subject) -> list[Check]:
         checks.add("declared: rows are coupled in training", partial(shapes.rows_coupled_as_declared, subject), *trains)
     else:
         checks.add("rows are alone in training", partial(shapes.rows_alone_in_training, subject), *trains)
-    if layer.takes_any_rank:
+    if trait(layer, "takes_any_rank"):
         checks.add("declared: input of any rank", partial(shapes.any_rank, subject), *trains)
-    if not layer.has_input_gradient:
+    if not trait(layer, "has_input_gradient"):
         checks.add("declared: no gradient of the input", partial(shapes.no_input_gradient, subject), *trains)
     return checks.found
 
@@ -123,6 +123,6 @@ def layer_declared(subject: Subject) -> list[str]:
         few: subject.smallest_batch > 1,
         "couples_rows = True: in training a row may depend on the others": subject.couples_rows,
         "has_input_gradient = False: the gradient of the input is not compared": not subject.has_input_gradient,
-        "takes_any_rank = True: the numbers of a row may lie along several dimensions": layer.takes_any_rank,
+        "takes_any_rank = True: the numbers of a row may lie along several dimensions": trait(layer, "takes_any_rank"),
     }
     return [line for line, holds in lines.items() if holds] + parts.declared(subject)

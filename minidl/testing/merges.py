@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..layers.merge import Merge
+from ..layers.merges import Merge
 from ..layers.structure import check_part
 from . import parts, shapes
 from .report import Check, Checks, Report, conclude

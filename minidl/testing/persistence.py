@@ -8,7 +8,8 @@ import inspect
 import numpy as np
 
 from ..configuration import from_config
-from ..layers.component import Component, state_parts
+from ..layers.base import Component
+from ..layers.parts import named, walk
 from ..parameter import Buffer, Parameter, ParameterVector
 from .agreement import same, same_passes
 from .pickling import through_pickle
@@ -23,8 +24,8 @@ def deepcopy(subject: Subject) -> None:
     second = copy.deepcopy(first)
     if second is first:
         raise CheckError("copy.deepcopy gave the object itself")
-    state = {id(child) for _, child in first.walk()}
-    for path, child in second.walk():
+    state = {id(child) for _, child in walk(first)}
+    for path, child in walk(second):
         if id(child) in state:
             raise CheckError(f"a deep copy shares {path} with the original; a copy must have state of its own")
     if set(first.named_parameters()) != set(second.named_parameters()):
@@ -80,15 +81,19 @@ def config_round_trip(subject: Subject) -> None:
                 f"got {parameter.shape}"
             )
         parameter.value = part.named_parameters()[name].value
-    for name, buffer in again.named_buffers().items():
-        buffer.value = part.named_buffers()[name].value.copy()
-    for name, generator in again.named_generators().items():
-        generator.bit_generator.state = part.named_generators()[name].bit_generator.state
-    for made, held in zip(state_parts(again), state_parts(part), strict=True):
+    for name, buffer in named(again, Buffer).items():
+        buffer.value = named(part, Buffer)[name].value.copy()
+    for name, generator in named(again, np.random.Generator).items():
+        generator.bit_generator.state = named(part, np.random.Generator)[name].bit_generator.state
+    for made, held in zip(_state(again), _state(part), strict=True):
         (made.freeze if held.frozen else made.unfreeze)()
     xs = subject.inputs()
     same(predicted(subject.prepared(), xs), predicted(again, xs), "predict of one made from config()")
     same_passes(subject, subject.trained(part, xs), subject.trained(again, xs), "of one made from config()")
+
+
+def _state(part: Part) -> list[Parameter | Buffer]:
+    return list(named(part, (Parameter, Buffer)).values())
 
 
 def rebuilt(part: Part) -> Part:
@@ -105,7 +110,7 @@ def rebuilt(part: Part) -> Part:
 def parts_found(subject: Subject) -> None:
     """Every parameter, buffer, generator and layer that the object holds is found by its walk, under a name."""
     part = subject.part
-    found = {id(part), *(id(child) for _, child in part.walk())}
+    found = {id(part), *(id(child) for _, child in walk(part))}
     for path, held in contents(part):
         if isinstance(held, (Parameter, Buffer, np.random.Generator, Component)) and id(held) not in found:
             raise CheckError(

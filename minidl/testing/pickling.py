@@ -6,10 +6,11 @@ import io
 import pickle
 from typing import Any, TypeVar
 
-from ..layers.component import Component
+from typing_extensions import override
+
+from ..layers.base import Component
 from ..losses import Loss
 from ..optimizers import Optimizer
-from ..typing import override
 from .state import contents
 
 T = TypeVar("T")

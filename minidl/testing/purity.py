@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays import Array
+from ..layers.parts import walk
 from ..parameter import Buffer, Parameter
 from .agreement import same, same_passes, unmodified
 from .report import CheckError, described
@@ -77,7 +78,7 @@ def layouts(subject: Subject) -> None:
 def _state(part: Part) -> dict[str, Array]:
     """Map names to the arrays of parameters and buffers."""
     held: dict[str, Array] = {}
-    for path, child in part.walk():
+    for path, child in walk(part):
         if isinstance(child, Parameter):
             held |= {path: child.value, f"{path}.grad": child.grad}
         elif isinstance(child, Buffer):

@@ -7,7 +7,9 @@ import warnings
 import numpy as np
 
 from ..errors import ShapeError
-from ..layers.layer import Layer
+from ..layers.base import Layer, trait
+from ..layers.parts import named
+from ..parameter import Buffer
 from .agreement import finite, shape_of
 from .report import CheckError, described
 from .subject import Rewound, Subject, backward
@@ -93,7 +95,7 @@ def dtype_kept(subject: Subject, dtype: type[np.float32] | type[np.float64]) -> 
         "the output of forward": given.output,
         "the output of predict": part.predict(*xs),
         **{f"the gradient of {name}": dx for name, dx in given.named(subject.input_names).items()},
-        **{name: b.value for name, b in part.named_buffers().items() if b.value.dtype.kind == "f"},
+        **{name: b.value for name, b in named(part, Buffer).items() if b.value.dtype.kind == "f"},
         **{name: p.value for name, p in part.named_parameters().items()},
     }
     for what, array in arrays.items():
@@ -109,7 +111,7 @@ def wrong_width(subject: Subject) -> None:
     (x,) = subject.inputs()
     part = subject.prepared()
     assert isinstance(part, Layer)
-    fixed = part.input_features() is not None
+    fixed = trait(part, "in_features") is not None
     wrong = {"one column too many": np.concatenate([x, x[:, :1]], axis=1)}
     if x.shape[1] > 1:
         wrong["one column too few"] = x[:, :-1].copy()

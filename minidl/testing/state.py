@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.component import Component
-from ..layers.layer import Layer
-from ..layers.merge import Merge
+from ..layers.base import Component, Layer
+from ..layers.merges import Merge
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..parameter import Buffer, Parameter

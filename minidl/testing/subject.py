@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
-from ..layers.component import Component
-from ..layers.layer import Layer
-from ..layers.merge import Merge
+from ..layers.base import Component, Layer
+from ..layers.merges import Merge
+from ..layers.parts import named, walk
 from ..layers.structure import brief
+from ..parameter import Buffer
 from .derivatives import Point
 
 Part: TypeAlias = "Layer | Merge"
@@ -54,7 +55,7 @@ class Subject:
 
     def __init__(self, part: Part, sample: Sample, rows: int, seed: int) -> None:
         self.part, self.sample, self.seed = part, sample, seed
-        self.parts = [part, *(child for _, child in part.walk() if isinstance(child, Component))]
+        self.parts = [part, *(child for _, child in walk(part) if isinstance(child, Component))]
         self.smallest_batch = max(getattr(p, "smallest_batch", 1) for p in self.parts)
         self.couples_rows = any(getattr(p, "couples_rows", False) for p in self.parts)
         self.has_input_gradient = all(getattr(p, "has_input_gradient", True) for p in self.parts)
@@ -84,10 +85,10 @@ class Subject:
             )
             parameter.zero_grad()
         practised = copy.deepcopy(part)
-        for batch in range(3 if part.named_buffers() else 0):
+        for batch in range(3 if named(part, Buffer) else 0):
             practised.forward(*self.inputs(rows=self.rows + 3, number=100 + batch))
-        for name, buffer in part.named_buffers().items():
-            buffer.value = practised.named_buffers()[name].value
+        for name, buffer in named(part, Buffer).items():
+            buffer.value = named(practised, Buffer)[name].value
         return part
 
     def inputs(self, rows: int | None = None, number: int = 0, dtype: npt.DTypeLike = np.float64) -> Inputs:
@@ -147,8 +148,9 @@ class Rewound:
     """
 
     def __init__(self, part: Part) -> None:
-        self._generators = [(g, copy.deepcopy(g.bit_generator.state)) for g in part.named_generators().values()]
-        self._buffers = [(b, b.value.copy()) for b in part.named_buffers().values()]
+        generators = named(part, np.random.Generator).values()
+        self._generators = [(own, copy.deepcopy(own.bit_generator.state)) for own in generators]
+        self._buffers = [(b, b.value.copy()) for b in named(part, Buffer).values()]
 
     def __call__(self) -> None:
         """Rewind."""

@@ -7,10 +7,13 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from ..arrays import positive_int, real
 from ..errors import ArgumentError, DTypeError
+from ..layers.parts import named
 from ..metrics import Mode
-from ..typing import override
+from ..parameter import Buffer
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -423,7 +426,7 @@ def model_state(trainer: Trainer) -> dict[str, Any]:
     model = trainer.model
     return {
         "parameters": {path: parameter.value.copy() for path, parameter in model.named_parameters().items()},
-        "buffers": {path: buffer.value.copy() for path, buffer in model.named_buffers().items()},
+        "buffers": {path: buffer.value.copy() for path, buffer in named(model, Buffer).items()},
     }
 
 
@@ -431,7 +434,7 @@ def restore_model_state(trainer: Trainer, state: dict[str, Any]) -> None:
     """Put back what `model_state` copied."""
     for path, parameter in trainer.model.named_parameters().items():
         parameter.value = state["parameters"][path]
-    for path, buffer in trainer.model.named_buffers().items():
+    for path, buffer in named(trainer.model, Buffer).items():
         buffer.value = state["buffers"][path].copy()
 
 

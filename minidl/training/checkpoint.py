@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..configuration import arguments
 from ..errors import ArgumentError, FileFormatError
+from ..layers.parts import named
 from ..parameter import Parameter
 from ..storage.generators import decode_generator, encode_generator
 from ..storage.models import RESERVED, load_weights, model_state, restore_frozen
@@ -61,7 +62,7 @@ def restore_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         slot[...] = state["optimizer"]["slots"][name]
     trainer.optimizer.restore_numbers(state["optimizer"]["numbers"])
     trainer.optimizer.epochs = None
-    for name, own in trainer.model.named_generators().items():
+    for name, own in named(trainer.model, np.random.Generator).items():
         own.bit_generator.state = decode_generator(state["generators"][name]).bit_generator.state
     trainer._run.restore(state["run"])
     trainer.history = unpacked_history(state["history"])
@@ -79,7 +80,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         },
         "loss": type(trainer.loss).__name__,
         "settings": run_settings(trainer),
-        "generators": {path: encode_generator(own) for path, own in trainer.model.named_generators().items()},
+        "generators": {path: encode_generator(own) for path, own in named(trainer.model, np.random.Generator).items()},
         "run": trainer._run.state(),
         "history": packed_history(trainer.history),
         "environment": environment(),
@@ -140,14 +141,14 @@ def check_fit(trainer: Trainer, state: dict[str, Any]) -> None:
         ("a loss of the class", state["loss"], type(trainer.loss).__name__),
         ("the parameters", saved["parameters"],
          {path: list(p.shape) for path, p in model.named_parameters().items()}),
-        ("the random layers", sorted(state["generators"]), sorted(model.named_generators())),
+        ("the random layers", sorted(state["generators"]), sorted(named(model, np.random.Generator))),
         ("the optimizer's memory", {name: _kind(slot) for name, slot in saved["slots"].items()},
          {name: _kind(slot) for name, slot in optimizer.slots().items()}),
         ("the settings", state["settings"], run_settings(trainer)),
         ("the optimizer's numbers", {name: isinstance(n, bool) for name, n in saved["numbers"].items()},
          {name: isinstance(n, bool) for name, n in optimizer.numbers().items()}),
         ("the generators of the layers", {name: own["bit_generator"] for name, own in state["generators"].items()},
-         {name: type(own.bit_generator).__name__ for name, own in model.named_generators().items()}),
+         {name: type(own.bit_generator).__name__ for name, own in named(model, np.random.Generator).items()}),
     ):  # fmt: skip
         if expected != found:
             raise ArgumentError(f"restore: expected {what} {_difference(expected, found)}; build the Trainer as before")

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ArgumentError, CompileError
-from ..layers.component import state_parts
-from ..layers.layer import Layer
+from ..layers.base import Layer, trait
+from ..layers.parts import named, walk
+from ..parameter import Buffer, Parameter
 from ..running import Interrupts
 from .engine import NumpyEngine, Outcome
 from .run import Plan
@@ -64,11 +65,11 @@ class CompiledEngine:
         self.update = numpy.update
         self._lower = partial(lower, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._loop = self._lower()
-        self._state = state_parts(numpy.model)
+        self._state = list(named(numpy.model, (Parameter, Buffer)).values())
         self._frozen = [part.frozen for part in self._state]
         self.predict = Predictor(numpy.model)  # NumPy's BLAS and Numba's have threads of their own, which would fight.
-        self._layers = [numpy.model, *(part for _, part in numpy.model.walk() if isinstance(part, Layer))]
-        self._smallest_batch = max(layer.smallest_batch for layer in self._layers)
+        self._layers = [numpy.model, *(part for _, part in walk(numpy.model) if isinstance(part, Layer))]
+        self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
         self._parameters = numpy.optimizer.vector.values.size
         self.at_once = 1
         self._spans: Iterator[Span] = iter(())
@@ -85,7 +86,7 @@ class CompiledEngine:
         total, rows, done = so_far, 0, 0
         if (frozen := [part.frozen for part in self._state]) != self._frozen:
             self._loop, self._frozen = self._lower(), frozen
-            self._smallest_batch = max(layer.smallest_batch for layer in self._layers)
+            self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
         while (span := self._current()) is not None:
             if span.rows < self._smallest_batch:
                 self._refuse(span)

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import DivergenceError
-from ..layers.component import Component
-from ..layers.layer import Layer
+from ..layers.base import Component, Layer
+from ..layers.parts import children, walk
 from ..layers.structure import brief
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -98,7 +98,7 @@ def explain(
 def watched(model: Layer, loss: Loss, penalties: Sequence[Penalty]) -> Iterator[None]:
     """Within this context model, loss and penalties raise `NotFiniteError` where a result is not finite."""
     parts: list[tuple[str, Any]] = [("", model)]
-    parts += [(path, part) for path, part in model.walk() if isinstance(part, Component)]
+    parts += [(path, part) for path, part in walk(model) if isinstance(part, Component)]
     methods = [(path, part, name) for path, part in parts for name in ("forward", "backward", "backward_parameters")]
     methods += [("", loss, "forward"), ("", loss, "backward"), *(("", penalty, "value") for penalty in penalties)]
     try:
@@ -117,7 +117,7 @@ def _watching(method: Callable[..., Any], path: str, part: object, phase: str) -
         result = method(*arguments)
         arrays = list(result) if isinstance(result, tuple) else [result]
         if phase == "backward" and isinstance(part, Component):
-            arrays += [child.grad for _, child in part.children() if isinstance(child, Parameter)]
+            arrays += [child.grad for _, child in children(part) if isinstance(child, Parameter)]
         if not all(array is None or np.isfinite(array).all() for array in arrays):
             raise NotFiniteError(path, part, phase)
         return result

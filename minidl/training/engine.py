@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..clipping import Clip
 from ..errors import GradientError
-from ..layers.layer import Layer
+from ..layers.base import Layer, backward_alone
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..parameter import Parameter
@@ -107,7 +107,7 @@ class NumpyEngine:
             error += sum(penalty.value() for penalty in self.penalties)
         if error - error != 0.0:
             return error
-        model.backward_parameters(loss.backward())
+        backward_alone(model, loss.backward())
         return self._step(error)
 
     def _update_in_pieces(self, batch: Batch, size: int) -> float:
@@ -119,7 +119,7 @@ class NumpyEngine:
             error += share * loss.forward(model.forward(piece[0]), *piece[1:])
             if error - error != 0.0:
                 return error
-            model.backward_parameters(share * loss.backward())
+            backward_alone(model, share * loss.backward())
         return self._step(error)
 
     def _step(self, error: float) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..arrays import Array, real
 from ..data import Rows, checked, described
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..layers.layer import Layer
+from ..layers.base import Layer
 from ..losses import Loss
 from ..metrics import Metric
 from .batches import slices

@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ..layers.layer import Layer
+import numpy as np
+
+from ..layers.base import Layer
+from ..layers.parts import named
 from ..optimizers import Optimizer
+from ..parameter import Buffer
 
 
 class Snapshot:
@@ -19,8 +23,8 @@ class Snapshot:
 
     def __init__(self, model: Layer, optimizer: Optimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._generators = list(model.named_generators().values())
-        self._buffers = list(model.named_buffers().values())
+        self._generators = list(named(model, np.random.Generator).values())
+        self._buffers = list(named(model, Buffer).values())
         self._slots = list(optimizer.slots().values())
         self._values = optimizer.vector.values.copy()
         self._slot_copies = [slot.copy() for slot in self._slots]

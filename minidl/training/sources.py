@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from ..data import Rows, checked, described
 from ..errors import ArgumentError, DataError, DTypeError
-from ..layers.layer import Layer
+from ..layers.base import Layer
 from ..losses import Loss
 from ..schedules import LearningRate, Schedule
-from ..typing import override
 from .batches import batch_count, slices
 
 Batch: TypeAlias = tuple[Rows, ...]

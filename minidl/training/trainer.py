@@ -16,7 +16,7 @@ from ..arrays import all_finite, positive_int
 from ..clipping import Clip
 from ..data import check_ending, check_parts
 from ..errors import ArgumentError, DTypeError
-from ..layers.layer import Layer
+from ..layers.base import Layer
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer

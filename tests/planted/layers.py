@@ -12,7 +12,7 @@ import numpy as np
 from typing_extensions import override
 
 from minidl import Array, Dense, Dropout, Layer, Parameter, Sequential, Tanh
-from minidl.errors import CallOrderError, ShapeError
+from minidl.errors import ShapeError
 
 # A right layer, from which the wrong ones differ in one place.
 
@@ -559,24 +559,6 @@ class PredictsAnother(Scale):
         return x * self.weight.value
 
 
-class HoldsLayersInASet(Layer):
-    """Layers in a set: prediction runs over their memory, and what they learn is lost."""
-
-    def __init__(self) -> None:
-        self._inside = {Dense(4, 4).initialize(0)}
-        self.in_features = 4
-
-    @override
-    def forward(self, x: Array) -> Array:
-        (layer,) = self._inside
-        return layer.forward(x)
-
-    @override
-    def backward(self, grad: Array) -> Array:
-        (layer,) = self._inside
-        return layer.backward(grad)
-
-
 class SharesItsMemory(Scale):
     """A queue, shared by the shallow copy that predicts."""
 
@@ -599,12 +581,10 @@ class SharesItsMemory(Scale):
 class TouchesItsLayers(Layer):
     """Its prediction runs over the memory of the layers that it holds."""
 
+    in_features = 4
+
     def __init__(self) -> None:
         self.layers = [Dense(4, 3).initialize(0), Tanh()]
-
-    @override
-    def input_features(self) -> int | None:
-        return 4
 
     @override
     def forward(self, x: Array) -> Array:
@@ -887,5 +867,5 @@ class WrongErrorForOrder(Scale):
     def backward(self, grad: Array) -> Array:
         try:
             return super().backward(grad)
-        except CallOrderError:
+        except AttributeError:
             raise RuntimeError("call forward first") from None

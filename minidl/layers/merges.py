@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from functools import reduce
 
 import numpy as np
+from typing_extensions import override
 
 from ..arrays import Array
 from ..errors import ShapeError
-from ..typing import override
-from .component import Component
+from .base import Component, computation, kept, refuse_gradient
 
 
 class Merge(Component, ABC):
@@ -36,13 +36,15 @@ class Merge(Component, ABC):
 
     @override
     def inference(self) -> Merge:
+        """Return a copy as prediction sees it, with the same parameters."""
         clone = super().inference()
         assert isinstance(clone, Merge)
         return clone
 
     def predict(self, *xs: Array) -> Array:
         """Compute the output for use, changing nothing on the merge."""
-        return self.inference().forward(*xs)
+        y: Array = computation[type(self)](self, *xs)
+        return y
 
     def output_features(self, *input_features: int) -> int:
         """Return the width that comes out when these widths go in; found by predicting no rows."""
@@ -52,6 +54,8 @@ class Merge(Component, ABC):
 
 class Add(Merge):
     """Compute y = Σᵢ xᵢ; ∂e/∂xᵢ = ∂e/∂y."""
+
+    _count: int = kept()
 
     @override
     def forward(self, *xs: Array) -> Array:
@@ -66,6 +70,8 @@ class Add(Merge):
 
 class Mean(Merge):
     """Compute y = (1/n) Σᵢ xᵢ over the n inputs; ∂e/∂xᵢ = (1/n) ∂e/∂y."""
+
+    _count: int = kept()
 
     @override
     def forward(self, *xs: Array) -> Array:
@@ -82,6 +88,8 @@ class Mean(Merge):
 class Multiply(Merge):
     """Compute y = Πᵢ xᵢ, element by element; ∂e/∂xᵢ = ∂e/∂y ∘ Πⱼ≠ᵢ xⱼ."""
 
+    _xs: tuple[Array, ...] = kept()
+
     @override
     def forward(self, *xs: Array) -> Array:
         check_equal_widths(self, xs)
@@ -90,7 +98,8 @@ class Multiply(Merge):
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
-        self._check(grad, self._xs[0].shape)
+        if grad.shape != self._xs[0].shape:
+            refuse_gradient(self, grad, self._xs[0].shape)
         # No division by an input, which may be zero: multiply by what stands before and what stands after.
         before = [grad]
         for x in self._xs[:-1]:
@@ -105,6 +114,8 @@ class Multiply(Merge):
 
 class Concat(Merge):
     """Put the inputs side by side, y = [x₁ x₂ …]; ∂e/∂xᵢ is its columns of ∂e/∂y."""
+
+    _widths: list[int] = kept()
 
     @override
     def forward(self, *xs: Array) -> Array:

@@ -1,0 +1,340 @@
+"""The contract of a layer: forward, backward, predict; and what layers and merges have in common."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from ..arrays import Array, generator, reseed
+from ..configuration import config_of
+from ..errors import CallOrderError, ShapeError
+from ..initializers import GlorotUniform
+from ..parameter import Buffer, Parameter
+from .parts import ByClass, Holder, first_parameter, named, with_parts
+
+if TYPE_CHECKING:
+    from ..arrays import Seed
+
+
+class Component(Holder):
+    """Base of layers and merges: finds its own parts.
+
+    A subclass keeps parameters, layers and generators as plain attributes, alone or in lists, tuples and
+    mappings; there is nothing to register and no ``super().__init__()`` to call.
+    """
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Map the path of each parameter, such as ``"0.weight"``, to it; a shared one has its first path."""
+        return named(self, Parameter)
+
+    def parameters(self) -> list[Parameter]:
+        """List each parameter once."""
+        return list(self.named_parameters().values())
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The dtype of the first parameter; None where nothing is learned."""
+        parameter = first_parameter(self)
+        return None if parameter is None else parameter.dtype
+
+    def initialize(self, rng: Seed = None) -> Self:
+        """Draw every parameter again, reset the running statistics, and reseed the random layers.
+
+        What is frozen stays as it is.
+
+        Args:
+            rng: Generator, seed, or None for a fresh one.
+
+        Returns:
+            The component itself, so that ``Sequential(...).initialize(rng=0)`` reads as one expression.
+        """
+        rng = generator(rng, "model")
+        for parameter in self.parameters():
+            if not parameter.frozen:
+                parameter.initialize(rng)
+        for buffer in named(self, Buffer).values():
+            if not buffer.frozen:
+                buffer.reset()
+        for own in named(self, np.random.Generator).values():
+            reseed(own, rng)
+        return self
+
+    def freeze(self) -> Self:
+        """Freeze every parameter and buffer: training leaves them as they are, until `unfreeze`.
+
+        Optimizers and solvers skip them, and normalization uses its running statistics.
+
+        Returns:
+            The component itself, so that ``Sequential(body.freeze(), head)`` reads as one expression.
+        """
+        for part in named(self, (Parameter, Buffer)).values():
+            part.freeze()
+        return self
+
+    def unfreeze(self) -> Self:
+        """Let training change every parameter and buffer again."""
+        for part in named(self, (Parameter, Buffer)).values():
+            part.unfreeze()
+        return self
+
+    def astype(self, dtype: npt.DTypeLike) -> Self:
+        """Return a copy that computes in ``dtype``; the original and its optimizer stay as they are."""
+        clone = copy.deepcopy(self)
+        for part in named(clone, (Parameter, Buffer)).values():
+            part.cast(dtype)
+        return clone
+
+    def config(self) -> dict[str, Any]:
+        """Map the constructor's arguments to the values that this part was made with, without the learned ones.
+
+        Raises:
+            ArgumentError: an argument that is not kept as an attribute of its name.
+        """
+        return config_of(self)
+
+    def inference(self) -> Component:
+        """Return a copy as prediction sees it, with the same parameters."""
+        clone: Component = with_parts(self, _inference_of)
+        return clone
+
+    def _frozen_mark(self) -> str:
+        """Return what a repr says of a part that is frozen."""
+        parameters = self.parameters()
+        return ", frozen" if parameters and all(parameter.frozen for parameter in parameters) else ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def _inference_of(_: str, part: Any) -> Any:
+    return part.inference() if isinstance(part, Component) else part
+
+
+def kept() -> Any:
+    """Declare, as a class attribute, what `forward` keeps for `backward`: reading it too early is a `CallOrderError`.
+
+    A layer may do without; then a missing attribute is Python's AttributeError, which containers turn into a
+    `CallOrderError`.
+    """
+    return _Kept()
+
+
+class _Kept:
+    """A descriptor that the instance's own attribute hides as soon as `forward` has set it."""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self.name = name
+
+    def __get__(self, part: Any, owner: type[Any]) -> Any:
+        if part is None:
+            return self
+        raise not_kept(part, self.name)
+
+
+def not_kept(part: Any, name: str) -> CallOrderError:
+    """Make the error for a backward that reads what no forward has kept: it came too early, or the name is misspelt."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, [kept for kept in vars(part) if kept.startswith("_")], 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    error = CallOrderError(
+        f"{type(part).__name__}: expected forward before backward; forward has not kept {name!r}{hint}"
+    )
+    error.name, error.obj = name, part
+    return error
+
+
+def refuse_gradient(part: object, grad: Array, shape: tuple[int, ...]) -> NoReturn:
+    """Raise the error for a gradient of another shape than the output, which NumPy might broadcast."""
+    raise ShapeError(f"{part}: expected a gradient of shape {shape}, got {grad.shape}")
+
+
+TRAITS: dict[str, Any] = {
+    "in_features": None,
+    "smallest_batch": 1,
+    "couples_rows": False,
+    "has_input_gradient": True,
+    "takes_any_rank": False,
+    "initializer_before": GlorotUniform(),
+    "keeps_width": False,
+    "picklable": True,
+}
+"""Properties that a layer may declare by an attribute, and their defaults."""
+
+
+def trait(part: object, name: str) -> Any:
+    """Return what a part declares, or the default."""
+    return getattr(part, name, TRAITS[name])
+
+
+class Layer(Component, ABC):
+    """Turn rows of features into rows of features, and a gradient of the output into one of the input.
+
+    A subclass writes `forward` and `backward`, and keeps what it learns as `Parameter` attributes::
+
+        class ScaledTanh(Layer):
+            def __init__(self, scale: float = 1.0) -> None:
+                self.scale = Parameter(scale)
+
+            def forward(self, x: Array) -> Array:
+                self._tanh: Array = np.tanh(x)
+                return self.scale.value * self._tanh
+
+            def backward(self, grad: Array) -> Array:
+                self.scale.grad += np.sum(grad * self._tanh)
+                return grad * self.scale.value * (1.0 - self._tanh**2)
+
+    Other properties are attributes of the class or of the object:
+
+    - ``in_features``: the only width that it takes;
+    - ``smallest_batch = 1``: rows that a training pass needs at least;
+    - ``couples_rows = False``: whether the output of a row depends on the other rows in training;
+    - ``has_input_gradient = True``: False for codes that select a row of a table;
+    - ``takes_any_rank = False``: whether the input may have more than two dimensions, as images have;
+    - ``keeps_width = False``: whether the output is as wide as the input, whatever the width;
+    - ``initializer_before = GlorotUniform()``: first values of the Dense layer before it, where `mlp` makes both;
+    - ``picklable = True``: False for one that holds a lambda; only the conformance kit asks.
+
+    Two methods save time; neither is used past a `forward` or `backward` that a subclass overrides:
+
+    - ``compute(x)``: the output, keeping nothing; `predict` then needs no copy of the layer;
+    - ``add_gradients(grad)``: what `backward` does, without ∂e/∂x.
+    """
+
+    @abstractmethod
+    def forward(self, x: Array) -> Array:
+        """Compute the output in training, and keep on ``self`` what `backward` needs.
+
+        Args:
+            x: Input, ``(batch, in_features)``; it is not written to, and must stay unchanged until `backward`, as the
+                layer may keep it.
+
+        Returns:
+            A fresh array, ``(batch, out_features)``.
+        """
+
+    @abstractmethod
+    def backward(self, grad: Array) -> Array:
+        """Turn ∂e/∂y of the last `forward` into ∂e/∂x, and add to each parameter's gradient.
+
+        Args:
+            grad: ∂e/∂y, ``(batch, out_features)``; it is not written to.
+
+        Returns:
+            ∂e/∂x, ``(batch, in_features)``.
+
+        Raises:
+            CallOrderError: before `forward`.
+        """
+
+    def backward_parameters(self, grad: Array) -> None:
+        """Do what `backward` does when nobody needs ∂e/∂x, as in the first layer of a network."""
+        gradients_alone[type(self)](self, grad)
+
+    @override
+    def inference(self) -> Layer:
+        """Return a copy as prediction sees it, with the same parameters.
+
+        Its `forward` computes what `predict` computes, and its `backward` differentiates that.
+        """
+        clone: Layer = with_parts(self, _inference_of)
+        return clone
+
+    def predict(self, x: Array) -> Array:
+        """Compute the output for use, changing nothing on the layer, so that any thread may call it.
+
+        Args:
+            x: Input, ``(batch, in_features)``.
+
+        Returns:
+            Output, ``(batch, out_features)``; each row depends on its own row of ``x`` alone. NaN in ``x`` gives NaN.
+        """
+        return inherited_prediction[type(self)](self, x)
+
+    def __call__(self, x: Array) -> Array:
+        """Predict: see `predict`."""
+        return prediction[type(self)](self, x)
+
+    def output_features(self, input_features: int) -> int:
+        """Return the width that comes out when ``input_features`` go in; found by predicting no rows."""
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = self.predict(np.zeros((0, input_features), self.dtype))
+        return int(y.shape[1])
+
+
+# How a layer predicts, and how it adds gradients without ∂e/∂x, depends on its class alone. A short cut that a class
+# writes belongs to its own `forward` or `backward`, and not to one that a subclass overrides.
+
+
+@ByClass
+def prediction(kind: type[Any]) -> Callable[..., Array]:
+    """How containers, the Trainer and ``layer(x)`` predict: by ``predict``, if it belongs to ``forward``."""
+    plain = kind.predict is Layer.predict or _goes_past(kind, "predict", "forward")
+    predict: Callable[..., Array] = kind.predict
+    return computation[kind] if plain else predict
+
+
+@ByClass
+def computation(kind: type[Any]) -> Callable[..., Array]:
+    """``compute``, if it belongs to ``forward``; else a forward pass of a copy."""
+    return _computation(kind.__mro__)
+
+
+@ByClass
+def inherited_prediction(kind: type[Any]) -> Callable[..., Array]:
+    """What `Layer.predict` does; a class with a ``predict`` of its own came here by ``super().predict(x)``."""
+    own = [place for place, base in enumerate(kind.__mro__) if "predict" in vars(base) and base is not Layer]
+    return _computation(kind.__mro__[own[-1] + 1 :]) if own else computation[kind]
+
+
+def _computation(bases: tuple[type[Any], ...]) -> Callable[..., Array]:
+    """Return what the nearest of some classes computes: ``compute``, or ``forward`` of a copy."""
+    for base in bases:
+        if "compute" in vars(base):
+            compute: Callable[..., Array] = vars(base)["compute"]
+            return compute
+        if "forward" in vars(base):
+            break
+    forward = next(vars(base)["forward"] for base in bases if "forward" in vars(base))
+    return lambda part, *xs: part.inference().forward(*xs) if bases[0] is type(part) else forward(part.inference(), *xs)
+
+
+@ByClass
+def gradients_alone(kind: type[Any]) -> Callable[..., object]:
+    """``add_gradients``, if it belongs to ``backward``; else ``backward``."""
+    if hasattr(kind, "add_gradients") and not _goes_past(kind, "add_gradients", "backward"):
+        add_gradients: Callable[..., object] = kind.add_gradients
+        return add_gradients
+    backward: Callable[..., object] = kind.backward
+    return backward
+
+
+def backward_alone(layer: Layer, grad: Array) -> None:
+    """Do without ∂e/∂x, in containers and the Trainer: by `backward_parameters`, if it belongs to ``backward``."""
+    if _needs_backward[type(layer)]:
+        layer.backward(grad)
+    else:
+        layer.backward_parameters(grad)
+
+
+@ByClass
+def _needs_backward(kind: type[Any]) -> bool:
+    own = kind.backward_parameters is not Layer.backward_parameters
+    return own and _goes_past(kind, "backward_parameters", "backward")
+
+
+def _goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
+    """Whether a nearer class in the order of look-up overrides the method that the short cut stands for."""
+    return _place(kind, method) < _place(kind, short_cut)
+
+
+def _place(kind: type[Any], method: str) -> int:
+    return next(place for place, base in enumerate(kind.__mro__) if method in vars(base))

@@ -1,0 +1,80 @@
+"""A learned vector for each code of a category."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from ..arrays import Array, positive_int, width_error
+from ..errors import DataError
+from ..initializers import Initializer, Normal
+from ..parameter import Parameter
+from .base import Layer, kept, refuse_gradient
+
+
+class Embedding(Layer):
+    """Turn a column of codes into learned vectors, y = W[x].
+
+    ∂e/∂W adds each row of ∂e/∂y to the row of its code. A code is no quantity: ∂e/∂x is zero.
+
+    Args:
+        codes: How many codes there are; they are the whole numbers 0 … codes − 1.
+        out_features: Length of a vector.
+        weight_initializer: First values of W, ``(codes, out_features)``; default N(0, 1).
+        dtype: float64 or float32.
+    """
+
+    has_input_gradient = False
+    in_features = 1
+    _rows: npt.NDArray[np.intp] = kept()
+
+    def __init__(
+        self,
+        codes: int,
+        out_features: int,
+        *,
+        weight_initializer: Initializer | None = None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        self.codes = positive_int(codes, "Embedding(codes)")
+        self.out_features = positive_int(out_features, "Embedding(out_features)")
+        self.weight_initializer = Normal() if weight_initializer is None else weight_initializer
+        self.weight = Parameter(self.weight_initializer, (codes, out_features), dtype=dtype)
+
+    def compute(self, x: Array) -> Array:
+        """Y = W[x]."""
+        return self.weight.value[self._codes_in(x)]
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._rows = self._codes_in(x)
+        return self.weight.value[self._rows]
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.add_gradients(grad)
+        return np.zeros((len(grad), 1), grad.dtype)
+
+    def add_gradients(self, grad: Array) -> None:
+        """Add each row of ∂e/∂y to the row of its code."""
+        if grad.shape != (len(self._rows), self.out_features):
+            refuse_gradient(self, grad, (len(self._rows), self.out_features))
+        gradient = self.weight.grad
+        np.add.at(gradient, self._rows, grad)
+        self.weight.grad = gradient
+
+    def _codes_in(self, x: Array) -> npt.NDArray[np.intp]:
+        """Return the codes as row numbers; refuse what is not one of them."""
+        if x.ndim != 2 or x.shape[1] != 1:
+            raise width_error(self, 1, x)
+        column = x[:, 0]
+        good = (column >= 0) & (column < self.codes) & (column == np.floor(column))
+        if not good.all():
+            row = int(np.argmin(good))
+            raise DataError(f"{self}: expected whole codes in 0 … {self.codes - 1}, got {column[row]} at row {row}")
+        return column.astype(np.intp)
+
+    @override
+    def __repr__(self) -> str:
+        return f"Embedding({self.codes} -> {self.out_features}{self._frozen_mark()})"

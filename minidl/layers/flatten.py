@@ -1,0 +1,30 @@
+"""Images and other arrays as rows of features."""
+
+from __future__ import annotations
+
+import numpy as np
+from typing_extensions import override
+
+from ..arrays import Array
+from .base import Layer, kept
+
+
+class Flatten(Layer):
+    """Put all dimensions after the first into one: images ``(batch, height, width)`` become rows of features."""
+
+    takes_any_rank = True
+    keeps_width = True
+    _shape: tuple[int, ...] = kept()
+
+    def compute(self, x: Array) -> Array:
+        """Put the dimensions of a row into one."""
+        return x.reshape(len(x), int(np.prod(x.shape[1:]))).copy()
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._shape = x.shape
+        return self.compute(x)
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return grad.reshape(self._shape)
