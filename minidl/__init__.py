@@ -4,8 +4,9 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .arrays import Array
-from .clipping import ClipGlobalNorm, ClipNorm, ClipValue
+from ._core.arrays import Array
+from ._core.parameter import Buffer, Parameter
+from ._training.batches import batches
 from .layers import (
     ELU,
     GELU,
@@ -50,10 +51,9 @@ from .losses import (
     SoftmaxCrossEntropy,
 )
 from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSProp
-from .parameter import Buffer, Parameter
-from .penalties import L1, L2
-from .training.batches import batches
-from .training.trainer import Trainer
+from .optimizers.clipping import ClipGlobalNorm, ClipNorm, ClipValue
+from .optimizers.penalties import L1, L2
+from .trainer import Trainer
 
 if TYPE_CHECKING:
     from . import callbacks as callbacks
@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     from . import solvers as solvers
     from . import testing as testing
     from . import trainer as trainer
-    from .compiled import Predictor
-    from .storage import load, load_weights, save, save_weights
+    from ._compiled import Predictor
+    from ._files import load, load_weights, save, save_weights
 
 __version__ = "0.2.0"
 

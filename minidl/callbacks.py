@@ -1,13 +1,480 @@
-"""What a run does besides training: the callbacks to give to `Trainer.fit`."""
+"""What a run does besides training: stop early, keep checkpoints, lower the learning rate, write a log."""
 
-from .training.callbacks import (
-    Callback,
-    Checkpoint,
-    EarlyStopping,
-    LogFile,
-    Monitor,
-    ReduceOnPlateau,
-    StopAfter,
-)
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from ._core.arrays import positive_int, real
+from ._core.parameter import Buffer
+from .errors import ArgumentError, DTypeError
+from .layers._parts import named
+from .metrics import Mode
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from pathlib import Path
+
+    from .trainer import Trainer
+
+METHODS = ("on_train_begin", "on_batches_end", "on_epoch_end", "on_train_end")
+"""The methods of a callback that a run calls."""
+
+RENAMED = {"after_batches": "on_batches_end", "after_epoch": "on_epoch_end"}
+"""Maps the names that two of them had in version 0.1 to those of now."""
+
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LogFile", "Monitor", "ReduceOnPlateau", "StopAfter"]
+
+
+class Callback:
+    """Take part in a run: a subclass overrides one or more of the four methods ``on_...``.
+
+    ``trainer.stop(why)`` ends the run after the batch. ``trainer.position`` says where in the epoch the run stands,
+    ``trainer.figures`` which figures an epoch writes into the history.
+
+    `state` returns what a callback must remember over a save, and `restore` takes it back. A callback that has ended a
+    run calls ``trainer.stop`` again in `on_train_begin` when the run is resumed. A new fit begins with `reset`.
+    """
+
+    every_batches: int | None = None
+    """Most batches between two calls of `on_batches_end`; None for the Trainer's own number, a few dozen or more."""
+
+    def reset(self) -> None:
+        """Forget the last run: a new fit begins, perhaps of another model."""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Act before the first batch of a fit or a resume."""
+
+    def on_batches_end(self, trainer: Trainer) -> None:
+        """Act between two batches, every few dozen batches."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Act when an epoch is in the history."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Act when the run ends, for whatever reason."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what must be remembered: plain values, arrays, lists and dicts of them."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+
+
+class Monitor(Callback):
+    """Watch one figure of the history for its best value; the base of callbacks that wait for improvement.
+
+    Args:
+        monitor: ``"loss"``, ``"validation_loss"``, or the name of a metric.
+        mode: ``"min"`` or ``"max"``, which value is best; None for the direction in ``trainer.figures``: ``"min"`` for
+            a loss, and what `minidl.metrics.metric` declares for a metric.
+        min_delta: Smallest change that counts as an improvement; an improvement is larger than this.
+
+    Raises:
+        ArgumentError: when the run begins, a figure that it does not have, or a mode of None and a metric that declares
+            nothing.
+    """
+
+    def __init__(self, monitor: str, *, mode: Mode | None = None, min_delta: float = 0.0) -> None:
+        if mode not in ("min", "max", None):
+            raise ArgumentError(f'{type(self).__name__}(mode): expected "min", "max" or None, got {mode!r}')
+        self.monitor = monitor
+        self.mode = mode
+        self.min_delta = real(min_delta, f"{type(self).__name__}(min_delta)", least=0)
+        self.reset()
+
+    @override
+    def reset(self) -> None:
+        self.best: float | None = None
+        self.waited = 0
+
+    @override
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._direction(trainer)
+
+    def improved(self, trainer: Trainer) -> bool:
+        """Return whether the last epoch is the best so far, and count the epochs since then in `waited`."""
+        value = trainer.history.series()[self.monitor][-1]
+        sign = 1.0 if self._direction(trainer) == "max" else -1.0
+        if not math.isnan(value) and (self.best is None or sign * (value - self.best) > self.min_delta):
+            self.best, self.waited = value, 0
+            return True
+        self.waited += 1
+        return False
+
+    def _direction(self, trainer: Trainer) -> str:
+        """Return ``"min"`` or ``"max"``; refuse a figure that the run does not have, or that has no direction."""
+        where, figures = f"{type(self).__name__}(monitor)", list(trainer.figures)
+        if self.monitor not in figures:
+            hint = "; give fit(..., validation=...)" if self.monitor == "validation_loss" else ""
+            raise ArgumentError(f"{where}: expected one of {figures}, got {self.monitor!r}{hint}")
+        direction = self.mode or trainer.figures[self.monitor]
+        if direction is None:
+            raise ArgumentError(
+                f"{where}: expected a metric that declares its direction, got {self.monitor!r}, which does not; "
+                'give mode="min" or mode="max", or declare the metric with minidl.metrics.metric'
+            )
+        return direction
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.waited = state["best"], state["waited"]
+
+
+class EarlyStopping(Monitor):
+    """Stop when a figure has not improved for ``patience`` epochs, and go back to the best weights.
+
+    Args:
+        patience: Epochs to wait for an improvement.
+        monitor: What to watch: ``"validation_loss"``, ``"loss"``, or the name of a metric.
+        mode: As in `Monitor`.
+        min_delta: Smallest change that counts as an improvement.
+        restore_best: Restore the best weights at the end (not after an interrupt). `resume` continues from the last
+            weights.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        monitor: str = "validation_loss",
+        *,
+        mode: Mode | None = None,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, mode=mode, min_delta=min_delta)
+        self.patience = positive_int(patience, "EarlyStopping(patience)")
+        self.restore_best = restore_best
+
+    @override
+    def reset(self) -> None:
+        super().reset()
+        self._best_state: dict[str, Any] | None = None
+        self._last_state: dict[str, Any] | None = None
+
+    @override
+    def on_train_begin(self, trainer: Trainer) -> None:
+        super().on_train_begin(trainer)
+        if self._last_state is not None:
+            restore_model_state(trainer, self._last_state)
+            self._last_state = None
+        # A run that ended by this callback has nothing left to do when it is resumed.
+        if self.waited >= self.patience:
+            self._stop(trainer)
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        if self.improved(trainer):
+            if self.restore_best:
+                self._best_state = model_state(trainer)
+        elif self.waited >= self.patience:
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        trainer.stop(f"EarlyStopping: no better {self.monitor} for {self.patience} epochs")
+
+    @override
+    def on_train_end(self, trainer: Trainer) -> None:
+        # An interrupted run is going to be resumed from where it is, so it keeps its last weights.
+        if self._best_state is not None and not trainer.interrupted:
+            self._last_state = model_state(trainer)
+            restore_model_state(trainer, self._best_state)
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "best_state": self._best_state, "last_state": self._last_state}
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._best_state, self._last_state = state["best_state"], state["last_state"]
+
+
+class ReduceOnPlateau(Monitor):
+    """Multiply the learning rate by ``factor`` when a figure has not improved for ``patience`` epochs.
+
+    Args:
+        factor: In (0, 1).
+        patience: Epochs to wait for an improvement.
+        monitor: What to watch.
+        mode: As in `Monitor`.
+        min_delta: Smallest change that counts as an improvement.
+        min_learning_rate: Smallest rate that it sets. A rate that is below it already stays as it is.
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.1,
+        patience: int = 10,
+        monitor: str = "validation_loss",
+        *,
+        mode: Mode | None = None,
+        min_delta: float = 0.0,
+        min_learning_rate: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode=mode, min_delta=min_delta)
+        self.factor = real(factor, "ReduceOnPlateau(factor)", above=0, below=1)
+        self.patience = positive_int(patience, "ReduceOnPlateau(patience)")
+        self.min_learning_rate = real(min_learning_rate, "ReduceOnPlateau(min_learning_rate)", least=0)
+
+    @override
+    def on_train_begin(self, trainer: Trainer) -> None:
+        super().on_train_begin(trainer)
+        if callable(trainer.optimizer.learning_rate):
+            raise ArgumentError(
+                "ReduceOnPlateau: expected an optimizer with a number as its learning rate, got the schedule "
+                f"{trainer.optimizer.learning_rate!r}; the two would work against each other"
+            )
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        rate = trainer.optimizer.learning_rate
+        if not self.improved(trainer) and self.waited >= self.patience and not callable(rate):
+            trainer.optimizer.learning_rate = min(rate, max(rate * self.factor, self.min_learning_rate))
+            self.waited = 0
+
+
+class StopAfter(Callback):
+    """Stop a run when it has taken some time, over all saves and resumes.
+
+    Args:
+        seconds: How long it may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = real(seconds, "StopAfter(seconds)", above=0)
+        self.reset()
+
+    @override
+    def reset(self) -> None:
+        self._spent = 0.0
+        self._since: float | None = None
+
+    @override
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._since = time.monotonic()
+
+    @override
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if self._elapsed() >= self.seconds:
+            trainer.stop(f"StopAfter: {self.seconds:g} seconds are over")
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        self.on_batches_end(trainer)
+
+    @override
+    def on_train_end(self, trainer: Trainer) -> None:
+        self._spent, self._since = self._elapsed(), None
+
+    def _elapsed(self) -> float:
+        return self._spent + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {"spent": self._elapsed()}
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        self._spent = state["spent"]
+
+
+class Checkpoint(Monitor):
+    """Save the whole run every few epochs or minutes; keep the last ones, and the best.
+
+    Files are ``<folder>/epoch-000012-batch-0000000.safetensors``, after 12 epochs and no batch of the next, and
+    ``<folder>/best.safetensors``; `Trainer.restore` takes each of them.
+
+    Args:
+        folder: Where to save; it is made if it does not exist.
+        every_epochs: Save after every so many epochs; None not to.
+        every_batches: Save after every so many batches as well; None not to.
+        every_minutes: Save when so many minutes have passed since the last save; None not to.
+        keep_last: How many are kept of those that this run wrote; what other runs left in the folder stays.
+        monitor: The figure that decides which one is best; None to keep no best one.
+        mode: As in `Monitor`.
+    """
+
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        *,
+        every_epochs: int | None = 1,
+        every_batches: int | None = None,
+        every_minutes: float | None = None,
+        keep_last: int = 3,
+        monitor: str | None = None,
+        mode: Mode | None = None,
+    ) -> None:
+        super().__init__("loss" if monitor is None else monitor, mode=mode)
+        self.folder = _path(folder)
+        self.every_epochs = None if every_epochs is None else positive_int(every_epochs, "Checkpoint(every_epochs)")
+        self.every_batches = None if every_batches is None else positive_int(every_batches, "Checkpoint(every_batches)")
+        if every_minutes is not None:
+            every_minutes = real(every_minutes, "Checkpoint(every_minutes)", above=0)
+        self.every_minutes = every_minutes
+        self.keep_last = positive_int(keep_last, "Checkpoint(keep_last)")
+        self.keeps_best = monitor is not None
+        self._saved_at = time.monotonic()
+
+    @override
+    def reset(self) -> None:
+        super().reset()
+        self._written: list[str] = []
+
+    @override
+    def on_train_begin(self, trainer: Trainer) -> None:
+        super().on_train_begin(trainer)
+        from ._files.model import model_state as try_to_save
+
+        try_to_save(trainer.model)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._saved_at = time.monotonic()
+
+    @override
+    def on_batches_end(self, trainer: Trainer) -> None:
+        minutes = (time.monotonic() - self._saved_at) / 60
+        in_time = self.every_minutes is not None and minutes >= self.every_minutes
+        if in_time or (self.every_batches is not None and trainer.position.batch % self.every_batches == 0):
+            self._save(trainer)
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        if self.keeps_best and self.improved(trainer):
+            trainer.save(self.folder / "best.safetensors")
+        if self.every_epochs is not None and len(trainer.history) % self.every_epochs == 0:
+            self._save(trainer)
+
+    def files(self) -> list[Path]:
+        """List the checkpoints of this run that are kept, the newest last, without the best one."""
+        return [self.folder / name for name in self._written]
+
+    def _save(self, trainer: Trainer) -> None:
+        name = f"epoch-{len(trainer.history):06d}-batch-{trainer.position.batch:07d}.safetensors"
+        self._written = [*(other for other in self._written if other != name), name]
+        trainer.save(self.folder / name)
+        self._saved_at = time.monotonic()
+        for old in self._written[: -self.keep_last]:
+            (self.folder / old).unlink(missing_ok=True)
+        self._written = self._written[-self.keep_last :]
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "written": self._written}
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._written = list(state["written"])
+
+
+class LogFile(Callback):
+    """Write the figures of each epoch to a file as it ends.
+
+    A resumed run continues its file, and a new run begins it anew. Where a figure is missing a table has an empty
+    field, and a line of JSON has null.
+
+    Args:
+        path: A ``.csv`` file, or a ``.jsonl`` file with one JSON object a line.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = _path(path)
+        if self.path.suffix not in (".csv", ".jsonl"):
+            raise ArgumentError(f"LogFile(path): expected a name that ends in .csv or .jsonl, got {str(path)!r}")
+
+    @override
+    def on_train_begin(self, trainer: Trainer) -> None:
+        # What an earlier process wrote after the state from which this run goes on would come twice.
+        self._columns: list[str] = []
+        self._write(trainer, range(len(trainer.history)))
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        same = self._columns == ["epoch", *trainer.history.series()]
+        self._write(trainer, range(len(trainer.history) - 1 if same else 0, len(trainer.history)))
+
+    def _write(self, trainer: Trainer, epochs: range) -> None:
+        """Write epochs: a new file from the first one on, later ones at the end."""
+        import csv
+        import json
+
+        series = trainer.history.series()
+        self._columns = ["epoch", *series]
+        rows = [[epoch, *(_or_none(numbers[epoch]) for numbers in series.values())] for epoch in epochs]
+        with self.path.open("a" if epochs.start else "w", newline="", encoding="utf-8") as file:
+            if self.path.suffix == ".jsonl":
+                file.writelines(json.dumps(dict(zip(self._columns, row, strict=True))) + "\n" for row in rows)
+            elif rows:
+                csv.writer(file).writerows(rows if epochs.start else [self._columns, *rows])
+
+
+def _or_none(number: float) -> float | None:
+    """Return a number, or None for NaN and infinity, which JSON does not have."""
+    return number if math.isfinite(number) else None
+
+
+def model_state(trainer: Trainer) -> dict[str, Any]:
+    """Copy the values of all parameters and buffers of the model of a run."""
+    model = trainer.model
+    return {
+        "parameters": {path: parameter.value.copy() for path, parameter in model.named_parameters().items()},
+        "buffers": {path: buffer.value.copy() for path, buffer in named(model, Buffer).items()},
+    }
+
+
+def restore_model_state(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put back what `model_state` copied."""
+    for path, parameter in trainer.model.named_parameters().items():
+        parameter.value = state["parameters"][path]
+    for path, buffer in named(trainer.model, Buffer).items():
+        buffer.value = state["buffers"][path].copy()
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Return callbacks, those that save last, so that they save what the others have just done.
+
+    Raises:
+        DTypeError: something that is not a callback.
+        ArgumentError: a callback with a method ``on_...`` that no run calls, or without one that a run calls.
+    """
+    if isinstance(callbacks, Callback):
+        raise DTypeError(f"fit(callbacks): expected a list of callbacks, got one; write callbacks=[{callbacks!r}]")
+    found = list(callbacks)
+    for callback in found:
+        if not isinstance(callback, Callback):
+            hint = f"; did you forget the parentheses of {callback.__name__}?" if isinstance(callback, type) else ""
+            raise DTypeError(f"fit(callbacks): expected Callback objects, got {callback!r}{hint}")
+        _check_methods(callback)
+    return sorted(found, key=lambda callback: isinstance(callback, Checkpoint))
+
+
+def _check_methods(callback: Callback) -> None:
+    """Refuse a callback whose methods a run would never call."""
+    where, known = f"fit(callbacks): {type(callback).__name__}", ", ".join(METHODS)
+    for name in dir(callback):
+        if name in RENAMED and callable(getattr(callback, name)):
+            raise ArgumentError(f"{where}: the method {name} is called {RENAMED[name]} now; rename it")
+        if name.startswith("on_") and name not in METHODS:
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(name, METHODS, n=1, cutoff=0.0)[0]
+            raise ArgumentError(f"{where}: expected methods among {known}, got {name}; did you mean {nearest}?")
+    if all(getattr(getattr(callback, name), "__func__", None) is vars(Callback)[name] for name in METHODS):
+        raise ArgumentError(f"{where}: expected at least one of the methods {known}, got none: it would never act")
+
+
+def _path(path: str | PathLike[str]) -> Path:
+    from pathlib import Path  # it costs as much as a tenth of the import of minidl
+
+    return Path(path)

@@ -1,15 +1,15 @@
-"""How parameters get their first values."""
+"""Initializers: first values of parameters."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from math import sqrt
 
 import numpy as np
 
-from .arrays import Array, real
+from ._core.arrays import Array, real
+from ._core.functions import special
+from ._core.initializer import Initializer
 from .errors import ShapeError
-from .functions import special
 
 __all__ = [
     "Constant",
@@ -28,18 +28,6 @@ __all__ = [
 ]
 
 
-class Initializer(ABC):
-    """Draw the first values of a parameter.
-
-    A subclass writes `draw`; what it takes in ``__init__`` it keeps under the same names.
-    """
-
-    @abstractmethod
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-        """Return fresh float64 values of ``shape``."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{v!r}' for v in vars(self).values())})"
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .arrays import Array, dense, finite, floating, ones, real
+from ._core.arrays import Array, dense, finite, floating, ones, real
+from ._core.functions import sigmoid, softmax, softmax_parts
 from .errors import CallOrderError, DataError, ShapeError
-from .functions import sigmoid, softmax, softmax_parts
 
 __all__ = [
     "BinaryCrossEntropy",

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Array
+from ._core.arrays import Array
 from .errors import ArgumentError, DataError, ShapeError
 
 __all__ = [

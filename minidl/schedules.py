@@ -10,8 +10,8 @@ from typing import NamedTuple, Self, TypeAlias
 
 from typing_extensions import override
 
-from .arrays import positive_int, real
-from .configuration import arguments
+from ._core.arrays import positive_int, real
+from ._core.configuration import arguments
 from .errors import ArgumentError, CallOrderError, DTypeError
 
 __all__ = ["Constant", "Cosine", "Epochs", "Exponential", "LearningRate", "OneCycle", "Schedule", "Step", "Warmup"]

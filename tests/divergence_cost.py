@@ -15,12 +15,12 @@ import numpy as np
 from typing_extensions import override
 
 from minidl import SGD, HalfSquaredError, ReLU, Sigmoid, SoftmaxCrossEntropy, mlp
+from minidl._core.interrupts import Interrupts
+from minidl._training.engine import NumpyEngine, Outcome
+from minidl._training.snapshot import Snapshot
+from minidl._training.sources import ArraySource, Batch
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
-from minidl.running import Interrupts
-from minidl.training.engine import NumpyEngine, Outcome
-from minidl.training.snapshot import Snapshot
-from minidl.training.sources import ArraySource, Batch
 
 AT_ONCE = NumpyEngine.at_once
 BATCHES = 20 * AT_ONCE

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from typing_extensions import override
 
-import minidl.storage
-import minidl.training.checkpoint
+import minidl._files
+import minidl._training.checkpoint
 from minidl import (
     SGD,
     Activation,
@@ -202,7 +202,7 @@ def mutated(known: list[Seed], draw: random.Random) -> tuple[bytes, Seed]:
 
 def traced(read: Callable[[], None]) -> set[tuple[str, int, int]]:
     """Run a reader and return the steps from line to line that it took in the readers' own code."""
-    homes = os.path.dirname(minidl.storage.__file__), minidl.training.checkpoint.__file__
+    homes = os.path.dirname(minidl._files.__file__), minidl._training.checkpoint.__file__
     steps: set[tuple[str, int, int]] = set()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from minidl import SGD, BatchNorm, Dense, Dropout, HalfSquaredError, Layer, Sequential, Tanh, Trainer, optimizers
+from minidl._core.parameter import Buffer
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
-from minidl.layers.parts import named
-from minidl.parameter import Buffer
+from minidl.layers._parts import named
 from minidl.schedules import Cosine, Warmup
 
 X = np.random.default_rng(1).normal(size=(90, 3))

@@ -27,8 +27,8 @@ from minidl import (
     Softplus,
     Tanh,
 )
+from minidl._core.functions import SMALL
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.functions import SMALL
 from minidl.layers.base import trait
 from tests.derivatives import central, complex_step, relative_error
 from tests.refusal import refused

@@ -23,23 +23,8 @@ from minidl.optimizers import Optimizer
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    {"errors", "arrays", "typing"},
-    {"functions"},
-    {"parameter", "initializers", "configuration"},
-    {"layers"},
-    {"losses", "metrics"},
-    {"data"},
-    {"schedules", "optimizers", "clipping", "penalties"},
-    {"running"},
-    {"storage"},
-    {"inspect"},
-    {"solvers"},
-    {"compiled"},
-    {"training"},
-    {"callbacks", "trainer"},
-    {"testing"},
-    {"sklearn"},
-    {""},
+    {"errors"}, {"_core"}, {"initializers"}, {"layers"}, {"losses"}, {"metrics"}, {"schedules"}, {"optimizers"}, {"_data"},
+    {"_files"}, {"_trace"}, {"solvers"}, {"_compiled"}, {"_training"}, {"callbacks", "trainer"}, {"testing"}, {""},
 ]
 """Each floor may import from itself and from those above it; "" is the package itself, with the public names."""
 
@@ -137,9 +122,9 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
         ("layers.dense", "from ..losses import Loss"),
         ("layers.dense", "from .. import losses"),
         ("layers", "from ..optimizers import SGD"),
-        ("losses", "import minidl.training.trainer"),
+        ("losses", "import minidl.trainer"),
         ("optimizers", "from minidl import Sequential"),
-        ("optimizers", "from minidl.training import trainer"),
+        ("optimizers", "from minidl._training import trainer"),
     ],
 )
 def test_the_reader_of_imports_sees_every_kind_of_upward_import(module: str, line: str) -> None:
@@ -167,7 +152,7 @@ def test_importing_minidl_loads_nothing_heavy() -> None:
         "import sys, numpy; before = set(sys.modules); import minidl; print(*sorted(set(sys.modules) - before))"
     )
     assert "minidl.layers.sequential" in loaded
-    assert not {"minidl.compiled", "minidl.solvers", "minidl.storage", "minidl.testing"} & set(loaded)
+    assert not {"minidl._compiled", "minidl.solvers", "minidl._files", "minidl.testing"} & set(loaded)
     assert [name for name in loaded if any(name == heavy or name.startswith(f"{heavy}.") for heavy in HEAVY)] == []
     foreign = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names)
     assert foreign <= {"minidl", "numpy"}
@@ -182,7 +167,7 @@ def test_dir_shows_the_names_and_modules_that_are_public_and_nothing_else() -> N
     public = sorted([*TOP, *PUBLIC_MODULES])
     show = "print(*[name for name in dir(minidl) if name[0] != '_'])"
     assert printed(f"import minidl; {show}") == public
-    assert printed(f"from minidl import *; import minidl, minidl.arrays; minidl.solvers; {show}") == public
+    assert printed(f"from minidl import *; import minidl, minidl._core.arrays; minidl.solvers; {show}") == public
 
 
 def test_a_star_import_brings_the_names_of_the_top() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from minidl.arrays import child_generator, dense, features, finite, floating, generator, positive_int, real
+from minidl._core.arrays import dense, features, finite, floating, positive_int, real
+from minidl._core.generators import child_generator, generator
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
 
 FLOAT64 = np.dtype(np.float64)

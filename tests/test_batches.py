@@ -7,9 +7,9 @@ import pytest
 from scipy import sparse
 
 from minidl import batches
-from minidl.data import check_lengths
+from minidl._data import check_lengths
+from minidl._training.batches import GATHERED, batch_count, slices
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
-from minidl.training.batches import GATHERED, batch_count, slices
 from tests.refusal import refused
 
 

@@ -29,13 +29,13 @@ from minidl import (
     SoftmaxCrossEntropy,
     Tanh,
     Trainer,
+    callbacks,
     metrics,
     mlp,
 )
+from minidl._training.engine import NumpyEngine
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, StopAfter
 from minidl.errors import ArgumentError, CallOrderError, DataError, DivergenceError, DTypeError
-from minidl.training import callbacks
-from minidl.training.engine import NumpyEngine
 from tests.refusal import refused
 
 X = np.linspace(-1, 1, 40)[:, None]

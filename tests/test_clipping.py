@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from minidl import SGD, Array, ClipGlobalNorm, ClipNorm, ClipValue, Parameter
-from minidl.clipping import norm
 from minidl.errors import ArgumentError, CallOrderError, DTypeError, GradientError
 from minidl.optimizers import Clip
+from minidl.optimizers.clipping import norm
 
 CLIPS: list[type[Clip]] = [ClipValue, ClipNorm, ClipGlobalNorm]
 

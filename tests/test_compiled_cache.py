@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("numba")
 
 from minidl import SGD, Activation, Dense, HalfSquaredError, Layer, LeakyReLU, Sequential, Trainer
-from minidl.compiled import cache, lower
+from minidl._compiled import cache, lower
 
 X = np.random.default_rng(1).normal(size=(20, 2))
 Y = X[:, :1] * X[:, 1:]
@@ -25,7 +25,7 @@ Y = X[:, :1] * X[:, 1:]
 PROGRAM = """
 import sys
 from minidl import SGD, Dense, HalfSquaredError, Sequential, ReLU, Tanh, Trainer
-from minidl.compiled import cache
+from minidl._compiled import cache
 import numpy as np
 
 kind = {"relu": ReLU, "tanh": Tanh}[sys.argv[1]]

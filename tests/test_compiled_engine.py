@@ -36,13 +36,13 @@ from minidl import (
     Tanh,
     Trainer,
 )
+from minidl._compiled import lower
+from minidl._core.parameter import Buffer
+from minidl._training import compiled
 from minidl.callbacks import Callback
-from minidl.compiled import lower
 from minidl.errors import ArgumentError, CompileError, DivergenceError, ShapeError
-from minidl.layers.parts import named
+from minidl.layers._parts import named
 from minidl.optimizers import Optimizer
-from minidl.parameter import Buffer
-from minidl.training import compiled
 
 Array = np.ndarray[Any, Any]
 X = np.random.default_rng(1).normal(size=(60, 2))
@@ -135,7 +135,7 @@ def test_an_optimizer_of_another_model_is_refused() -> None:
 
 
 def test_without_numba_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minidl.compiled.lowering.find_spec", lambda name: None)
+    monkeypatch.setattr("minidl._compiled.lowering.find_spec", lambda name: None)
     with pytest.raises(CompileError, match=r'pip install "minidl\[jit\]"'):
         trainer().fit(X, Y, epochs=1)
     run = trainer("auto")

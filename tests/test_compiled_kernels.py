@@ -47,18 +47,18 @@ from minidl import (
     Softplus,
     Tanh,
 )
-from minidl.compiled import elementary
-from minidl.compiled.language import Kernel, Kernels
-from minidl.compiled.layers import LAYERS, ONE_ROW, ONE_ROW_DESCENT
-from minidl.compiled.losses import LOSSES
-from minidl.compiled.lowering import _jitted
-from minidl.compiled.optimizers import OPTIMIZERS
-from minidl.compiled.rows import fetch_rows, fetch_sample_weight, fetch_targets
-from minidl.compiled.source import module_source, parameters_of
+from minidl._compiled import elementary
+from minidl._compiled.language import Kernel, Kernels
+from minidl._compiled.layers import LAYERS, ONE_ROW, ONE_ROW_DESCENT
+from minidl._compiled.losses import LOSSES
+from minidl._compiled.lowering import _jitted
+from minidl._compiled.optimizers import OPTIMIZERS
+from minidl._compiled.rows import fetch_rows, fetch_sample_weight, fetch_targets
+from minidl._compiled.source import module_source, parameters_of
+from minidl._core.parameter import Buffer
+from minidl.layers._parts import children
 from minidl.layers.base import trait
-from minidl.layers.parts import children
 from minidl.optimizers import Optimizer
-from minidl.parameter import Buffer
 
 DTYPES = ["float64", "float32"]
 TOLERANCE = {"float64": 1e-13, "float32": 3e-6}

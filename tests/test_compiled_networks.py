@@ -45,13 +45,13 @@ from minidl import (
     Tanh,
     Trainer,
 )
-from minidl.compiled.layers import LAYERS
-from minidl.compiled.losses import LOSSES
-from minidl.compiled.lowering import chain
-from minidl.compiled.optimizers import OPTIMIZERS
-from minidl.layers.parts import named
+from minidl._compiled.layers import LAYERS
+from minidl._compiled.losses import LOSSES
+from minidl._compiled.lowering import chain
+from minidl._compiled.optimizers import OPTIMIZERS
+from minidl._core.parameter import Buffer
+from minidl.layers._parts import named
 from minidl.optimizers import Optimizer
-from minidl.parameter import Buffer
 
 ROWS = 67
 X = np.random.default_rng(1).normal(size=(ROWS, 4))

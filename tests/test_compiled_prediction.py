@@ -39,9 +39,9 @@ from minidl import (
     Tanh,
     Trainer,
 )
-from minidl.compiled import prediction
-from minidl.compiled.layers import LAYERS
-from minidl.compiled.lowering import chain
+from minidl._compiled import predictor as prediction
+from minidl._compiled.layers import LAYERS
+from minidl._compiled.lowering import chain
 from minidl.errors import CompileError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]

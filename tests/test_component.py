@@ -29,7 +29,7 @@ from minidl import (
 )
 from minidl.errors import CallOrderError, StructureError
 from minidl.initializers import Normal
-from minidl.layers.parts import children, named
+from minidl.layers._parts import children, named
 from minidl.testing import check_layer
 from tests.refusal import refused
 

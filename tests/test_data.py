@@ -26,7 +26,7 @@ from minidl import (
     Trainer,
     mlp,
 )
-from minidl.data import check_ending, checked
+from minidl._data import check_ending, checked
 from minidl.errors import DataError, ShapeError, StructureError
 from minidl.solvers import lbfgs, levenberg_marquardt
 from tests.refusal import refused

@@ -22,12 +22,12 @@ from minidl import (
     Tanh,
     Trainer,
 )
+from minidl._training.snapshot import Snapshot
 from minidl.callbacks import Callback
 from minidl.errors import DivergenceError
 from minidl.initializers import Constant
-from minidl.layers.parts import named, walk
+from minidl.layers._parts import named, walk
 from minidl.optimizers import Optimizer
-from minidl.training.snapshot import Snapshot
 
 MARK = 50.0
 ROWS = 200

@@ -11,9 +11,9 @@ import pytest
 from typing_extensions import override
 
 from minidl import SGD, Array, HalfSquaredError, SoftmaxCrossEntropy, Trainer, metrics, mlp
+from minidl._training.validation import Validation
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, DTypeError
-from minidl.training.evaluation import Validation
 from tests.refusal import refused
 
 X = np.random.default_rng(0).normal(size=(20, 3))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from minidl import BinaryCrossEntropy, CrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy
-from minidl.functions import SMALL, log_softmax, sigmoid, softmax, softplus
+from minidl._core.functions import SMALL, log_softmax, sigmoid, softmax, softplus
 
 DTYPES = [np.float64, np.float32]
 NUMBERS = [0.0, 1e-300, 1e-38, 1e-7, 0.5, 1.0, 3.0, 16.6, 17.0, 36.7, 88.0, 104.0, 709.0, 745.0, 1e4]

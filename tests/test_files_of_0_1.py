@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from minidl import SGD, Dense, Dropout, HalfSquaredError, Sequential, Tanh, Trainer, load, load_weights, save
+from minidl._files import read
 from minidl.errors import FileFormatError
-from minidl.storage import read
 
 DATA = Path(__file__).parent / "data"
 MODEL, WEIGHTS, RUN = (DATA / f"{kind}-0.1.safetensors" for kind in ("model", "weights", "run"))

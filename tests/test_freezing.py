@@ -35,14 +35,14 @@ from minidl import (
     Trainer,
     mlp,
 )
+from minidl._core.parameter import Buffer
+from minidl._files.statefile import read, write
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, CallOrderError, FileFormatError
+from minidl.layers._parts import named
 from minidl.layers.base import trait
-from minidl.layers.parts import named
 from minidl.optimizers import Optimizer
-from minidl.parameter import Buffer
 from minidl.solvers import jacobian, lbfgs, levenberg_marquardt, parameter_jacobian
-from minidl.storage.statefile import read, write
 from minidl.testing import check_layer
 
 X = np.random.default_rng(0).normal(size=(40, 2))

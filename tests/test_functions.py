@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from minidl.functions import SMALL, log_softmax, normal_distribution, sigmoid, softmax, softplus
+from minidl._core.functions import SMALL, log_softmax, normal_distribution, sigmoid, softmax, softplus
 
 mpmath.mp.dps = 50
 

@@ -41,7 +41,7 @@ from minidl import (
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
 from minidl.layers import Merge
 from minidl.solvers import jacobian, levenberg_marquardt, parameter_jacobian
-from minidl.solvers.jacobians import RULES, RowGradients
+from minidl.solvers._jacobians import RULES, RowGradients
 
 
 class ScaledTanh(Layer):
@@ -278,7 +278,7 @@ def test_every_rule_equals_the_layer_run_on_single_rows(monkeypatch: pytest.Monk
     ]
     assert {type(layer) for layer, _ in cases} == set(RULES)
     fast = [parameter_jacobian(layer, x) for layer, x in cases]
-    monkeypatch.setattr("minidl.solvers.jacobians.RULES", {})
+    monkeypatch.setattr("minidl.solvers._jacobians.RULES", {})
     for (layer, x), found in zip(cases, fast, strict=True):
         np.testing.assert_allclose(found, parameter_jacobian(layer, x), atol=1e-15, err_msg=repr(layer))
 

@@ -25,9 +25,9 @@ from minidl import (
     Trainer,
     schedules,
 )
+from minidl._training.snapshot import Snapshot
 from minidl.errors import ArgumentError, CallOrderError, DTypeError
 from minidl.optimizers import Optimizer
-from minidl.training.snapshot import Snapshot
 
 Loop = Iterator[float]
 

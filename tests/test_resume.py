@@ -27,14 +27,14 @@ from minidl import (
     mlp,
     optimizers,
 )
+from minidl._training.checkpoint import environment
+from minidl._training.history import History
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping
-from minidl.clipping import ClipGlobalNorm
 from minidl.errors import ArgumentError, CallOrderError, DataError, ShapeError
 from minidl.optimizers import Optimizer
-from minidl.penalties import L2
+from minidl.optimizers.clipping import ClipGlobalNorm
+from minidl.optimizers.penalties import L2
 from minidl.schedules import Cosine, Warmup
-from minidl.training.checkpoint import environment
-from minidl.training.history import History
 
 from .resume_points import BATCH, EPOCHS, EXTRAS, KINDS, OPTIMIZERS, X, Y, bits, build, fit, points, watchers
 

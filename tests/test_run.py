@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidl import SGD, HalfSquaredError, Trainer, mlp
-from minidl.training.run import Run
+from minidl._training.run import Run
 
 X = np.random.default_rng(0).normal(size=(23, 2))
 

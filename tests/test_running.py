@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minidl import SGD, HalfSquaredError, Tanh, Trainer, mlp
-from minidl.running import Progress
+from minidl._core.progress import Progress
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 
 
@@ -89,7 +89,7 @@ def test_a_short_run_stays_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bar_that_comes_late_has_counted_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.5, 0.9, 1.5, 2.0])
     monkeypatch.setattr(Progress, "patience", 1.0)
-    monkeypatch.setattr("minidl.running.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("minidl._core.progress.time.monotonic", lambda: next(clock))
     run(True, rounds=4)
     assert Bar.made[0].done == 4
 

@@ -15,11 +15,11 @@ import pytest
 from typing_extensions import override
 
 from minidl import SGD, Array, HalfSquaredError, Parameter, Trainer, mlp, schedules
+from minidl._core.configuration import config_of, from_config
+from minidl._training.compiled import EngineName
 from minidl.callbacks import Callback, Checkpoint
-from minidl.configuration import config_of, from_config
 from minidl.errors import ArgumentError, CallOrderError, DTypeError
 from minidl.schedules import Constant, Cosine, Epochs, Exponential, OneCycle, Schedule, Step, Warmup
-from minidl.training.compiled import EngineName
 
 from .refusal import refused
 from .resume_points import bits

@@ -27,7 +27,7 @@ from minidl import (
     mlp,
 )
 from minidl.errors import ArgumentError, DTypeError, MinidlError
-from minidl.penalties import Penalty
+from minidl.optimizers.penalties import Penalty
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
 
 Solver = Callable[..., SolverResult]

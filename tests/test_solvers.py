@@ -39,7 +39,7 @@ from minidl import (
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
 from minidl.initializers import Normal
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
-from minidl.solvers.marquardt import DampedStep, by_parameters, by_rows
+from minidl.solvers._marquardt import DampedStep, by_parameters, by_rows
 
 Solver = Callable[..., SolverResult]
 

@@ -26,9 +26,9 @@ from minidl import (
     Trainer,
     mlp,
 )
+from minidl._training.splitting import class_shares, split_rows
+from minidl._training.validation import Validation
 from minidl.errors import ArgumentError, ShapeError
-from minidl.training.evaluation import Validation
-from minidl.training.splitting import class_shares, split_rows
 from tests.refusal import refused
 
 SIZES = [

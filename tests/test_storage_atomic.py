@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from minidl import Dense, Sequential, load, save, save_weights
+from minidl._files import read, write
 from minidl.errors import ArgumentError, DTypeError, FileFormatError
-from minidl.storage import read, write
 
 OLD = {"w": np.arange(4.0)}
 NEW = {"w": np.arange(5000.0)}
@@ -134,7 +134,7 @@ def test_a_system_that_takes_no_bytes_is_an_error(path: Path, monkeypatch: pytes
 def test_a_limit_on_the_size_of_files_is_met_for_real(path: Path) -> None:
     program = (
         "import resource, signal, sys, numpy as np\n"
-        "from minidl.storage import write\n"
+        "from minidl._files import write\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "write(sys.argv[1], {'w': np.arange(5000.0)}, {})\n"
@@ -255,7 +255,7 @@ def test_the_kill_test_notices_a_saver_that_writes_in_place(monkeypatch: pytest.
                 file.write(piece)
                 file.flush()
 
-    monkeypatch.setattr("minidl.storage.statefile.replace_file", in_place)
+    monkeypatch.setattr("minidl._files.statefile.replace_file", in_place)
     assert kills.kill_savers(20, seed=0).lost
 
 

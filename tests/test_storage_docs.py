@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from minidl.storage import architecture, container, strict
+from minidl._files import architecture, strict
+from minidl._files import safetensors as container
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "files.md").read_text(encoding="utf-8")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import minidl.storage
+import minidl._files
 from minidl import BatchNorm, Dense, Dropout, Layer, Sequential, Tanh, load, load_weights, save
 from minidl.errors import ArgumentError, DTypeError, FileFormatError
 
@@ -223,7 +223,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import scipy.special
-import minidl.storage
+import minidl._files
 from minidl import Dense, Sequential, load, load_weights
 from minidl.errors import FileFormatError
 from tests.hostile import GOOD, TABLE
@@ -324,8 +324,8 @@ def test_deep_nesting_is_refused_where_python_would_go_on(tmp_path: Path) -> Non
 def test_brackets_in_texts_are_no_nesting(tmp_path: Path) -> None:
     name = "[{" * 450 + '\\\\"'
     note = {"[" * 2000: ["]\\\\" * 100, '"', "\\", '\\"[' * 1000]}
-    minidl.storage.write(tmp_path / "m", {name: np.ones(2)}, note)
-    back = minidl.storage.read(tmp_path / "m")
+    minidl._files.write(tmp_path / "m", {name: np.ones(2)}, note)
+    back = minidl._files.read(tmp_path / "m")
     assert list(back.tensors) == [name]
     assert back.metadata == note
 

@@ -54,6 +54,9 @@ from minidl import (
     save,
     save_weights,
 )
+from minidl._files import read, write
+from minidl._files.model import model_state
+from minidl._files.tables import CLASSES, NUMPY, SCIPY
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.initializers import (
     Constant,
@@ -71,10 +74,7 @@ from minidl.initializers import (
     Zeros,
 )
 from minidl.layers import Merge
-from minidl.layers.parts import named, walk
-from minidl.storage import read, write
-from minidl.storage.models import model_state
-from minidl.storage.tables import CLASSES, NUMPY, SCIPY
+from minidl.layers._parts import named, walk
 
 INITIALIZERS: list[Initializer] = [
     Constant(0.25), Zeros(), Normal(0.5, 2.0), Uniform(-0.5, 0.25), GlorotUniform(), GlorotNormal(), HeUniform(),
@@ -707,8 +707,8 @@ def test_a_run_keeps_its_own_tensors_beside_the_model(tmp_path: Path) -> None:
 
 def test_importing_minidl_does_not_import_the_files() -> None:
     program = (
-        "import sys, minidl; assert 'minidl.storage' not in sys.modules; assert 'save' in dir(minidl); minidl.save; "
-        "assert 'minidl.storage' in sys.modules"
+        "import sys, minidl; assert 'minidl._files' not in sys.modules; assert 'save' in dir(minidl); minidl.save; "
+        "assert 'minidl._files' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent.parent)
     with pytest.raises(AttributeError, match="no attribute 'laod'"):

@@ -1,19 +1,6 @@
 """Layers: the contract, the layers themselves, and the containers and merges that combine them."""
 
-from .activations import (
-    ELU,
-    GELU,
-    Activation,
-    Identity,
-    LeakyReLU,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
+from .activations import ELU, GELU, Activation, Identity, LeakyReLU, PReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .base import Layer
 from .columns import Columns
 from .dense import Dense

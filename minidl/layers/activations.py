@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array, real
+from .._core.arrays import Array, real
+from .._core.functions import normal_distribution, sigmoid, softmax, softplus
+from .._core.parameter import Parameter
 from ..errors import DTypeError
-from ..functions import normal_distribution, sigmoid, softmax, softplus
 from ..initializers import Constant, HeUniform
-from ..parameter import Parameter
 from .base import Layer, kept, refuse_gradient
 
 

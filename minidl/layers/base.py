@@ -6,21 +6,19 @@ import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array, generator, reseed
-from ..configuration import config_of
+from .._core.arrays import Array
+from .._core.configuration import config_of
+from .._core.generators import Seed, generator, reseed
+from .._core.parameter import Buffer, Parameter
 from ..errors import CallOrderError, ShapeError
 from ..initializers import GlorotUniform
-from ..parameter import Buffer, Parameter
-from .parts import ByClass, Holder, first_parameter, named, with_parts
-
-if TYPE_CHECKING:
-    from ..arrays import Seed
+from ._parts import ByClass, Holder, first_parameter, named, with_parts
 
 
 class Component(Holder):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from ..arrays import Array
+from .._core.arrays import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from .base import Layer, kept, refuse_gradient
 

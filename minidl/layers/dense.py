@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array, ones, positive_int, width_error
-from ..initializers import GlorotUniform, Initializer, Zeros
-from ..parameter import Parameter
+from .._core.arrays import Array, ones, positive_int, width_error
+from .._core.initializer import Initializer
+from .._core.parameter import Parameter
+from ..initializers import GlorotUniform, Zeros
 from .base import Layer, kept, refuse_gradient
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from typing_extensions import override
 
-from ..arrays import Array, real
+from .._core.arrays import Array, real
 from .activations import Identity, KeepsWidth
 from .base import Layer, kept, refuse_gradient
 

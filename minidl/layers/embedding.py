@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array, positive_int, width_error
+from .._core.arrays import Array, positive_int, width_error
+from .._core.initializer import Initializer
+from .._core.parameter import Parameter
 from ..errors import DataError
-from ..initializers import Initializer, Normal
-from ..parameter import Parameter
+from ..initializers import Normal
 from .base import Layer, kept, refuse_gradient
 
 

@@ -9,12 +9,12 @@ from typing import TypeAlias
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array
+from .._core.arrays import Array
 from ..errors import ArgumentError, StructureError
+from ._container import Container, located
+from ._structure import brief, check_part, refuse_repeated_layers
 from .base import Layer, prediction, trait
-from .container import Container, located
 from .merges import Merge
-from .structure import brief, check_part, refuse_repeated_layers
 
 Node: TypeAlias = "tuple[Layer | Merge, *tuple[str, ...]]"
 

@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 from typing_extensions import override
 
-from ..arrays import Array
+from .._core.arrays import Array
 from ..errors import ShapeError
 from .base import Component, computation, kept, refuse_gradient
 

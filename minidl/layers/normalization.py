@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array, positive_int, real, width_error
+from .._core.arrays import Array, positive_int, real, width_error
+from .._core.parameter import Buffer, Parameter, float_dtype
 from ..errors import ShapeError
 from ..initializers import Constant, Zeros
-from ..parameter import Buffer, Parameter, float_dtype
+from ._parts import with_parts
 from .activations import KeepsWidth
 from .base import Layer, kept, refuse_gradient
-from .parts import with_parts
 
 
 class LayerNorm(KeepsWidth):

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array
+from .._core.arrays import Array
 from ..errors import ArgumentError
+from ._container import Container, located
+from ._structure import check_part, common_width, refuse_repeated_layers, summary_lines
 from .base import Layer, backward_alone, prediction, trait
-from .container import Container, located
 from .merges import Concat, Merge
-from .structure import check_part, common_width, refuse_repeated_layers, summary_lines
 
 
 class Parallel(Container):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array
+from .._core.arrays import Array
 from ..errors import ShapeError
+from ._container import Container, located
+from ._structure import check_kept_width, check_part, refuse_repeated_layers
 from .base import Layer, backward_alone, prediction, trait
-from .container import Container, located
-from .structure import check_kept_width, check_part, refuse_repeated_layers
 
 
 class Residual(Container):

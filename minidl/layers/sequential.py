@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ..arrays import Array
+from .._core.arrays import Array
+from .._core.generators import Seed
+from .._core.initializer import Initializer
 from ..errors import ArgumentError, DTypeError
-from ..initializers import Initializer
+from ._container import Container, located
+from ._parts import learns
+from ._structure import chain_widths, check_part, refuse_repeated_layers, summary_lines
 from .activations import ReLU
 from .base import Layer, backward_alone, prediction, trait
-from .container import Container, located
 from .dense import Dense
-from .parts import learns
-from .structure import chain_widths, check_part, refuse_repeated_layers, summary_lines
-
-if TYPE_CHECKING:
-    from ..arrays import Seed
 
 
 class Sequential(Container):

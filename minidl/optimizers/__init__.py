@@ -1,11 +1,11 @@
 """Optimizers: one vector equation each. With them, what changes a gradient: clipping and penalties."""
 
-from ..clipping import Clip, ClipGlobalNorm, ClipNorm, ClipValue
-from ..parameter import ParameterVector
-from ..penalties import L1, L2, Penalty
+from .._core.vector import ParameterVector
 from .adam import Adam, AdamW, NAdam
 from .adaptive import Adagrad, RMSProp
+from .clipping import Clip, ClipGlobalNorm, ClipNorm, ClipValue
 from .optimizer import Optimizer
+from .penalties import L1, L2, Penalty
 from .sgd import SGD
 
 __all__ = [

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from typing_extensions import override
 
-from ..arrays import Array, real
-from ..parameter import Parameter
+from .._core.arrays import Array, real
+from .._core.parameter import Parameter
 from ..schedules import LearningRate
 from .optimizer import Optimizer
 

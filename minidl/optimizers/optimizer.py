@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, real
-from ..configuration import arguments
+from .._core.arrays import Array, real
+from .._core.configuration import arguments
+from .._core.parameter import Parameter
+from .._core.vector import ParameterVector
 from ..errors import ArgumentError, DTypeError
-from ..parameter import Parameter, ParameterVector
 from ..schedules import Epochs, LearningRate, Schedule
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..arrays import Array
+from .._core.arrays import Array
 from ..layers.base import Layer, trait
 from .layers import layer_checks_of, layer_declared, layer_subject
 from .parts import RUNS, TRAINS

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array
+from .._core.arrays import Array
 from .report import CheckError
 from .subject import Inputs, Pass, Subject
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array
+from .._core.arrays import Array
 from .report import CENTRAL_DIFFERENCES, COMPLEX_STEP, TOLERANCES
 
 Point: TypeAlias = "list[npt.NDArray[Any]]"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..layers.parts import named
-from ..parameter import Buffer
+from .._core.arrays import Array
+from .._core.parameter import Buffer
+from ..layers._parts import named
 from .agreement import same
 from .comparison import compare
 from .derivatives import Derivative, Differentiated, Differentiator, Point

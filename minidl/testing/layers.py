@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from ..arrays import Array
+from .._core.arrays import Array
+from ..layers._structure import check_part
 from ..layers.base import Layer, trait
-from ..layers.structure import check_part
 from . import parts, passes, shapes
 from .report import Check, Checks, Report, conclude
 from .subject import Inputs, Subject

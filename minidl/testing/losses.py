@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..arrays import Array
+from .._core.arrays import Array
 from ..errors import CallOrderError, DataError, DTypeError, ShapeError
 from ..losses import Loss
 from .agreement import same, shape_of

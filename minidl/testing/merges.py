@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
+from ..layers._structure import check_part
 from ..layers.merges import Merge
-from ..layers.structure import check_part
 from . import parts, shapes
 from .report import Check, Checks, Report, conclude
 from .subject import Inputs, Subject

@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array
+from .._core.arrays import Array
+from .._core.parameter import Parameter
+from .._core.vector import ParameterVector
 from ..errors import CallOrderError, DTypeError
 from ..optimizers import Optimizer
-from ..parameter import Parameter, ParameterVector
 from .pickling import through_pickle
 from .report import Check, CheckError, Checks, Report, conclude, described
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import CallOrderError
+from ..layers._container import call_order_error
 from ..layers.base import Layer
-from ..layers.container import call_order_error
 from .agreement import same, same_gradients, same_passes, shape_of
 from .persistence import rebuilt
 from .report import CheckError, described

@@ -7,10 +7,11 @@ import inspect
 
 import numpy as np
 
-from ..configuration import from_config
+from .._core.configuration import from_config
+from .._core.parameter import Buffer, Parameter
+from .._core.vector import ParameterVector
+from ..layers._parts import named, walk
 from ..layers.base import Component
-from ..layers.parts import named, walk
-from ..parameter import Buffer, Parameter, ParameterVector
 from .agreement import same, same_passes
 from .pickling import through_pickle
 from .report import CheckError, described

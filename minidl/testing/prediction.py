@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from ..arrays import Array
+from .._core.arrays import Array
 from .agreement import same, same_passes
 from .report import CheckError
 from .state import difference, fingerprint

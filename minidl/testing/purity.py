@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..arrays import Array
-from ..layers.parts import walk
-from ..parameter import Buffer, Parameter
+from .._core.arrays import Array
+from .._core.parameter import Buffer, Parameter
+from ..layers._parts import walk
 from .agreement import same, same_passes, unmodified
 from .report import CheckError, described
 from .subject import Part, Pass, Subject, backward, gradients

@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 
+from .._core.parameter import Buffer
 from ..errors import ShapeError
+from ..layers._parts import named
 from ..layers.base import Layer, trait
-from ..layers.parts import named
-from ..parameter import Buffer
 from .agreement import finite, shape_of
 from .report import CheckError, described
 from .subject import Rewound, Subject, backward

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from .._core.parameter import Buffer, Parameter
 from ..layers.base import Component, Layer
 from ..layers.merges import Merge
 from ..losses import Loss
 from ..optimizers import Optimizer
-from ..parameter import Buffer, Parameter
 
 _BASES = (object, Component, Layer, Merge, Loss, Optimizer)
 

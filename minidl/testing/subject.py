@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array
+from .._core.arrays import Array
+from .._core.parameter import Buffer
+from ..layers._parts import named, walk
+from ..layers._structure import brief
 from ..layers.base import Component, Layer
 from ..layers.merges import Merge
-from ..layers.parts import named, walk
-from ..layers.structure import brief
-from ..parameter import Buffer
 from .derivatives import Point
 
 Part: TypeAlias = "Layer | Merge"

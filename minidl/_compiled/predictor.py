@@ -1,0 +1,213 @@
+"""Prediction in compiled code: the forward pass of a chain in one call."""
+
+from __future__ import annotations
+
+import os
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._core.arrays import Array, features
+from .._data import check_parts
+from ..errors import CompileError
+from ..layers._parts import walk
+from ..layers.base import Layer, trait
+from ..layers.dense import Dense
+from ..layers.sequential import Sequential
+from .cache import compiled
+from .language import Kernels
+from .layers import LAYERS, NARROW, ONE_ROW
+from .lowering import jitted, linked
+from .program import PredictionProgram
+
+SINGLE = 1 << 18
+"""Multiplications of a matrix product up to which OpenBLAS computes it in the thread that calls."""
+
+WIDE_BLOCK = 1024
+"""Rows of a block where BLAS has threads of its own."""
+
+WAKING = 1 << 21
+"""About how many multiplications the thread that calls does until another one has begun."""
+
+
+class Predictor:
+    """Predict as ``model.predict`` does, to rounding, in one call of compiled code.
+
+    It sees the model as it is when it is called, so a model may be trained further, and changes nothing: any number of
+    threads may call it at once. Narrow networks are computed in blocks of rows by as many threads as
+    ``numba.get_num_threads()`` says; the bits do not depend on how many. The first call of a kind (a single row, some
+    rows, many rows) compiles, for a second or two where the code is not in the cache on disk.
+
+    Args:
+        model: A `Sequential`, nested ones included, or a single layer.
+
+    Raises:
+        CompileError: something cannot be compiled; the message names it.
+
+    Example:
+        >>> from minidl import ReLU, mlp
+        >>> predict = Predictor(mlp([3, 8, 2], activation=ReLU, rng=0))
+        >>> predict(np.zeros((4, 3))).shape
+        (4, 2)
+    """
+
+    def __init__(self, model: Layer) -> None:
+        check_parts("Predictor", model=(model, Layer))
+        self.model = model
+        self._passes = Passes(model)
+
+    def __call__(self, x: npt.ArrayLike) -> Array:
+        """Return the predictions for ``x``, ``(batch, in_features)``: ``(batch, out_features)``."""
+        passes = self._passes
+        if not passes.suit():
+            passes = self._passes = Passes(self.model)
+        x = features(x, "Predictor", passes.width, passes.dtype)
+        return passes.predict(x if x.flags.carray else np.array(x, order="C"))
+
+    @property
+    def source(self) -> str:
+        """The program that predicts many rows: the pass at its end, over one kernel for each layer."""
+        return self._passes.source
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Predictor, (self.model,)
+
+
+class Passes:
+    """The compiled forward passes of a chain as it is now.
+
+    Args:
+        model: The model.
+
+    Raises:
+        CompileError: something cannot be compiled; the message names it.
+    """
+
+    def __init__(self, model: Layer) -> None:
+        self._model = model
+        try:
+            self._layers = [layer for _, layer, _ in linked(model, LAYERS)]
+        except CompileError as error:
+            raise CompileError(f"Predictor: {error}; use model.predict") from None
+        dtypes = {parameter.dtype for parameter in model.parameters()}
+        if len(dtypes) != 1:
+            found = " and ".join(sorted(map(str, dtypes))) or "none"
+            raise CompileError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
+        (self.dtype,) = dtypes
+        self.width = trait(model, "in_features")
+        parts = [model, *(part for _, part in walk(model))]
+        self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
+        self._sample = model.parameters()[0]
+        self._products = [layer.weight.size for layer in self._layers if isinstance(layer, Dense)]
+        block = SINGLE // max(self._products, default=1)
+        self._narrow_block = min(block - block % 16, 256)  # 0 where a layer is too wide.
+        self._widths: tuple[int, ...] = ()
+
+    def suit(self) -> bool:
+        """Whether the model has the same layers and the same dtype as when this was made."""
+        for chain, layers in self._chains:
+            if chain.layers is not layers:
+                return False
+        return self._sample.dtype == self.dtype
+
+    @property
+    def source(self) -> str:
+        """The program that predicts many rows."""
+        return (self._narrow if self._narrow_block else self._wide).source
+
+    def predict(self, x: Array) -> Array:
+        """Return the predictions for ``x``, which is checked."""
+        rows, width = x.shape
+        widths = self._widths
+        if not widths or widths[0] != width:
+            widths = self._widths = self._widths_from(width)
+        y: Array = np.empty((rows, widths[-1]), self.dtype)
+        if rows == 1:
+            self._one_row(x, y, 1, widths)
+        elif self._narrow_block and rows >= 2 * self._narrow_block:
+            self._in_blocks(x, y, widths)
+        elif rows:
+            self._wide(x, y, WIDE_BLOCK, widths)
+        return y
+
+    def _widths_from(self, width: int) -> tuple[int, ...]:
+        """Return the widths of the streams."""
+        widths = [width]
+        for layer in self._layers:
+            widths.append(layer.output_features(widths[-1]))
+        return tuple(widths)
+
+    def _in_blocks(self, x: Array, y: Array, widths: tuple[int, ...]) -> None:
+        """Share blocks out among threads; where they are cut does not depend on how many there are."""
+        block, threads = self._narrow_block, thread_count()
+        blocks = -(-len(x) // block)
+        work = block * (sum(self._products) + sum(widths))
+        helped = max(blocks - WAKING // max(work, 1), 0) // threads
+        own = (blocks - helped * (threads - 1)) * block
+        others = []
+        for begin in range(own, len(x), helped * block or 1):
+            part = slice(begin, begin + helped * block)
+            try:
+                others.append(pool(threads).submit(self._narrow, x[part], y[part], block, widths))
+            except RuntimeError:  # Python is about to end, and starts no more threads.
+                self._narrow(x[part], y[part], block, widths)
+        self._narrow(x[:own], y[:own], block, widths)
+        for other in others:
+            other.result()
+
+    @cached_property
+    def _one_row(self) -> Forward:
+        return Forward(self._model, ONE_ROW, self.dtype)
+
+    @cached_property
+    def _narrow(self) -> Forward:
+        return Forward(self._model, NARROW, self.dtype)
+
+    @cached_property
+    def _wide(self) -> Forward:
+        return Forward(self._model, LAYERS, self.dtype)
+
+
+class Forward:
+    """A compiled forward pass, with the parameters of its model as they are at each call.
+
+    Args:
+        model: The model.
+        table: The kernels of its layers.
+        dtype: The dtype of its parameters.
+    """
+
+    def __init__(self, model: Layer, table: dict[type[Layer], Kernels], dtype: np.dtype[Any]) -> None:
+        program = PredictionProgram(linked(model, table), dtype, one_row=table is ONE_ROW)
+        self.source = program.source
+        self._predict = compiled(program.source, "predict", jitted(program.functions))
+        places = [(vars(argument.owner), argument.name) for argument in program.arguments.values()]
+        self._arrays, self._numbers = places[: program.arrays], places[program.arrays :]
+
+    def __call__(self, x: Array, y: Array, block: int, widths: tuple[int, ...]) -> None:
+        """Write the predictions for x into y, so many rows at a time."""
+        own = [layer[name].value for layer, name in self._arrays]
+        if self._numbers:
+            own += [layer[name] for layer, name in self._numbers]
+        self._predict(x, y, block, widths, *own)
+
+
+def thread_count() -> int:
+    """Return how many threads Numba is allowed."""
+    import numba
+
+    return int(numba.get_num_threads())
+
+
+@cache
+def pool(threads: int) -> Any:
+    """Return the threads that help the one that calls."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(threads - 1, "minidl")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.cache_clear)  # A forked process has the pool without its threads.

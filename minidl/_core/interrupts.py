@@ -1,0 +1,43 @@
+"""A way to be interrupted between two steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
+
+class Interrupts:
+    """Within this context Ctrl-C and SIGTERM are noted in `received` instead of stopping the program at once.
+
+    A second Ctrl-C raises ``KeyboardInterrupt`` where it comes. The previous handlers return at the end. Outside of
+    the main thread, where Python lets nobody handle signals, nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        import signal
+        import threading
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        for number, handler in self._previous.items():
+            # None stands for a handler that was not installed from Python and cannot be put back from there.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        import signal
+
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name

@@ -1,0 +1,265 @@
+"""Parameters and buffers: what a model learns, and what it remembers besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ArgumentError, CallOrderError, DTypeError, ShapeError
+from .arrays import FLOATS, Array, floating
+from .generators import Seed, first_draws, generator
+from .initializer import Initializer
+
+
+class Parameter:
+    """Hold a learned array and the gradient of the error with respect to it.
+
+    Made from a value, ``Parameter(1.0)``, or from an initializer and a shape,
+    ``Parameter(GlorotUniform(), (4, 3))``. Gradients add up until an optimizer's ``step()`` uses them up;
+    the first ``p.grad += g`` after that starts from zero again, so nobody has to zero them.
+    What is frozen is not learned: optimizers and solvers skip it.
+
+    Args:
+        value: Initial value, or the initializer that draws it.
+        shape: Shape to draw; only with an initializer.
+        dtype: float64 or float32; None keeps the value's own, float64 where it has none.
+
+    Raises:
+        ArgumentError: a shape together with a value, an initializer without a shape, a negative size, or a Parameter.
+        DTypeError: a value that is not made of real numbers.
+    """
+
+    __slots__ = ("_added", "_frozen", "_grad", "_held", "_initial", "_value")
+
+    def __init__(
+        self,
+        value: npt.ArrayLike | Initializer,
+        shape: tuple[int, ...] | None = None,
+        *,
+        dtype: npt.DTypeLike | None = None,
+    ) -> None:
+        kind = None if dtype is None else float_dtype(dtype, "Parameter")
+        self._initial: Array | Initializer
+        if isinstance(value, Initializer):
+            if shape is None:
+                raise ArgumentError(f"Parameter: an initializer needs a shape: Parameter({value!r}, (4, 3))")
+            if not all(isinstance(size, (int, np.integer)) and size >= 0 for size in np.atleast_1d(shape)):
+                raise ArgumentError(f"Parameter(shape): expected whole numbers of at least 0, got {shape!r}")
+            self._initial = value
+            self._value: Array = np.empty(shape, kind or np.float64)
+            self._value[...] = value.draw(self.shape, first_draws())
+        else:
+            if isinstance(value, Parameter):
+                raise ArgumentError(
+                    f"Parameter: expected a value or an initializer, got {value!r}; to share a parameter keep the "
+                    "object itself in both places, for a copy of its numbers give its value"
+                )
+            if shape is not None:
+                raise ArgumentError(f"Parameter: expected an initializer such as Zeros() with a shape, got {value!r}")
+            self._value = np.array(floating(value, "Parameter", kind), order="C")
+            self._initial = self._value.copy()
+        self._frozen = False
+        self._grad: Array | None = None  # Made when it is needed: a model that only predicts has none.
+        # A gradient was added since the last step; and somebody may hold the array, so that it is cleared by a step.
+        # Where neither is true, what stands in the array is old, and the next gradient may be written over it.
+        self._added = self._held = False
+
+    @property
+    def value(self) -> Array:
+        """The learned array. Assigning copies the new numbers into it."""
+        return self._value
+
+    @value.setter
+    def value(self, value: npt.ArrayLike) -> None:
+        new = floating(value, "Parameter.value", self.dtype)
+        if new.shape != self.shape:
+            raise ShapeError(f"Parameter.value: expected shape {self.shape}, got {new.shape}")
+        if new is not self._value:
+            self._value[...] = new
+
+    if not TYPE_CHECKING:
+        value = value.getter(attrgetter("_value"))  # Layers read it in every pass; this getter takes half the time.
+
+    @property
+    def grad(self) -> Array:
+        """The gradient gathered since the last step, zero when there is none. Reading it changes nothing."""
+        grad = self._memory()
+        if not (self._added or self._held):
+            grad.fill(0.0)
+        self._held = True
+        return grad
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        if grad is None or grad is not self._grad:
+            raise CallOrderError(
+                "Parameter.grad: expected `p.grad += g`, got an assignment of another array; "
+                "gradients add up, and an optimizer may hold this one"
+            )
+        self._added = True
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether a gradient was added since the last step."""
+        # Who holds the array may have written to it: p.grad[rows] += g.
+        return self._added or (self._held and bool(self._memory().any()))
+
+    def add_product(self, a: Array, b: Array) -> None:
+        """Do ``p.grad += a @ b`` faster: the first product since the last step is written straight into place."""
+        if self._added or self._held:
+            self.grad += a.dot(b)
+        else:
+            a.dot(b, self._memory())
+            self._added = True
+
+    def add_grad(self, g: Array | np.floating[Any]) -> None:
+        """Do ``p.grad += g`` faster: the first one since the last step is copied."""
+        if self._added or self._held or g.shape != self.shape:
+            self.grad += g
+        else:
+            self._memory()[...] = g
+            self._added = True
+
+    def _memory(self) -> Array:
+        """Return the array of the gradient, whatever stands in it."""
+        if self._grad is None:
+            self._grad = np.empty_like(self._value)
+        return self._grad
+
+    def zero_grad(self) -> None:
+        """Throw the gradient away."""
+        self._added = False
+        if self._held:
+            self._memory().fill(0.0)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether optimizers and solvers leave it as it is."""
+        return self._frozen
+
+    def freeze(self) -> Self:
+        """Keep the value as it is in training, until `unfreeze`."""
+        self._frozen = True
+        return self
+
+    def unfreeze(self) -> Self:
+        """Learn again."""
+        self._frozen = False
+        return self
+
+    def initialize(self, rng: Seed = None) -> Self:
+        """Draw the value again; one that was made from a value returns to it."""
+        first = self._initial
+        drawn = first.draw(self.shape, generator(rng, "model")) if isinstance(first, Initializer) else first
+        self._value[...] = drawn
+        self.zero_grad()
+        return self
+
+    def cast(self, dtype: npt.DTypeLike) -> None:
+        """Move value and gradient to arrays of ``dtype``; an optimizer gathers them at its next step."""
+        kind = float_dtype(dtype, "Parameter.cast")
+        self._value = self._value.astype(kind)
+        self._grad = self._grad.astype(kind) if self._grad is not None and self.has_grad else None
+        self._held = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value and of the gradient."""
+        return self._value.shape
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return self._value.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float64 or float32."""
+        return self._value.dtype
+
+    def __repr__(self) -> str:
+        return f"Parameter{self.shape}{', frozen' if self.frozen else ''}"
+
+
+
+
+class Buffer:
+    """Hold an array that is part of a model's state but not learned by gradients: running statistics.
+
+    Args:
+        value: The initial value, to which `reset` returns.
+    """
+
+    __slots__ = ("_frozen", "_initial", "_value")
+
+    def __init__(self, value: npt.ArrayLike) -> None:
+        self._frozen = False
+        self._value = np.array(value)
+        self._initial = self._value.copy()
+
+    @property
+    def value(self) -> npt.NDArray[Any]:
+        """The array. Assigning puts another in its place; a single number becomes an array without dimensions."""
+        return self._value
+
+    @value.setter
+    def value(self, value: npt.ArrayLike) -> None:
+        self._value = np.asarray(value)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the layer that holds it is to leave it as it is."""
+        return self._frozen
+
+    def freeze(self) -> Self:
+        """Keep the value as it is in training, until `unfreeze`."""
+        self._frozen = True
+        return self
+
+    def unfreeze(self) -> Self:
+        """Let training change it again."""
+        self._frozen = False
+        return self
+
+    def reset(self) -> None:
+        """Return to the initial value."""
+        self.value = self._initial.astype(self.value.dtype)
+
+    def cast(self, dtype: npt.DTypeLike) -> None:
+        """Move a floating value to ``dtype``; counts stay whole numbers."""
+        if self.value.dtype.kind == "f":
+            self.value = self.value.astype(float_dtype(dtype, "Buffer.cast"))
+
+    def __repr__(self) -> str:
+        return f"Buffer{self.value.shape}{', frozen' if self.frozen else ''}"
+
+
+def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
+    """List each parameter once, in order."""
+    if not isinstance(parameters, Iterable):
+        raise DTypeError(f"expected a list of Parameter objects, got {parameters!r}; pass model.parameters()")
+    found: dict[int, Parameter] = {}
+    for parameter in parameters:
+        if not isinstance(parameter, Parameter):
+            raise DTypeError(
+                f"expected Parameter objects, got {parameter!r}; pass model.parameters(), or a list of layer.weight"
+            )
+        found.setdefault(id(parameter), parameter)
+    if not found:
+        raise ArgumentError("expected at least one parameter, got none; is there a layer that learns?")
+    return list(found.values())
+
+
+def float_dtype(dtype: npt.DTypeLike, where: str) -> np.dtype[Any]:
+    """Return float64 or float32, or say that ``dtype`` is neither."""
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"{where}: expected dtype float64 or float32, got {dtype!r}") from None
+    if kind not in FLOATS:
+        raise DTypeError(f"{where}: expected dtype float64 or float32, got {kind}")
+    return kind

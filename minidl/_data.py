@@ -1,0 +1,128 @@
+"""The check of data at the door of a run: once, before anything is changed."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ._core.arrays import dense, features, finite
+from .errors import DataError, DTypeError, ShapeError, StructureError
+from .layers.activations import Sigmoid, Softmax
+from .layers.base import Layer, trait
+from .layers.dense import Dense
+from .layers.graph import Graph
+from .layers.merges import Merge
+from .layers.sequential import Sequential
+from .losses import Loss, check_weights
+
+Rows: TypeAlias = npt.NDArray[Any]
+"""An array with one row, or one label, for each sample."""
+
+
+def checked(
+    model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> tuple[Rows, ...]:
+    """Return (x, y) or (x, y, sample_weight), cast to the dtype of the model; what already fits is not copied.
+
+    For a model with one output, ``y`` may be of shape ``(rows,)``, and is returned as ``(rows, 1)``; a loss that takes
+    labels of that shape gets them as they are.
+
+    Raises:
+        ShapeError: a width that the model does not take or give, or different numbers of rows.
+        DTypeError: data that is not made of real numbers.
+        DataError: no rows, NaN or infinity, labels outside of the classes.
+    """
+    inputs = features(x, "x", trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
+    finite(inputs, "x")
+    outputs = model.output_features(int(np.prod(inputs.shape[1:])))
+    targets = _checked_targets(loss, dense(y, f"{loss!r}: target y"), outputs, inputs.dtype)
+    rows = check_lengths(x=inputs, y=targets)
+    if sample_weight is None:
+        return inputs, targets
+    return inputs, targets, check_weights(sample_weight, rows, inputs.dtype)
+
+
+def _checked_targets(loss: Loss, y: Rows, outputs: int, dtype: np.dtype[Any]) -> Rows:
+    try:
+        return loss.check_data(y, outputs, dtype)
+    except ShapeError:
+        if y.ndim != 1 or outputs != 1:
+            raise
+    return loss.check_data(y[:, None], outputs, dtype)
+
+
+def described(value: object) -> str:
+    """Describe a wrong argument in a few words on one line."""
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of length {len(value)}"
+    if getattr(value, "shape", None):
+        return f"{type(value).__name__} of shape {value.shape}"  # type: ignore[attr-defined]
+    return " ".join(repr(value).split())[:60]
+
+
+def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
+    """Refuse what is not of the kind that an argument has to be, with the usual slip named.
+
+    Args:
+        where: Who asks.
+        parts: For each argument its value and its kind.
+    """
+    for name, (value, kind) in parts.items():
+        if not isinstance(value, kind):
+            hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
+            raise DTypeError(f"{where}({name}): expected a {kind.__name__}, got {value!r}{hint}")
+
+
+def check_ending(where: str, model: Layer, loss: Loss) -> None:
+    """Refuse a model whose end does not suit the loss.
+
+    Under a loss from logits a Sigmoid or Softmax would come twice, so that the gradient is right and the model wrong;
+    a loss from probabilities cannot learn from a Dense layer, which gives any number.
+
+    Raises:
+        StructureError: naming the loss and the layer.
+    """
+    last = last_part(model)
+    if loss.from_logits and isinstance(last, (Sigmoid, Softmax)):
+        raise StructureError(
+            f"{where}: {loss!r} expects logits, but the model ends in {last!r}, which the loss contains already; "
+            f"leave the last layer out for training and predict with it: Sequential(model, {last!r})"
+        )
+    # A subclass of Dense may well give probabilities.
+    if loss.from_probabilities and type(last) is Dense:
+        raise StructureError(
+            f"{where}: {loss!r} expects probabilities, but the model ends in {last!r}, which gives any number; end it "
+            "in Sigmoid() or Softmax(), or use SigmoidCrossEntropy() or SoftmaxCrossEntropy(), which work on logits"
+        )
+
+
+def last_part(model: Layer) -> Layer | Merge:
+    """Return what the output of a model comes from, through chains and graphs."""
+    last: Layer | Merge = model
+    while isinstance(last, (Sequential, Graph)):
+        last = last[-1] if isinstance(last, Sequential) else last.nodes[last.output][0]
+    return last
+
+
+def check_lengths(**arrays: Rows | None) -> int:
+    """Return the common number of rows of some named arrays.
+
+    Raises:
+        ShapeError: they differ, or one is a single number.
+        DataError: there are no rows.
+    """
+    lengths = {}
+    for name, array in arrays.items():
+        if array is not None:
+            if array.ndim == 0:
+                raise ShapeError(f"{name}: expected an array with one row for each sample, got the single {array!r}")
+            lengths[name] = len(array)
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ShapeError(f"expected the same number of rows in {' and '.join(lengths)}, got {found}")
+    rows = next(iter(lengths.values()))
+    if rows == 0:
+        raise DataError(f"{' and '.join(lengths)}: expected at least one row, got none")
+    return rows

@@ -1,0 +1,342 @@
+"""Models in files: the whole model, or its weights alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .._core.arrays import FLOATS
+from .._core.parameter import Buffer, Parameter
+from ..errors import ArgumentError, FileFormatError
+from ..layers._parts import named
+from ..layers.base import Layer
+from .architecture import MOST_PARTS, Decoder, Encoder
+from .generators import decode_generator, encode_generator
+from .parts import exchange, shared_paths, state_parts
+from .safetensors import TensorFile
+from .statefile import checked_metadata, write
+from .strict import brief
+from .tables import Custom
+
+RESERVED = "training:"
+"""How the names of tensors begin that belong to a run and not to its model."""
+
+
+class Unmatched(NamedTuple):
+    """Names that only one side has.
+
+    Attributes:
+        missing: Tensors of the model that the file does not have; they keep their values.
+        extra: Tensors of the file that the model does not have.
+    """
+
+    missing: list[str]
+    extra: list[str]
+
+
+def save(model: Layer, path: str | os.PathLike[str]) -> None:
+    """Save a model to one ``.safetensors`` file: architecture, weights, running statistics, random generators.
+
+    The file is written beside the target, flushed, and renamed: at every moment the old file or the new one is there,
+    whole. That the model can be made again from what is saved is tried before anything is written.
+
+    Args:
+        model: The model.
+        path: Where; what is there is replaced.
+
+    Raises:
+        ArgumentError: naming class and argument that a file cannot hold.
+        OSError: naming path and bytes; the file that was there before stands.
+    """
+    tensors, metadata = model_state(model)
+    write(path, tensors, metadata)
+
+
+def load(path: str | os.PathLike[str], custom: Iterable[Any] = (), *, allow_nonfinite: bool = False) -> Layer:
+    """Load a model that `save` wrote.
+
+    Nothing is imported, run or opened because the file says so: classes and functions come from a closed table and from
+    ``custom``, whose constructors are called with plain values from the file.
+
+    Args:
+        path: The file.
+        custom: Your own classes of layers, merges and initializers, and your own functions, by their ``__name__``.
+        allow_nonfinite: Whether NaN and infinity are taken as weights.
+
+    Raises:
+        FileFormatError: naming file, tensor, what was expected and what was found.
+        OSError: there is no such file, or it may not be read.
+    """
+    table = Custom(custom)
+    with TensorFile(path) as file:
+        metadata = checked_metadata(file)
+        if metadata is None or "architecture" not in metadata:
+            found = "weights alone; make the model, then load_weights"
+            raise FileFormatError(file.path, "a model that minidl saved", found)
+        shared = _checked_shared(metadata.get("shared", []), file)
+        stored = {name: (entry.dtype, entry.shape) for name, entry in file.entries.items()}
+        source = _Source(file, shared)
+        if not allow_nonfinite:
+            for name in dict.fromkeys(source.names.values()):
+                _require_finite(file.tensor(name), file.entries[name].dtype, file.path, name)
+        generators = _checked_generators(metadata.get("generators"), file.path)
+        model = Decoder(file.path, stored, file.tensor, shared, table).model(metadata["architecture"])
+        if not isinstance(model, Layer):
+            raise FileFormatError(file.path, "an architecture that begins with a layer", brief(model))
+        _restore_generators(model, generators, file.path)
+        _fill(model, source, cast=None, strict=True, allow_nonfinite=True)
+        restore_frozen(model, metadata, file.path)
+    return model
+
+
+def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
+    """Save what a model has learned, and its running statistics, without its architecture.
+
+    The file is written as by `save`. Names equal those of the same ``torch.nn.Sequential``.
+
+    Raises:
+        OSError: naming path and bytes; the file that was there before stands.
+    """
+    write(path, model_tensors(model), {"shared": shared_paths(model)})
+
+
+def load_weights(
+    model: Layer,
+    path: str | os.PathLike[str],
+    *,
+    strict: bool = True,
+    cast: bool = False,
+    allow_nonfinite: bool = False,
+) -> Unmatched:
+    """Load weights and running statistics into a model, from a file of minidl or of any other safetensors program.
+
+    Everything is checked before the model is touched.
+
+    Args:
+        model: The model, whose names and shapes the file must have.
+        path: The file.
+        strict: Whether file and model must have the same names; if not, what both have is loaded.
+        cast: Whether float64 may become float32, and the other way round.
+        allow_nonfinite: Whether NaN and infinity are taken as weights.
+
+    Returns:
+        The names that only one side has; empty where ``strict``.
+
+    Raises:
+        FileFormatError: naming file, tensor, what was expected and what was found; the model is as before.
+        OSError: there is no such file, or it may not be read.
+    """
+    with TensorFile(path) as file:
+        metadata = checked_metadata(file) or {}
+        source = _Source(file, _checked_shared(metadata.get("shared", []), file))
+        return _fill(model, source, cast=cast, strict=strict, allow_nonfinite=allow_nonfinite)
+
+
+def model_tensors(model: Layer) -> dict[str, npt.NDArray[Any]]:
+    """Map the name of each parameter and buffer to its array; a shared one has its first path."""
+    found: dict[int, tuple[str, npt.NDArray[Any]]] = {}
+    for path, _, part in state_parts(model):
+        if isinstance(part, (Parameter, Buffer)):
+            found.setdefault(id(part), (path, part.value))
+    tensors = dict(found.values())
+    for name in tensors:
+        if name.startswith(RESERVED):
+            raise ArgumentError(f"saving: expected names that do not begin with {RESERVED!r}, got {name!r}")
+    return tensors
+
+
+def frozen_paths(model: Layer) -> list[str]:
+    """List the paths of the parameters and buffers that are frozen."""
+    return [path for path, part in _named_state(model).items() if part.frozen]
+
+
+def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
+    """Freeze what the file says, and unfreeze the rest.
+
+    Raises:
+        FileFormatError: something else than paths of parameters and buffers of the model; nothing is changed.
+    """
+    named, frozen = _named_state(model), metadata.get("frozen", [])
+    if not isinstance(frozen, list) or not all(isinstance(name, str) and name in named for name in frozen):
+        raise FileFormatError(path, "paths of frozen parameters and buffers of the model", brief(frozen))
+    for name, part in named.items():
+        (part.freeze if name in set(frozen) else part.unfreeze)()
+
+
+def _named_state(model: Layer) -> dict[str, Parameter | Buffer]:
+    return {**model.named_parameters(), **named(model, Buffer)}
+
+
+def _generator_states(model: Layer) -> dict[str, Any]:
+    generators = {}
+    for path, own in named(model, np.random.Generator).items():
+        try:
+            generators[path] = encode_generator(own)
+        except ValueError as error:
+            raise ArgumentError(f'saving: expected a generator of NumPy at "{path}", got {error}') from None
+    return generators
+
+
+def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Return the tensors and the metadata that `save` writes, after trying that a model can be made of them.
+
+    A training run adds its own metadata and its own tensors, whose names begin with ``"training:"``.
+
+    Raises:
+        ArgumentError: naming class and argument that a file cannot hold.
+    """
+    encoder = Encoder(model)
+    tensors, shared = model_tensors(model), shared_paths(model)
+    metadata = {"architecture": encoder.tree, "shared": shared, "generators": _generator_states(model)}
+    if frozen := frozen_paths(model):
+        metadata["frozen"] = frozen
+    stored = {name: (value.dtype, value.shape) for name, value in tensors.items()}
+    try:
+        again = Decoder("saving", stored, tensors.__getitem__, shared, encoder.custom).model(encoder.tree)
+    except FileFormatError as error:
+        raise ArgumentError(
+            f"{error}; a saved model is made again by its constructors: give the argument a default, "
+            "or write config() so that it returns what the constructor takes"
+        ) from error
+    found = {name: value.shape for name, value in model_tensors(again).items()}
+    wanted = {name: value.shape for name, value in tensors.items()}
+    if found != wanted or shared_paths(again) != shared:
+        differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        raise ArgumentError(
+            f"saving: expected constructors that make the same tensors again, got a difference in {differing[:5]}; "
+            "what was changed after a layer was made is not among its arguments"
+        )
+    return tensors, metadata
+
+
+class _Source:
+    """The tensors of a file under all the paths that they have in the model that was saved."""
+
+    def __init__(self, file: TensorFile, shared: list[list[str]]) -> None:
+        self.file = file
+        self.names = {name: name for name in file.entries if not name.startswith(RESERVED)}
+        for paths in shared:
+            if paths[0] in self.names:
+                self.names.update(dict.fromkeys(paths, paths[0]))
+
+
+def _checked_shared(shared: object, file: TensorFile) -> list[list[str]]:
+    """Return the lists of paths that one part has, once no path is in them twice."""
+    seen: set[str] = set()
+    if not isinstance(shared, list):
+        raise FileFormatError(file.path, "lists of shared paths", brief(shared))
+    for paths in shared:
+        if not isinstance(paths, list) or len(paths) < 2 or not all(isinstance(path, str) for path in paths):
+            raise FileFormatError(file.path, "at least two paths of each shared part", brief(paths))
+        for path in paths:
+            if path in seen or (path in file.entries and path != paths[0]):
+                raise FileFormatError(file.path, "each path once", f"{brief(path)} again")
+            seen.add(path)
+    found: list[list[str]] = shared
+    return found
+
+
+def _checked_generators(states: object, path: str) -> dict[str, np.random.Generator]:
+    """Return the generators that a file describes."""
+    if not isinstance(states, dict) or len(states) > MOST_PARTS:
+        raise FileFormatError(path, "the states of the random generators", brief(states))
+    found = {}
+    for name, state in states.items():
+        try:
+            found[name] = decode_generator(state)
+        except ValueError as error:
+            raise FileFormatError(path, f"the state of the generator {brief(name)}", str(error)) from None
+    return found
+
+
+def _restore_generators(model: Layer, saved: dict[str, np.random.Generator], path: str) -> None:
+    """Set the generators of a model to the saved states."""
+    own = named(model, np.random.Generator)
+    if set(saved) != set(own):
+        raise FileFormatError(path, f"the states of the generators {brief(sorted(own))}", brief(sorted(saved)))
+    for name, restored in saved.items():
+        if type(restored.bit_generator) is type(own[name].bit_generator):
+            own[name].bit_generator.state = restored.bit_generator.state
+            continue
+        for _, holder, part in list(state_parts(model)):
+            if part is own[name]:
+                exchange(holder, part, restored)
+
+
+def _fill(model: Layer, source: _Source, *, cast: bool | None, strict: bool, allow_nonfinite: bool) -> Unmatched:
+    """Check every tensor, then put them into the model; ``cast`` None lets the file say float32 or float64."""
+    held: dict[int, tuple[Parameter | Buffer, list[str]]] = {}
+    for path, _, part in state_parts(model):
+        if isinstance(part, (Parameter, Buffer)):
+            held.setdefault(id(part), (part, []))[1].append(path)
+    missing = [paths[0] for _, paths in held.values() if not any(path in source.names for path in paths)]
+    known = {path for _, paths in held.values() for path in paths}
+    extra = [name for name in source.names if name not in known]
+    path = source.file.path
+    if strict and (missing or extra):
+        raise FileFormatError(path, "the tensors of the model", _difference(missing, extra))
+    chosen: list[tuple[Parameter | Buffer, str]] = []
+    for part, paths in held.values():
+        names = list(dict.fromkeys(source.names[name] for name in paths if name in source.names))
+        for name in names:
+            _check_fit(part, source.file, name, cast)
+            if not allow_nonfinite:
+                _require_finite(source.file.tensor(name), part.value.dtype, path, name)
+            if name != names[0]:
+                _require_same(source.file, names[0], name)
+        chosen.extend((part, name) for name in names[:1])
+    for part, name in chosen:
+        _put(part, source.file.tensor(name), keep_dtype=cast is not None)
+    return Unmatched(missing, extra)
+
+
+def _check_fit(part: Parameter | Buffer, file: TensorFile, name: str, cast: bool | None) -> None:
+    """Refuse a tensor of another shape or kind than its place in the model."""
+    wanted, found = part.value.dtype, file.entries[name].dtype
+    if file.entries[name].shape != part.value.shape:
+        raise FileFormatError(file.path, f"shape {part.value.shape}", f"{file.entries[name].shape}", name)
+    both_float = wanted in FLOATS and found in FLOATS
+    if wanted != found and not (both_float and cast is not False):
+        hint = "; to convert it, load_weights(…, cast=True)" if both_float else ""
+        raise FileFormatError(file.path, f"dtype {wanted}", f"{found.name}{hint}", name)
+
+
+def _require_same(file: TensorFile, first: str, other: str) -> None:
+    """Refuse two different tensors for one parameter."""
+    values, others = file.tensor(first), file.tensor(other)
+    if not np.array_equal(values, others, equal_nan=values.dtype.kind == "f"):
+        expected = f'what "{first}" holds, with which it is shared in the model'
+        raise FileFormatError(file.path, expected, "other numbers", other)
+
+
+def _require_finite(value: npt.NDArray[Any], dtype: np.dtype[Any], path: str, name: str) -> None:
+    if value.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            bad = value.size - int(np.count_nonzero(np.isfinite(value.astype(dtype, copy=False))))
+        if bad:
+            raise FileFormatError(
+                path, f"finite numbers in {dtype}", f"{bad:,} of {value.size:,} that are not; see allow_nonfinite", name
+            )
+
+
+def _put(part: Parameter | Buffer, value: npt.NDArray[Any], keep_dtype: bool) -> None:
+    if keep_dtype:
+        with np.errstate(over="ignore"):
+            value = value.astype(part.value.dtype, copy=False)
+    elif isinstance(part, Parameter) and part.dtype != value.dtype:
+        part.cast(value.dtype)
+    part.value = value
+
+
+def _difference(missing: list[str], extra: list[str]) -> str:
+    """Name what only the model has and what only the file has, a few of each."""
+    parts = []
+    for title, names in (("missing", missing), ("extra", extra)):
+        if names:
+            more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+            parts.append(f"{title} {', '.join(brief(name) for name in names[:5])}{more}")
+    return "; ".join(parts)

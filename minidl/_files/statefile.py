@@ -1,0 +1,120 @@
+"""Tensors together with one JSON entry and a checksum over both: what models and runs are kept in.
+
+The entry lies in the container's metadata under ``"minidl"``. It says its own name a second time inside, so that a
+damaged name does not make the file pass for one of another program, which has no checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from ..errors import ArgumentError, FileFormatError
+from . import strict
+from .atomic import replace_file
+from .safetensors import TensorFile, layout
+from .strict import brief
+
+FORMAT = "minidl"
+VERSION = 2
+"""Of the files that are written. Version 1 was that of minidl 0.1; only the state of a run has changed since."""
+
+UNSIGNED = "0" * 64
+RESERVED = {"format", "version", "sha256"}
+
+
+class StateFile(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        tensors: Maps names to fresh arrays.
+        metadata: The JSON entry, without version and checksum; None where another program wrote the file.
+        version: Version of the file; None where another program wrote it.
+    """
+
+    tensors: dict[str, npt.NDArray[Any]]
+    metadata: dict[str, Any] | None
+    version: int | None
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]) -> None:
+    """Put tensors and JSON-able metadata into a file that replaces the one at ``path``, at once and durably.
+
+    Raises:
+        ArgumentError: metadata that is no JSON, or more than `read` takes.
+        DTypeError: a tensor that is not made of numbers.
+        OSError: naming path and bytes; the file that was there before stands.
+    """
+    if not RESERVED.isdisjoint(metadata):
+        raise ArgumentError(f"saving: expected metadata without the keys {sorted(RESERVED)}, got {list(metadata)}")
+    try:
+        text = strict.dump({"format": FORMAT, "version": VERSION, "sha256": UNSIGNED, **metadata})
+        strict.parse(text)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"saving: expected metadata of plain, finite values, got {error}") from None
+    header, pieces = layout(tensors, {FORMAT: text})
+    digest = _digest(header, pieces)
+    signed = header.replace(UNSIGNED.encode(), digest.encode(), 1)
+    replace_file(os.fspath(path), [memoryview(signed), *pieces])
+
+
+def read(path: str | os.PathLike[str]) -> StateFile:
+    """Read a whole file, checked.
+
+    Raises:
+        FileFormatError: the file is damaged, hostile, or of a newer version.
+        OSError: there is no such file, or it may not be read.
+    """
+    with TensorFile(path) as file:
+        metadata = checked_metadata(file)
+        version = None if metadata is None else metadata.pop("version")
+        return StateFile({name: file.tensor(name) for name in file.entries}, metadata, version)
+
+
+def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
+    """Return the JSON entry of an open file whose checksum is right; None where another program wrote the file.
+
+    The version of the file is left in it.
+
+    Raises:
+        FileFormatError: the entry is damaged or of a newer version, or the checksum differs.
+    """
+    opening = strict.dump({"format": FORMAT})[:-1]
+    for key, text in file.metadata.items():
+        if (key == FORMAT) != text.startswith(opening):
+            expected = f"metadata {FORMAT!r} that begins with its own name"
+            raise FileFormatError(file.path, expected, brief(f"{key}: {text}"))
+    if FORMAT not in file.metadata:
+        return None
+    try:
+        metadata = strict.parse(file.metadata[FORMAT])
+    except ValueError as error:
+        raise FileFormatError(file.path, f"metadata {FORMAT!r} in plain JSON", str(error)) from None
+    if not isinstance(metadata, dict):
+        raise FileFormatError(file.path, f"metadata {FORMAT!r} as an object", brief(metadata))
+    del metadata["format"]
+    version, digest = metadata.get("version"), metadata.pop("sha256", None)
+    if type(version) is not int or not 1 <= version <= VERSION:
+        newer = "; a newer minidl wrote it" if type(version) is int and version > VERSION else ""
+        raise FileFormatError(file.path, f"file version 1 to {VERSION}", f"{brief(version)}{newer}")
+    is_digest = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) is not None
+    if not is_digest or file.header.count(digest.encode()) != 1:
+        raise FileFormatError(file.path, "one SHA-256 of 64 digits", brief(digest))
+    found = _digest(file.header.replace(digest.encode(), UNSIGNED.encode()), file.data())
+    if found != digest:
+        was = f"{found[:16]}…; the file was changed"
+        raise FileFormatError(file.path, f"contents with SHA-256 {digest[:16]}…", was)
+    return metadata
+
+
+def _digest(header: bytes | bytearray, pieces: Iterable[memoryview]) -> str:
+    """Return the SHA-256 of a file whose own checksum is written as zeros."""
+    sha = hashlib.sha256(header)
+    for piece in pieces:
+        sha.update(piece)
+    return sha.hexdigest()

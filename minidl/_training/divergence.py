@@ -1,0 +1,125 @@
+"""Find the first layer that produces a number that is not finite, by running it again with every array looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .._core.parameter import Parameter
+from ..errors import DivergenceError
+from ..layers._parts import children, walk
+from ..layers._structure import brief
+from ..layers.base import Component, Layer
+from ..losses import Loss
+from ..optimizers import Optimizer
+from ..optimizers.penalties import Penalty
+from .run import Position
+from .snapshot import Snapshot
+from .sources import Batch
+
+
+class NotFiniteError(Exception):
+    """A number that is not finite came up in the part at ``path``, in ``phase``."""
+
+    def __init__(self, path: str, part: object, phase: str) -> None:
+        super().__init__(path)
+        self.path, self.part, self.phase = path, part, phase
+
+
+def explain(
+    model: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    penalties: Sequence[Penalty],
+    snapshot: Snapshot,
+    update: Callable[[Batch], float],
+    batches: Iterable[Batch],
+    epoch: int,
+    position: Position,
+) -> NoReturn:
+    """Replay some batches from the snapshot that was taken before them, with every array looked at.
+
+    Model, optimizer and ``position`` are left as they were before the update that failed.
+
+    Args:
+        model: The model.
+        loss: Its loss.
+        optimizer: Its optimizer.
+        penalties: What is added to the loss.
+        snapshot: The state from before the first of the batches.
+        update: What makes one update.
+        batches: The batches, up to the one that failed.
+        epoch: Number of the epoch, for the message.
+        position: Where the first of the batches is.
+
+    Raises:
+        DivergenceError: always.
+    """
+    snapshot.restore()
+    rate, found = optimizer.current_rate(), None
+    try:
+        with watched(model, loss, penalties):
+            for batch in batches:
+                snapshot.take()
+                rate = optimizer.current_rate()
+                error = update(batch)
+                if not np.isfinite(error):
+                    raise NotFiniteError("", loss, "loss")
+                for path, parameter in model.named_parameters().items():
+                    if not np.isfinite(parameter.value).all():
+                        raise NotFiniteError(path, parameter, "update")
+                position.batch += 1
+                position.rows += len(batch[0])
+                position.loss += error * len(batch[0])
+    except NotFiniteError as problem:
+        found = problem
+    snapshot.restore()
+    where = f"training diverged in epoch {epoch}, batch {position.batch}, at learning rate {rate:g}"
+    if found is None:
+        what = "a replay of the same batches found nothing: is there a layer whose results change from call to call?"
+        path, phase = "", "loss"
+    else:
+        part = found.part if isinstance(found.part, (Component, Loss, Penalty, Parameter)) else model
+        name = brief(part) if isinstance(part, Component) else repr(part)
+        place = f'{name} at "{found.path}"' if found.path else name
+        what = f"the first number that is not finite came up in the {found.phase} of {place}"
+        path, phase = found.path, found.phase
+    raise DivergenceError(
+        f"{where}: {what}. The weights from before that update stand. "
+        "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
+        epoch=epoch, batch=position.batch, learning_rate=rate, layer=path, phase=phase,
+    )
+
+
+@contextmanager
+def watched(model: Layer, loss: Loss, penalties: Sequence[Penalty]) -> Iterator[None]:
+    """Within this context model, loss and penalties raise `NotFiniteError` where a result is not finite."""
+    parts: list[tuple[str, Any]] = [("", model)]
+    parts += [(path, part) for path, part in walk(model) if isinstance(part, Component)]
+    methods = [(path, part, name) for path, part in parts for name in ("forward", "backward", "backward_parameters")]
+    methods += [("", loss, "forward"), ("", loss, "backward"), *(("", penalty, "value") for penalty in penalties)]
+    try:
+        for path, part, name in methods:
+            if hasattr(part, name):
+                phase = name.removesuffix("_parameters") if isinstance(part, Component) else "loss"
+                vars(part)[name] = _watching(getattr(part, name), path, part, phase)
+        yield
+    finally:
+        for _, part, name in methods:
+            vars(part).pop(name, None)
+
+
+def _watching(method: Callable[..., Any], path: str, part: object, phase: str) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        result = method(*arguments)
+        arrays = list(result) if isinstance(result, tuple) else [result]
+        if phase == "backward" and isinstance(part, Component):
+            arrays += [child.grad for _, child in children(part) if isinstance(child, Parameter)]
+        if not all(array is None or np.isfinite(array).all() for array in arrays):
+            raise NotFiniteError(path, part, phase)
+        return result
+
+    return call

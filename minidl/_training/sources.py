@@ -1,0 +1,202 @@
+"""Where the batches of a run come from: arrays, or anything that can be iterated again for each epoch."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from .._data import Rows, checked, described
+from ..errors import ArgumentError, DataError, DTypeError
+from ..layers.base import Layer
+from ..losses import Loss
+from ..schedules import LearningRate, Schedule
+from .batches import batch_count, slices
+
+Batch: TypeAlias = tuple[Rows, ...]
+"""(x, y) or (x, y, sample_weight)."""
+
+HASHED = 1 << 26
+"""Up to this many bytes a fingerprint covers all of the data; beyond, it covers rows spread evenly over them."""
+
+
+REPLAYED = 1 << 25
+"""About how many bytes of a stream are kept for a replay."""
+
+
+class Source(ABC):
+    """Batches by epoch and number, so that any epoch can be entered at any batch again."""
+
+    @abstractmethod
+    def begin_epoch(self, rng: np.random.Generator) -> None:
+        """Draw what is random about an epoch from its generator."""
+
+    @abstractmethod
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Yield the batches of the epoch that was begun, from number ``start`` on."""
+
+    @abstractmethod
+    def replay(self, start: int) -> Iterator[Batch]:
+        """Yield again what `batches` has yielded since the last `mark`, which was at ``start``."""
+
+    @abstractmethod
+    def mark(self) -> None:
+        """Forget what came before; a replay will begin here."""
+
+    @abstractmethod
+    def steps_per_epoch(self) -> int | None:
+        """Return how many batches the next epoch has; None where a stream does not say."""
+
+    def most_at_once(self) -> int:
+        """Return how many batches may pass between two marks, because of the memory that a replay takes."""
+        return sys.maxsize
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells this data from other data."""
+
+
+class ArraySource(Source):
+    """Batches of arrays in memory or memory-mapped, shuffled or in order.
+
+    Args:
+        arrays: (x, y) or (x, y, sample_weight), checked.
+        batch_size: Rows in a batch.
+        shuffle: Whether each epoch has an order of its own.
+    """
+
+    def __init__(self, arrays: Batch, batch_size: int, shuffle: bool) -> None:
+        self.arrays, self.batch_size, self.shuffle = arrays, batch_size, shuffle
+        self.order: npt.NDArray[np.intp] | None = None
+        self.count = batch_count(len(arrays[0]), batch_size)
+
+    @override
+    def steps_per_epoch(self) -> int:
+        return self.count
+
+    @override
+    def begin_epoch(self, rng: np.random.Generator) -> None:
+        self.order = rng.permutation(len(self.arrays[0])) if self.shuffle else None
+
+    @override
+    def batches(self, start: int) -> Iterator[Batch]:
+        return slices(self.arrays, self.order, self.batch_size, start)
+
+    @override
+    def mark(self) -> None:
+        pass
+
+    @override
+    def replay(self, start: int) -> Iterator[Batch]:
+        return self.batches(start)
+
+    @override
+    def fingerprint(self) -> dict[str, Any]:
+        return {"shapes": [list(array.shape) for array in self.arrays], "sha256": _digest(self.arrays)}
+
+
+class StreamSource(Source):
+    """Batches from a function or a container that gives them anew for each epoch, checked as they come.
+
+    Args:
+        stream: A function without arguments that returns an iterable of (x, y) or (x, y, sample_weight), or such an
+            iterable that can be iterated again.
+        model: What the batches must fit.
+        loss: What the targets must fit.
+    """
+
+    def __init__(self, stream: Callable[[], Iterable[Batch]] | Iterable[Batch], model: Layer, loss: Loss) -> None:
+        if isinstance(stream, Iterator):
+            raise DTypeError(
+                f"fit_batches: expected a function that returns batches, or a container of them, got {stream!r}, which "
+                "can be read only once; pass the generator function itself, without calling it"
+            )
+        self._stream, self._open = stream, stream if callable(stream) else lambda: stream
+        self._model, self._loss = model, loss
+        self._recent: list[Batch] = []
+        self._bytes = REPLAYED // 8
+
+    @override
+    def steps_per_epoch(self) -> int | None:
+        try:
+            return len(self._stream) or None  # type: ignore[arg-type]
+        except (TypeError, NotImplementedError):
+            return None
+
+    @override
+    def begin_epoch(self, rng: np.random.Generator) -> None:
+        self._recent = []
+
+    @override
+    def batches(self, start: int) -> Iterator[Batch]:
+        number = -1
+        for number, batch in enumerate(self._open()):
+            if number >= start:
+                ready = self._checked(number, batch)
+                self._recent.append(ready)
+                self._bytes = sum(array.nbytes for array in ready)
+                yield ready
+        if number < max(start - 1, 0):
+            raise DataError(f"fit_batches: expected at least {max(start, 1)} batches in an epoch, got {number + 1}")
+
+    def _checked(self, number: int, batch: Batch) -> Batch:
+        """Return a batch, checked, in arrays of its own: a stream may fill the same ones again and again."""
+        try:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                found = described(batch)
+                raise DTypeError(f"fit_batches: expected batches (x, y) or (x, y, sample_weight), got {found}")
+            return tuple(np.array(array) for array in checked(self._model, self._loss, *batch))
+        except Exception as error:
+            error.add_note(f"in batch {number}")
+            raise
+
+    @override
+    def most_at_once(self) -> int:
+        return max(REPLAYED // max(self._bytes, 1), 1)
+
+    @override
+    def mark(self) -> None:
+        self._recent = []
+
+    @override
+    def replay(self, start: int) -> Iterator[Batch]:
+        return iter(list(self._recent))
+
+    @override
+    def fingerprint(self) -> dict[str, Any]:
+        for first in self._open():
+            return {"stream": True, "sha256": _digest(self._checked(0, first))}
+        raise DataError("fit_batches: expected at least one batch in an epoch, got none")
+
+
+def check_length(source: Source, learning_rate: LearningRate) -> None:
+    """Refuse a schedule in epochs where the stream does not say how many batches an epoch has.
+
+    Raises:
+        ArgumentError: it is refused.
+    """
+    if not isinstance(learning_rate, Schedule) or learning_rate.in_steps(1) == learning_rate:
+        return
+    if source.steps_per_epoch() is None:
+        raise ArgumentError(
+            f"fit_batches(stream): expected a stream with a length, because the schedule {learning_rate!r} counts "
+            "epochs; give a list of batches or an object with __len__, or count steps: give the optimizer "
+            "schedule.in_steps(steps_per_epoch)"
+        )
+
+
+def _digest(arrays: Batch) -> str:
+    """Hash arrays: all of them up to `HASHED` bytes, beyond that rows spread evenly over them."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for array in arrays:
+        row_bytes = max(array.nbytes // max(len(array), 1), 1)
+        step = max(1, len(array) * row_bytes // HASHED)
+        digest.update(np.ascontiguousarray(array[::step]).tobytes())
+    return digest.hexdigest()

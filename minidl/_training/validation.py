@@ -1,0 +1,197 @@
+"""Loss and metrics of a model on data that it is not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .._core.arrays import Array, real
+from .._data import Rows, checked, described
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..layers.base import Layer
+from ..losses import Loss
+from ..metrics import Metric
+from .batches import slices
+from .sources import ArraySource, Batch, Source
+from .splitting import Indices, split_rows
+
+Predict: TypeAlias = Callable[[Array], Array]
+"""What predicts: the model in NumPy, or the same in compiled code."""
+
+ValidationData: TypeAlias = (
+    tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None]
+)
+"""(x, y) or (x, y, sample_weight)."""
+
+AT_ONCE = 4096
+"""Rows that are predicted at a time."""
+
+
+class Validation:
+    """Compute loss and metrics after each epoch, on the held-out data, or metrics alone on the training data.
+
+    Args:
+        model: What is trained.
+        loss: Its loss; it also says how to read the predictions.
+        metrics: Maps the name of each metric to it.
+    """
+
+    def __init__(self, model: Layer, loss: Loss, metrics: Mapping[str, Metric]) -> None:
+        self._model, self._loss, self._metrics = model, loss, metrics
+        self._arrays: Batch | None = None
+
+    def hold_out(self, validation: ValidationData | None) -> None:
+        """Check data and keep it.
+
+        Raises:
+            ArgumentError: metrics, and no data to compute them on; labels, and a metric that compares values.
+            DTypeError: something else than (x, y) or (x, y, sample_weight).
+        """
+        if validation is None:
+            if self._metrics:
+                raise ArgumentError(
+                    f"metrics: expected validation=(x, y) to compute {list(self._metrics)} on, got None; "
+                    "batches that come from elsewhere are not kept"
+                )
+            return
+        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+            raise DTypeError("validation: expected (x, y) or (x, y, sample_weight), or in a fit to arrays a fraction "
+                             f"of the rows such as 0.2, got {described(validation)}")
+        arrays = checked(self._model, self._loss, *validation)
+        self._check_target(arrays[1])
+        self._arrays = arrays
+
+    def split(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        validation: ValidationData | float | None,
+        rng: np.random.Generator | None,
+    ) -> Batch:
+        """Check training data, hold out what ``validation`` says, and return what is left to train on.
+
+        The last rows are held out as views, so that memory-mapped data stays on disk. Random rows are copied, both
+        those held out and those left; each class has its share of them where the loss says what the classes are.
+
+        Args:
+            x: Input.
+            y: Target.
+            sample_weight: wᵢ of each row, or None.
+            validation: (x, y), (x, y, sample_weight), a fraction of the rows, or None.
+            rng: What chooses the rows of a fraction; None for the last rows.
+        """
+        arrays = checked(self._model, self._loss, x, y, sample_weight)
+        if validation is None:
+            self._check_target(arrays[1])
+            return arrays
+        if not isinstance(validation, (int, float, np.integer, np.floating)):
+            self.hold_out(validation)
+            return arrays
+        self._check_target(arrays[1])
+        fraction = real(validation, "fit(validation)", above=0, below=1)
+        rows = len(arrays[0])
+        count = round(fraction * rows)
+        kept: slice | Indices = slice(rows - count)
+        held_out: slice | Indices = slice(rows - count, None)
+        if rng is not None:
+            kept, held_out = split_rows(rows, count, self._classes(arrays[1]), rng)
+        self._arrays = tuple(array[held_out] for array in arrays)
+        if not (0 < count < rows and len(self._arrays[0])):
+            raise ArgumentError(f"fit(validation): {fraction:g} of {rows} rows leaves nothing on one side")
+        return tuple(array[kept] for array in arrays)
+
+    def _classes(self, targets: Rows) -> Rows | None:
+        """Return the class of each row, where the loss knows classes."""
+        classes = self._loss.classes(targets)
+        if classes is not None and np.shape(classes) != (len(targets),):
+            raise ShapeError(
+                f"{self._loss!r}.classes: expected one label for each row, shape ({len(targets)},), "
+                f"got {np.shape(classes)}"
+            )
+        return classes
+
+    def directions(self) -> dict[str, str | None]:
+        """Map each figure that an epoch writes into the history to ``"min"``, ``"max"`` or None (not known)."""
+        found: dict[str, str | None] = {"loss": "min"}
+        if self._arrays is not None:
+            found["validation_loss"] = "min"
+        for name, metric in self._metrics.items():
+            mode = declared(metric, "mode")
+            found[name] = mode if mode in ("min", "max") else None
+        return found
+
+    def after_epoch(self, source: Source, predict: Predict) -> dict[str, float]:
+        """Return the figures of an epoch: with the loss on held-out data, else the metrics on the training data."""
+        if self._arrays is not None:
+            return self.figures(predict)
+        if self._metrics and isinstance(source, ArraySource):
+            return self._scores(source.arrays, predict)
+        return {}
+
+    def figures(self, predict: Predict) -> dict[str, float]:
+        """Return the loss under ``"loss"`` and each metric under its name."""
+        assert self._arrays is not None
+        total = 0.0
+        for batch in slices(self._arrays, None, AT_ONCE):
+            total += self._loss(predict(batch[0]), *batch[1:]) * len(batch[0])
+        return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays, predict)}
+
+    def _check_target(self, target: Rows) -> None:
+        """Refuse labels where a metric compares values."""
+        wrong = [name for name, metric in self._metrics.items() if declared(metric, "takes") == "values"]
+        if wrong and target.ndim == 1:
+            raise ArgumentError(
+                f"metrics: expected metrics of classes, such as accuracy, for labels y of shape {target.shape}, got "
+                f"{wrong}, which compare values; choose other metrics, or give one-hot rows: np.eye(classes)[y]"
+            )
+
+    def _scores(self, arrays: Batch, predict: Predict) -> dict[str, float]:
+        if not self._metrics:
+            return {}
+        predictions: list[Rows] = [predict(batch[0]) for batch in slices(arrays, None, AT_ONCE)]
+        prediction = self._loss.read(np.concatenate(predictions))
+        return {name: _number(name, metric(prediction, arrays[1])) for name, metric in self._metrics.items()}
+
+
+def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+    """Name metrics by their functions, unless a mapping names them.
+
+    Raises:
+        DTypeError: something that cannot be called.
+        ArgumentError: two metrics of one name, or one called as the figures that are always there.
+    """
+    pairs = list(metrics.items()) if isinstance(metrics, Mapping) else [(_name(m), m) for m in metrics]
+    for name, metric in pairs:
+        if not callable(metric):
+            raise DTypeError(f"metrics: expected functions of (prediction, target), got {metric!r} as {name!r}")
+    named = dict(pairs)
+    reserved = {"loss", "validation_loss", "learning_rate", "seconds"} & set(named)
+    if len(named) < len(pairs) or reserved:
+        raise ArgumentError(f"metrics: expected different names, none of {sorted(reserved) or 'them twice'}, "
+                            f"got {[name for name, _ in pairs]}; give a mapping {{name: function}}")
+    return named
+
+
+def _number(name: str, value: object) -> float:
+    """Return what a metric gave as a float; refuse what is not one number, such as a matrix."""
+    figure = np.asarray(value)
+    if figure.ndim or figure.dtype.kind not in "fiub":
+        found = f"an array of shape {figure.shape}" if figure.ndim else repr(value)
+        raise DTypeError(f"metrics: expected one number from {name!r}, got {found}; "
+                         "call it on model.predict(x) after the fit instead")
+    return float(figure)
+
+
+def declared(metric: object, name: str) -> str | None:
+    """Return an attribute of a metric, or of the function in a `functools.partial`; None where there is none."""
+    found: str | None = getattr(metric, name, None)
+    return declared(metric.func, name) if found is None and isinstance(metric, partial) else found
+
+
+def _name(metric: object) -> str:
+    return declared(metric, "__name__") or repr(metric)

@@ -1,6 +1,0 @@
-"""Compiled code (needs Numba): chains of built-in layers lowered to one loop, for training and for prediction."""
-
-from .lowering import lower
-from .prediction import Predictor
-
-__all__ = ["Predictor", "lower"]

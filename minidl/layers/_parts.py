@@ -1,0 +1,189 @@
+"""Find and replace the parts of a layer: parameters, buffers, random generators, layers and merges.
+
+Everything that needs parts (listing, copying, saving, casting, drawing) uses `mapped` on attributes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeAlias, TypeVar, Union
+
+import numpy as np
+
+from .._core.parameter import Buffer, Parameter
+from ..errors import StructureError
+
+Part: TypeAlias = Union["Holder", Parameter, Buffer, "np.random.Generator"]
+Found = TypeVar("Found")
+Visit: TypeAlias = Callable[[str, Any], Any]
+
+
+class Holder:
+    """An object whose attributes are searched for parts; the base of layers and merges."""
+
+    _unnamed: str = ""
+    """The attribute whose parts have paths without its name: ``"0.weight"``, not ``"layers.0.weight"``."""
+
+
+class ByClass(dict[type[Any], Found], Generic[Found]):
+    """A function of a class that is computed once for each class: a lookup takes 25 ns, a cached call 60."""
+
+    def __init__(self, function: Callable[[type[Any]], Found]) -> None:
+        self.function = function
+
+    def __missing__(self, kind: type[Any]) -> Found:
+        self[kind] = found = self.function(kind)
+        return found
+
+
+def mapped(value: Any, visit: Visit, path: str = "") -> Any:
+    """Return ``value`` with ``visit(path, part)`` in place of each part, through lists, tuples and mappings.
+
+    A value in which nothing changes is returned as it is.
+
+    Raises:
+        StructureError: a part in a set or a deque, where it has no path.
+    """
+    if _is_part(value):
+        return visit(path, value)
+    dot = f"{path}." if path else ""
+    if isinstance(value, (list, tuple)):
+        items = [mapped(item, visit, f"{dot}{place}") for place, item in enumerate(value)]
+        same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else _rebuilt(value, items)
+    if isinstance(value, Mapping):
+        found = {key: mapped(item, visit, f"{dot}{key}") for key, item in value.items()}
+        return value if all(item is value[key] for key, item in found.items()) else _rebuilt(value, found)
+    if isinstance(value, (set, frozenset, deque)) and any(map(_is_part, value)):
+        raise StructureError(
+            f"{path}: expected layers and parameters in a list, a tuple or a mapping, got a {type(value).__name__}, "
+            "where they have no name; use a list"
+        )
+    return value
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, (Holder, Parameter, Buffer, np.random.Generator))
+
+
+def _rebuilt(old: Any, new: Any) -> Any:
+    """Make a collection of the kind of ``old`` from new items."""
+    kind = type(old)
+    if kind in (list, dict):
+        return new
+    if hasattr(kind, "_make"):  # a named tuple
+        return kind._make(new)
+    if isinstance(old, tuple):
+        return kind(new)
+    try:
+        clone = copy.copy(old)
+        for key, item in new.items() if isinstance(old, Mapping) else enumerate(new):
+            clone[key] = item
+    except TypeError:
+        clone = kind(new)
+    return clone
+
+
+@ByClass
+def slots_of(kind: type[Any]) -> list[str]:
+    """List the attributes that instances of a class keep in ``__slots__``."""
+    found = []
+    for base in kind.__mro__:
+        slots = vars(base).get("__slots__", ())
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            private = slot.startswith("__") and not slot.endswith("__")
+            found.append(f"_{base.__name__.lstrip('_')}{slot}" if private else slot)
+    return [name for name in found if name not in ("__dict__", "__weakref__")]
+
+
+def attributes(holder: Any) -> dict[str, Any]:
+    """Map the name of each attribute to its value, those in ``__slots__`` included."""
+    own: dict[str, Any] = vars(holder)
+    slots = slots_of[type(holder)]
+    return own if not slots else own | {name: getattr(holder, name) for name in slots if hasattr(holder, name)}
+
+
+def children(holder: Holder) -> list[tuple[str, Part]]:
+    """List (name, part) for each part that the attributes hold, in the order in which they were made.
+
+    Raises:
+        StructureError: two parts under one name, or one without a name.
+    """
+    found: dict[str, Part] = {}
+
+    def visit(path: str, part: Part) -> Part:
+        if found.setdefault(path, part) is not part:
+            raise StructureError(f'{type(holder).__name__}: two parts have the path "{path}"; rename one of the keys')
+        return part
+
+    for name, value in attributes(holder).items():
+        if type(value) not in PLAIN:
+            mapped(value, visit, "" if name == holder._unnamed else name)
+    return list(found.items())
+
+
+PLAIN = {int, float, bool, str, type(None), np.ndarray}
+"""Types of attributes that hold no part."""
+
+
+def walk(holder: Holder, prefix: str = "") -> Iterator[tuple[str, Part]]:
+    """Yield (path, part) of every part at any depth; a part that is held twice comes twice."""
+    for name, child in children(holder):
+        yield prefix + name, child
+        if isinstance(child, Holder):
+            yield from walk(child, f"{prefix}{name}.")
+
+
+def named(holder: Holder, kind: type[Any] | tuple[type[Any], ...]) -> dict[str, Any]:
+    """Map the first path of each part of one kind to it.
+
+    Raises:
+        StructureError: two parts under one path.
+    """
+    paths: dict[str, Part] = {}
+    found: dict[int, tuple[str, Any]] = {}
+    for path, child in walk(holder):
+        if paths.setdefault(path, child) is not child:
+            raise StructureError(f'{type(holder).__name__}: two parts have the path "{path}"; rename one of the keys')
+        if isinstance(child, kind):
+            found.setdefault(id(child), (path, child))
+    return dict(found.values())
+
+
+def with_parts(holder: Any, visit: Visit) -> Any:
+    """Return a shallow copy of the holder with ``visit(path, part)`` in place of each part."""
+    clone = object.__new__(type(holder))
+    for name, value in attributes(holder).items():
+        object.__setattr__(clone, name, value if type(value) in PLAIN else mapped(value, visit, name))
+    return clone
+
+
+def first_parameter(holder: Any) -> Parameter | None:
+    """Return the first parameter, or None; fast, because containers ask in every pass."""
+    unusual = False
+    for value in holder.__dict__.values():
+        kind = type(value)
+        if kind is Parameter:
+            found: Parameter | None = value
+            return found
+        if kind in PLAIN:
+            continue
+        for item in value if kind is tuple or kind is list else value.values() if kind is dict else (value,):
+            if isinstance(item, Holder):
+                if (found := first_parameter(item)) is not None:
+                    return found
+            elif type(item) not in PLAIN:
+                unusual = True
+    if unusual or slots_of[type(holder)]:
+        return next((part for _, part in walk(holder) if isinstance(part, Parameter)), None)
+    return None
+
+
+def learns(holder: Holder) -> bool:
+    """Whether a parameter of the holder is not frozen."""
+    first = first_parameter(holder)
+    if first is None:
+        return False
+    return not first.frozen or any(not parameter.frozen for parameter in named(holder, Parameter).values())

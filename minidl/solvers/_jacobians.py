@@ -1,0 +1,270 @@
+"""Jacobians of a model: of its outputs by its inputs, and by its parameters, row by row."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from .._core.arrays import Array
+from .._core.parameter import Parameter
+from ..layers._parts import with_parts
+from ..layers.activations import PReLU
+from ..layers.base import Component, Layer
+from ..layers.dense import Dense
+from ..layers.embedding import Embedding
+from ..layers.graph import Graph
+from ..layers.merges import Merge
+from ..layers.normalization import LayerNorm, RMSNorm
+from ..layers.parallel import Parallel
+from ..layers.residual import Residual
+from ..layers.sequential import Sequential
+from ._problem import checked_rows, chosen_parameters, refuse_coupled_rows, refuse_random
+
+
+def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
+    """Differentiate what `predict` computes by its input: Jᵢⱼₖ = ∂yᵢⱼ / ∂xᵢₖ for row i.
+
+    All rows go through the network at once, backwards once for each output. The model is not changed, nor are the
+    gradients that its parameters hold. The code columns of an `Embedding` are no quantities; their derivative is 0.
+
+    Args:
+        model: Any layer.
+        x: Where to differentiate, ``(rows, inputs)``.
+
+    Returns:
+        ``(rows, outputs, inputs)``.
+
+    Raises:
+        StructureError: a layer that draws random numbers or couples rows even in prediction.
+
+    Example:
+        >>> from minidl import Activation
+        >>> jacobian(Activation(np.square, lambda x: 2 * x), [[1.0, 3.0]])
+        array([[[2., 0.],
+                [0., 6.]]])
+    """
+    own, rows, _ = _private("jacobian", model, x)
+    outputs = own.forward(rows).shape[1]
+    found: Array = np.empty((len(rows), outputs, *rows.shape[1:]), rows.dtype)
+    for output in range(outputs):
+        y = own.forward(rows)
+        found[:, output] = own.backward(_select(y, output))
+    return found
+
+
+def parameter_jacobian(model: Layer, x: npt.ArrayLike, parameters: Iterable[Parameter] | None = None) -> Array:
+    """Differentiate what `predict` computes by the parameters: Jᵢⱼₖ = ∂yᵢⱼ / ∂wₖ for row i.
+
+    The model is not changed, nor are the gradients that its parameters hold.
+
+    Args:
+        model: Any layer that learns.
+        x: Where to differentiate, ``(rows, inputs)``.
+        parameters: By which, in this order; default `model.parameters()`. Each is flattened in C order, as in
+            ``np.concatenate([p.value.ravel() for p in parameters])``.
+
+    Returns:
+        ``(rows, outputs, numbers in the parameters)``.
+
+    Raises:
+        StructureError: a layer that draws random numbers or couples rows even in prediction.
+        ArgumentError: parameters that the model does not hold.
+    """
+    chosen = chosen_parameters("parameter_jacobian", model, parameters)
+    own, rows, copies = _private("parameter_jacobian", model, x)
+    gradients = RowGradients(own, [copies.get(id(parameter), parameter) for parameter in chosen])
+    outputs = own.forward(rows).shape[1]
+    found: Array = np.zeros((len(rows), outputs, gradients.size), rows.dtype)
+    gradients.evaluate(rows, found)
+    return found
+
+
+class RowGradients:
+    """Compute the gradient of each output of each row by the parameters.
+
+    The model is run in a copy that shares its parameters, but in which every part that learns is wrapped, so that the
+    part's input x and the gradient g = ∂y/∂(its output) of all rows are seen in one pass. For row i the gradient of
+    the part's parameters follows from xᵢ and gᵢ alone: by the layer's equation where it is in `RULES`, else by running
+    the part, which may be a container of the user's own, on that one row.
+
+    Args:
+        model: A model that treats each row alone.
+        parameters: By which to differentiate.
+
+    Attributes:
+        size: How many numbers the parameters hold.
+    """
+
+    def __init__(self, model: Layer, parameters: list[Parameter]) -> None:
+        self._seen: list[_SeenLayer | _SeenMerge] = []
+        wrapped = _wrapped(model, self._seen)
+        assert isinstance(wrapped, Layer)
+        self._model = wrapped
+        self._places: dict[Parameter, slice] = {}
+        self.size = 0
+        for parameter in parameters:
+            self._places[parameter] = slice(self.size, self.size + parameter.size)
+            self.size += parameter.size
+
+    def evaluate(self, x: Array, out: Array) -> Array:
+        """Write the Jacobian into ``out``, ``(rows, outputs, size)``; return the outputs, ``(rows, outputs)``."""
+        out.fill(0.0)
+        for output in range(out.shape[1]):
+            for seen in self._seen:
+                seen.passes.clear()
+            y = self._model.forward(x)
+            self._model.backward_parameters(_select(y, output))
+            for seen in self._seen:
+                for inputs, grad in seen.passes:
+                    for parameter, rows in _row_gradients(seen.part, inputs, grad):
+                        if parameter in self._places:
+                            out[:, output, self._places[parameter]] += rows.reshape(len(rows), -1)
+        return y
+
+
+def _select(y: Array, output: int) -> Array:
+    """Return the gradient of one output of each row with respect to all outputs: a column of ones."""
+    grad = np.zeros_like(y)
+    grad[:, output] = 1.0
+    return grad
+
+
+def _private(where: str, model: Layer, x: npt.ArrayLike) -> tuple[Layer, Array, dict[int, Any]]:
+    """Return a model to compute with, as prediction sees it, sharing nothing; and who is whose copy."""
+    rows = checked_rows(where, model, x)
+    copies: dict[int, Any] = {}
+    own = copy.deepcopy(model.inference(), copies)
+    refuse_random(where, own)
+    refuse_coupled_rows(where, own, rows)
+    for parameter in own.parameters():
+        parameter.unfreeze()  # Containers do not go back further than to the first layer that learns.
+    return own, rows, copies
+
+
+Rows: TypeAlias = "Iterator[tuple[Parameter, Array]]"
+
+
+def _row_gradients(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> Rows:
+    rule = RULES.get(type(part))
+    return _one_by_one(part, inputs, grad) if rule is None else rule(part, inputs[0], grad)
+
+
+def _one_by_one(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> Rows:
+    """Run the part on each row alone, and let its own ``backward`` give the gradient."""
+    parameters = part.parameters()
+    found = [np.empty((len(grad), *p.shape), p.dtype) for p in parameters]
+    for row in range(len(grad)):
+        alone = slice(row, row + 1)
+        for parameter in parameters:
+            parameter.zero_grad()
+        part.forward(*(x[alone] for x in inputs))
+        part.backward(grad[alone])
+        for parameter, rows in zip(parameters, found, strict=True):
+            rows[row] = parameter.grad
+    yield from zip(parameters, found, strict=True)
+
+
+def _dense(part: Dense, x: Array, grad: Array) -> Rows:
+    """∂y/∂W = g xᵀ and ∂y/∂b = g, equations (5) and (6) before the sum over the batch."""
+    yield part.weight, grad[:, :, None] * x[:, None, :]
+    yield part.bias, grad
+
+
+def _prelu(part: PReLU, x: Array, grad: Array) -> Rows:
+    """∂y/∂a = Σ over x ≤ 0 of x g."""
+    yield part.weight, np.add.reduce(grad * np.minimum(x, 0.0), axis=1)
+
+
+def _layer_norm(part: LayerNorm, x: Array, grad: Array) -> Rows:
+    """∂y/∂w = g ∘ x̂ and ∂y/∂b = g."""
+    variance = x.var(axis=1, keepdims=True)
+    yield part.weight, grad * (x - x.mean(axis=1, keepdims=True)) / np.sqrt(variance + part.epsilon)
+    yield part.bias, grad
+
+
+def _rms_norm(part: RMSNorm, x: Array, grad: Array) -> Rows:
+    """∂y/∂w = g ∘ x̂."""
+    yield part.weight, grad * x / np.sqrt((x * x).mean(axis=1, keepdims=True) + part.epsilon)
+
+
+def _embedding(part: Embedding, x: Array, grad: Array) -> Rows:
+    """∂y/∂W has g in the row of the code."""
+    rows = np.zeros((len(x), *part.weight.shape), grad.dtype)
+    rows[np.arange(len(x)), x[:, 0].astype(np.intp)] = grad
+    yield part.weight, rows
+
+
+RULES: dict[type[Component], Callable[[Any, Array, Array], Rows]] = {
+    Dense: _dense, PReLU: _prelu, LayerNorm: _layer_norm, RMSNorm: _rms_norm, Embedding: _embedding
+}
+"""How the gradient of one row follows from its x and g; exact types only, since a subclass may compute otherwise."""
+
+CONTAINERS = (Sequential, Residual, Parallel, Graph)
+"""Layers that do nothing with their parts but call them, so that a wrapped part does as well; exact types again."""
+
+
+class _SeenLayer(Layer):
+    """A layer whose input and gradient are noted on the way through."""
+
+    def __init__(self, part: Layer) -> None:
+        self.part = part
+        self.passes: list[tuple[tuple[Array, ...], Array]] = []
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._inputs = (x,)
+        return self.part.forward(x)
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.passes.append((self._inputs, grad))
+        return self.part.backward(grad)
+
+    @override
+    def backward_parameters(self, grad: Array) -> None:
+        self.passes.append((self._inputs, grad))
+
+    @override
+    def __repr__(self) -> str:
+        return repr(self.part)
+
+
+class _SeenMerge(Merge):
+    """A merge whose inputs and gradient are noted on the way through."""
+
+    def __init__(self, part: Merge) -> None:
+        self.part = part
+        self.passes: list[tuple[tuple[Array, ...], Array]] = []
+
+    @override
+    def forward(self, *xs: Array) -> Array:
+        self._inputs = xs
+        return self.part.forward(*xs)
+
+    @override
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        self.passes.append((self._inputs, grad))
+        return self.part.backward(grad)
+
+    @override
+    def __repr__(self) -> str:
+        return repr(self.part)
+
+
+def _wrapped(part: Component, seen: list[_SeenLayer | _SeenMerge]) -> Component:
+    """Return the part wrapped if it learns, or, of a container, a copy that holds wrapped parts."""
+    if not part.parameters():
+        return part
+    if type(part) in CONTAINERS:
+        clone: Component = with_parts(
+            part, lambda _, inner: _wrapped(inner, seen) if isinstance(inner, Component) else inner
+        )
+        return clone
+    assert isinstance(part, (Layer, Merge))
+    seen.append(_SeenLayer(part) if isinstance(part, Layer) else _SeenMerge(part))
+    return seen[-1]

@@ -1,0 +1,143 @@
+"""L-BFGS: a quasi-Newton method on the flat vector of all parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from .._core.arrays import positive_int
+from .._core.parameter import Parameter
+from .._core.vector import ParameterVector
+from ..layers.base import Layer
+from ..losses import Loss, MeanSquaredError
+from ..optimizers.penalties import Penalty
+from ._problem import (
+    Validation,
+    checked_data,
+    held_out_data,
+    learned_parameters,
+    loss_by_keyword,
+    refuse_random,
+    smooth_penalties,
+)
+from ._result import SolverResult
+from ._solver_run import Finished, Run, settle_statistics
+
+
+@loss_by_keyword
+def lbfgs(
+    model: Layer,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    loss: Loss | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    penalties: Iterable[Penalty] = (),
+    max_iterations: int = 1000,
+    goal: float | None = None,
+    tolerance: float = 1e-8,
+    validation: Validation | None = None,
+    patience: int = 20,
+    parameters: Iterable[Parameter] | None = None,
+    memory: int = 20,
+    progress: bool | None = None,
+) -> SolverResult:
+    """Minimise a loss plus penalties by L-BFGS (Liu and Nocedal 1989).
+
+    e(w) = (1/N) Σᵢ sᵢ eᵢ(w) + P(w), eᵢ being the loss of row i out of all N, sᵢ its weight, and P the penalties.
+
+    Each step follows −H ∇e, where H approximates the inverse of the matrix of second derivatives by the last
+    ``memory`` changes of w and of ∇e; it is the method of ``scipy.optimize``. It needs no learning rate. Running
+    statistics of batch norm end as those of all rows under the parameters found.
+
+    Args:
+        model: What to train, from the parameters that it has.
+        x: Input, ``(rows, features)``; all of it goes through the model at once.
+        y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
+        loss: eᵢ; default `MeanSquaredError()`.
+        sample_weight: sᵢ ≥ 0 of each row, ``(rows,)``; default ones.
+        penalties: Terms such as `L2` whose sum is P, on any parameters of the model; not `L1`.
+        max_iterations: Steps allowed.
+        goal: Value of e at which to stop; None for as low as it gets.
+        tolerance: Stop when over 10 steps e has fallen by no more than this fraction.
+        validation: (x, y) or (x, y, sample_weight) on which the loss without penalties is computed after each step;
+            the best parameters on it stand at the end.
+        patience: Stop after this many steps without a better validation loss.
+        parameters: What to learn; default all. The others stay as they are.
+        memory: How many changes H is made from.
+        progress: A bar: True, False, or None for one on a terminal.
+
+    Returns:
+        The reason for stopping, and the curve of e. Ctrl-C is a reason as well; the best parameters stand.
+
+    Raises:
+        StructureError: a layer that draws random numbers.
+        ShapeError, DTypeError, DataError, ArgumentError: found before anything is changed.
+
+    Example:
+        >>> from minidl import Dense
+        >>> x = np.linspace(0, 1, 20)[:, None]
+        >>> model = Dense(1, 1).initialize(0)
+        >>> lbfgs(model, x, 3 * x + 1, goal=1e-12).reason
+        'goal'
+        >>> model.weight.value.round(3), model.bias.value.round(3)
+        (array([[3.]]), array([1.]))
+    """
+    loss = MeanSquaredError() if loss is None else loss
+    rows, targets, weights = checked_data("lbfgs", model, loss, x, y, sample_weight)
+    held_out = held_out_data("lbfgs", model, loss, validation)
+    refuse_random("lbfgs", model)
+    terms = smooth_penalties("lbfgs", penalties, model)
+    memory = positive_int(memory, "lbfgs(memory)")
+    vector = ParameterVector(learned_parameters("lbfgs", model, parameters))
+
+    def evaluate(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        vector.values[...] = values
+        error = loss.forward(model.forward(rows), targets, weights)
+        model.backward_parameters(loss.backward())
+        for penalty in terms:
+            error += penalty.value()
+            penalty.backward()
+        vector.complete()
+        gradient = vector.gradients.astype(np.float64)  # A copy, since the vector is written again.
+        vector.use_up()
+        run.evaluations += 1
+        if not run.loss:
+            run.record(error)
+        if not isfinite(error):
+            # The line search steps back from a wall that it can compute with; NaN would end it.
+            return 2.0 * abs(run.loss[-1]) + 1.0, np.zeros_like(values)
+        return error, gradient
+
+    def settle() -> None:
+        settle_statistics(model, lambda: model.forward(rows))
+
+    def validate() -> float:
+        assert held_out is not None
+        settle()
+        held_x, held_y, held_weights = held_out
+        return loss(model.predict(held_x), held_y, held_weights)
+
+    def step_taken(intermediate_result: Any) -> None:
+        # The point evaluated last need not be the one that the line search took.
+        vector.values[...] = intermediate_result.x
+        run.record(float(intermediate_result.fun))
+
+    def solve() -> NoReturn:
+        from scipy.optimize import minimize
+
+        end = minimize(
+            evaluate, vector.values.astype(np.float64), jac=True, method="L-BFGS-B", callback=step_taken,
+            options={"maxcor": memory, "maxiter": max_iterations + 1, "maxfun": 1 << 30, "ftol": 0.0, "gtol": 0.0},
+        )
+        raise Finished("converged" if end.status == 0 else "stalled")
+
+    run = Run("lbfgs", model, vector, None if held_out is None else validate, goal=goal, tolerance=tolerance,
+              patience=patience, max_iterations=max_iterations, progress=progress)
+    result = run.follow(solve)
+    settle()
+    return result

@@ -1,0 +1,208 @@
+"""Checks of what a solver is given: data, penalties, parameters, and whether the layers allow it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .._core.arrays import Array, features, finite
+from .._core.parameter import Parameter, unique_parameters
+from .._data import check_ending, check_parts, checked
+from ..errors import ArgumentError, DataError, DTypeError, StructureError
+from ..layers._parts import children, walk
+from ..layers._structure import brief
+from ..layers.base import Layer, trait
+from ..layers.merges import Merge
+from ..losses import Loss
+from ..optimizers.penalties import L1, L2, Penalty, checked_penalties
+from ._result import SolverResult
+
+Validation: TypeAlias = (
+    tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None]
+)
+"""(x, y) or (x, y, sample_weight)."""
+
+Data: TypeAlias = tuple[Array, Array, Array | None]
+"""(x, y, sample_weight), checked."""
+
+P = ParamSpec("P")
+
+
+def loss_by_keyword(solver: Callable[P, SolverResult]) -> Callable[P, SolverResult]:
+    """Refuse ``solver(model, loss, x, y)`` and say how to write it; Python would only count the arguments."""
+
+    @functools.wraps(solver)
+    def called(*args: P.args, **kwargs: P.kwargs) -> SolverResult:
+        given = args[1] if len(args) > 1 else kwargs.get("x")
+        if isinstance(given, Loss):
+            name = solver.__name__
+            raise DTypeError(f"{name}(x): expected the input, got {given!r}; write {name}(model, x, y, loss={given!r})")
+        return solver(*args, **kwargs)
+
+    return called
+
+
+def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
+    """Return the input of a model, cast to its dtype.
+
+    Raises:
+        DTypeError: a model that is not a layer, or data that is not made of real numbers.
+        ShapeError: a width that the model does not take.
+        DataError: no rows, NaN or infinity.
+    """
+    if not isinstance(model, Layer):
+        raise DTypeError(f"{where}(model): expected a Layer, got {model!r}")
+    rows = features(x, where, trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
+    finite(rows, f"{where}(x)")
+    if not len(rows):
+        raise DataError(f"{where}(x): expected at least one row, got none")
+    return rows
+
+
+def checked_data(
+    where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+) -> Data:
+    """Return (x, y, sample_weight), cast to the dtype of the model.
+
+    Raises:
+        DTypeError, ShapeError, DataError: as `minidl._data.checked`.
+        StructureError: a model that ends in Sigmoid or Softmax under a loss that contains it.
+    """
+    check_parts(where, model=(model, Layer), loss=(loss, Loss))
+    check_ending(where, model, loss)
+    rows, targets, *weights = checked(model, loss, x, y, sample_weight)
+    return rows, targets, weights[0] if weights else None
+
+
+def held_out_data(where: str, model: Layer, loss: Loss, validation: Validation | None) -> Data | None:
+    """Return the validation data, cast to the dtype of the model; None where there is none.
+
+    Raises:
+        DTypeError: not two or three arrays; else as `checked_data`.
+    """
+    if validation is None:
+        return None
+    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+        raise DTypeError(
+            f"{where}(validation): expected (x, y) or (x, y, sample_weight), got {validation!r:.60}; a solver holds "
+            "out no fraction, split the rows first: x[::4], y[::4]"
+        )
+    x, y, sample_weight = validation if len(validation) == 3 else (*validation, None)
+    return checked_data(where, model, loss, x, y, sample_weight)
+
+
+def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:
+    """Return the parameters to work on: those given, or all of the model.
+
+    Raises:
+        ArgumentError: one that the model does not hold, or none at all.
+    """
+    held = model.parameters()
+    chosen = unique_parameters(held if parameters is None else parameters)
+    for parameter in chosen:
+        if not any(parameter is own for own in held):
+            raise ArgumentError(f"{where}(parameters): expected parameters of the model, got another {parameter!r}")
+    return chosen
+
+
+def learned_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:
+    """Return the parameters to learn: those given, or all of the model that are not frozen.
+
+    Raises:
+        ArgumentError: one that the model does not hold or that is frozen, or none at all.
+    """
+    chosen = chosen_parameters(where, model, parameters)
+    if parameters is None and all(parameter.frozen for parameter in chosen):
+        raise ArgumentError(f"{where}: expected parameters to learn, got a frozen model; unfreeze() some of it")
+    if parameters is not None and any(parameter.frozen for parameter in chosen):
+        raise ArgumentError(f"{where}(parameters): expected parameters to learn, got a frozen one; unfreeze() it first")
+    return [parameter for parameter in chosen if not parameter.frozen]
+
+
+def smooth_penalties(where: str, penalties: Iterable[Penalty], model: Layer) -> tuple[Penalty, ...]:
+    """Return the penalties, all on parameters of the model.
+
+    Raises:
+        DTypeError: something that is not a penalty.
+        ArgumentError: L1, which has no derivative at 0, or a penalty on a parameter of another model.
+    """
+    found = checked_penalties(penalties, model.parameters(), where)
+    for penalty in found:
+        if isinstance(penalty, L1):
+            raise ArgumentError(
+                f"{where}(penalties): expected penalties with a derivative everywhere, got {penalty!r}, which has none "
+                "at 0; train with an optimizer, or use L2"
+            )
+    return found
+
+
+def l2_strengths(where: str, penalties: Iterable[Penalty], model: Layer) -> dict[Parameter, float]:
+    """Return λ of each parameter in the term Σ ½ λ w², all L2 penalties added.
+
+    Raises:
+        DTypeError, ArgumentError: as `smooth_penalties`; a penalty that does not compute what L2 does.
+    """
+    strengths: dict[Parameter, float] = {}
+    for penalty in smooth_penalties(where, penalties, model):
+        kind = type(penalty)
+        if kind.value is not L2.value or kind.backward is not L2.backward:
+            raise ArgumentError(
+                f"{where}(penalties): expected L2 penalties, which are sums of squares, got {penalty!r}; use lbfgs, "
+                "which takes any penalty with a derivative"
+            )
+        for parameter in penalty.parameters:
+            strengths[parameter] = strengths.get(parameter, 0.0) + penalty.strength
+    return strengths
+
+
+def refuse_random(where: str, model: Layer) -> None:
+    """Refuse layers that draw: a full-batch method compares losses, which must not depend on luck.
+
+    Raises:
+        StructureError: naming the first.
+    """
+    for path, part in parts(model):
+        if any(isinstance(child, np.random.Generator) for _, child in children(part)):
+            raise StructureError(
+                f"{where}: expected layers that compute the same each time, but {located(part, path)} draws random "
+                "numbers; leave it out, or train with an optimizer"
+            )
+
+
+def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
+    """Refuse layers in which one row depends on the others: a Jacobian by rows would be wrong.
+
+    Raises:
+        StructureError: naming the layer, or saying that the rows were found to be coupled.
+    """
+    for path, part in parts(model):
+        if isinstance(part, Layer) and (trait(part, "couples_rows") or trait(part, "smallest_batch") > 1):
+            raise StructureError(
+                f"{where}: expected layers that treat each row alone, but {located(part, path)} couples the rows of "
+                "a batch; use LayerNorm or RMSNorm, or lbfgs"
+            )
+    some = slice(None, None, 2)
+    with np.errstate(all="ignore"):
+        together, apart = model.forward(x)[some], model.forward(x[some])
+        rounding = float(np.finfo(apart.dtype).eps) ** 0.5 * max(1.0, float(np.abs(together).max(initial=0.0)))
+        alone = np.allclose(together, apart, rtol=0.0, atol=rounding, equal_nan=True)
+    if not alone:
+        raise StructureError(
+            f"{where}: expected outputs that depend on their own row of x alone, but half of the rows gave other "
+            "outputs than all rows; a layer couples rows or draws random numbers without declaring it"
+        )
+
+
+def parts(model: Layer) -> list[tuple[str, Layer | Merge]]:
+    """List the model and all layers and merges in it, with their paths."""
+    inner = [(path, part) for path, part in walk(model) if isinstance(part, (Layer, Merge))]
+    return [("", model), *inner]
+
+
+def located(part: Layer | Merge, path: str) -> str:
+    """Name a part and its place."""
+    return f'{brief(part)} at "{path}"' if path else brief(part)
