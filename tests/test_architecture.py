@@ -23,8 +23,8 @@ from minidl.optimizers import Optimizer
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    {"errors"}, {"_core"}, {"initializers"}, {"layers"}, {"losses"}, {"metrics"}, {"schedules"}, {"optimizers"}, {"_data"},
-    {"_files"}, {"_trace"}, {"solvers"}, {"_compiled"}, {"_training"}, {"callbacks", "trainer"}, {"testing"}, {""},
+    {"errors"}, {"_core"}, {"initializers"}, {"layers"}, {"losses"}, {"metrics"}, {"schedules"}, {"optimizers"},
+    {"_data"}, {"_files"}, {"_trace"}, {"solvers"}, {"_compiled"}, {"_training"}, {"callbacks", "trainer"}, {"testing"}, {""},
 ]
 """Each floor may import from itself and from those above it; "" is the package itself, with the public names."""
 

@@ -43,7 +43,7 @@ from minidl import (
     mlp,
 )
 from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, MinidlError, ShapeError, StructureError
-from tests.refusal import refused
+from tests.support.refusal import refused
 
 Door = Callable[[Any], Any]
 

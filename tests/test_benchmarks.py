@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from tests.benchmarks import table
-from tests.benchmarks.__main__ import main
-from tests.benchmarks.agreement import DisagreementError
-from tests.benchmarks.networks import ONLINE, SMALL, VARIATIONS, WIDE, Array, Network
-from tests.benchmarks.peers import PEERS, installed
-from tests.benchmarks.peers.minidl_peer import Fit, InNumPy
-from tests.benchmarks.peers.peer import Peer, PredictionCall, Training
-from tests.benchmarks.programs.peak_memory import peak
-from tests.benchmarks.timing import Task, alternate
-from tests.benchmarks.works import Prediction, Update
+from tests.campaigns.benchmarks import table
+from tests.campaigns.benchmarks.__main__ import main
+from tests.campaigns.benchmarks.agreement import DisagreementError
+from tests.campaigns.benchmarks.networks import ONLINE, SMALL, VARIATIONS, WIDE, Array, Network
+from tests.campaigns.benchmarks.peers import PEERS, installed
+from tests.campaigns.benchmarks.peers.minidl_peer import Fit, InNumPy
+from tests.campaigns.benchmarks.peers.peer import Peer, PredictionCall, Training
+from tests.campaigns.benchmarks.programs.peak_memory import peak
+from tests.campaigns.benchmarks.timing import Task, alternate
+from tests.campaigns.benchmarks.works import Prediction, Update
 
 WIDE_IN_SMALL = Network("5-6-4", (5, 6, 4), 3, 4, np.float32, "relu", "half squared error", 0.1)
 RATIO = r"\d+(\.\d+)? \(\d+(\.\d+)?–\d+(\.\d+)?\)"

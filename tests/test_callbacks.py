@@ -36,7 +36,7 @@ from minidl import (
 from minidl._training.engine import NumpyEngine
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, StopAfter
 from minidl.errors import ArgumentError, CallOrderError, DataError, DivergenceError, DTypeError
-from tests.refusal import refused
+from tests.support.refusal import refused
 
 X = np.linspace(-1, 1, 40)[:, None]
 Y = X**2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidl import Dense
-from tests.experiments import EXAMPLES, load_example
+from tests.campaigns.experiments import EXAMPLES, load_example
 
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 LONG = ["sine_classification", "sine_in_a_second", "sine_regression"]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tests import reference
-from tests.reference import Numbers
+from tests.support import reference
+from tests.support.reference import Numbers
 
 
 def test_both_experiments_reach_the_figures_of_the_article_on_three_seeds() -> None:
-    command = [sys.executable, "-m", "tests.experiments", "--seeds", "3", "--processes", "2"]
+    command = [sys.executable, "-m", "tests.campaigns.experiments", "--seeds", "3", "--processes", "2"]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("seed") == 6

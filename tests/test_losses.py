@@ -21,8 +21,8 @@ from minidl import (
     SoftmaxCrossEntropy,
 )
 from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, ShapeError
-from tests.derivatives import central, complex_step, relative_error
-from tests.refusal import refused
+from tests.support.derivatives import central, complex_step, relative_error
+from tests.support.refusal import refused
 
 Row = list[float]
 

@@ -9,7 +9,7 @@ import pytest
 
 from minidl import metrics
 from minidl.errors import ArgumentError, DataError, ShapeError
-from tests.refusal import refused
+from tests.support.refusal import refused
 
 RNG = np.random.default_rng(5)
 SCORES = RNG.random((60, 4))

@@ -13,7 +13,7 @@ from typing_extensions import override
 from minidl import SGD, SoftmaxCrossEntropy, Trainer, metrics, mlp
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau
 from minidl.errors import ArgumentError
-from tests.refusal import refused
+from tests.support.refusal import refused
 
 X = np.random.default_rng(0).normal(size=(40, 2))
 Y = (X[:, 0] > 0).astype(int)

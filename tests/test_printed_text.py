@@ -38,8 +38,8 @@ from minidl.errors import MinidlError
 from minidl.solvers import levenberg_marquardt
 from minidl.testing import Report, check_layer
 from minidl.testing.report import Outcome
-from tests.conformance_table import TABLE
-from tests.planted.layers import MissingTranspose
+from tests.support.conformance_table import TABLE
+from tests.support.planted.layers import MissingTranspose
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(

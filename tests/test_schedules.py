@@ -20,9 +20,8 @@ from minidl._training.compiled import EngineName
 from minidl.callbacks import Callback, Checkpoint
 from minidl.errors import ArgumentError, CallOrderError, DTypeError
 from minidl.schedules import Constant, Cosine, Epochs, Exponential, OneCycle, Schedule, Step, Warmup
-
-from .refusal import refused
-from .resume_points import bits
+from tests.campaigns.resume_points import bits
+from tests.support.refusal import refused
 
 EXAMPLES = {
     "Constant(0.1)": Constant(0.1),

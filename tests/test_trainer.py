@@ -25,7 +25,7 @@ from minidl import (
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
 from minidl.optimizers import Optimizer
-from tests.refusal import refused
+from tests.support.refusal import refused
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(23, 2))

@@ -1,0 +1,13 @@
+"""The sine experiment by the plain NumPy loop; prints the seconds that the epochs, its argument, took."""
+
+import sys
+import time
+
+from tests.campaigns.benchmarks.networks import ONLINE
+from tests.campaigns.benchmarks.peers.numpy_peer import NumPyLoop
+
+train = NumPyLoop().training(ONLINE)
+assert train is not None
+began = time.perf_counter()
+train(int(sys.argv[1]))
+print(time.perf_counter() - began)

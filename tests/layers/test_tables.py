@@ -1,0 +1,48 @@
+"""Layers at the entrance: what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minidl import Columns, Embedding
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from tests.support.refusal import refused
+
+X = np.arange(12.0).reshape(4, 3)
+
+
+def test_columns_refuse_a_gradient_that_numpy_would_broadcast() -> None:
+    layer = Columns([0, 2])
+    layer.forward(X)
+    for shape in ((4, 1), (1, 2), (4, 3)):
+        with refused(ShapeError, "Columns([0, 2]): expected a gradient of shape (4, 2)", f"got {shape}"):
+            layer.backward(np.ones(shape))
+
+
+def test_an_embedding_refuses_a_gradient_that_numpy_would_broadcast() -> None:
+    layer = Embedding(12, 2).initialize(0)
+    layer.forward(X[:, :1])
+    for shape in ((4, 1), (1, 2), (4, 3)):
+        with refused(ShapeError, "Embedding(12 -> 2): expected a gradient of shape (4, 2)", f"got {shape}"):
+            layer.backward_parameters(np.ones(shape))
+    assert (layer.weight.grad == 0).all()
+
+
+@pytest.mark.parametrize("indices", [[0.7], [0, 1.0], 3, None, [True, False, True], np.array([True, False]), "01"])
+def test_columns_refuse_what_is_no_list_of_whole_numbers(indices: Any) -> None:
+    with refused(DTypeError, "Columns(indices): expected a list of whole numbers such as [0, 2], got"):
+        Columns(indices)
+
+
+def test_columns_refuse_no_column_and_negative_ones() -> None:
+    for indices in ([], [0, -1]):
+        with refused(ArgumentError, "Columns(indices): expected at least one column, from 0"):
+            Columns(indices)
+
+
+@pytest.mark.parametrize("indices", [(2, 0), range(2, -1, -2), np.array([2, 0])])
+def test_columns_take_any_sequence_of_whole_numbers(indices: Any) -> None:
+    assert (Columns(indices).predict(X) == X[:, [2, 0]]).all()
