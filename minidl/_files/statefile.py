@@ -18,7 +18,7 @@ from ..errors import ArgumentError, FileFormatError
 from . import strict
 from .atomic import replace_file
 from .safetensors import TensorFile, layout
-from .strict import brief
+from .strict import shown
 
 FORMAT = "minidl"
 VERSION = 2
@@ -88,7 +88,7 @@ def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
     for key, text in file.metadata.items():
         if (key == FORMAT) != text.startswith(opening):
             expected = f"metadata {FORMAT!r} that begins with its own name"
-            raise FileFormatError(file.path, expected, brief(f"{key}: {text}"))
+            raise FileFormatError(file.path, expected, shown(f"{key}: {text}"))
     if FORMAT not in file.metadata:
         return None
     try:
@@ -96,15 +96,15 @@ def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
     except ValueError as error:
         raise FileFormatError(file.path, f"metadata {FORMAT!r} in plain JSON", str(error)) from None
     if not isinstance(metadata, dict):
-        raise FileFormatError(file.path, f"metadata {FORMAT!r} as an object", brief(metadata))
+        raise FileFormatError(file.path, f"metadata {FORMAT!r} as an object", shown(metadata))
     del metadata["format"]
     version, digest = metadata.get("version"), metadata.pop("sha256", None)
     if type(version) is not int or not 1 <= version <= VERSION:
         newer = "; a newer minidl wrote it" if type(version) is int and version > VERSION else ""
-        raise FileFormatError(file.path, f"file version 1 to {VERSION}", f"{brief(version)}{newer}")
+        raise FileFormatError(file.path, f"file version 1 to {VERSION}", f"{shown(version)}{newer}")
     is_digest = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) is not None
     if not is_digest or file.header.count(digest.encode()) != 1:
-        raise FileFormatError(file.path, "one SHA-256 of 64 digits", brief(digest))
+        raise FileFormatError(file.path, "one SHA-256 of 64 digits", shown(digest))
     found = _digest(file.header.replace(digest.encode(), UNSIGNED.encode()), file.data())
     if found != digest:
         was = f"{found[:16]}…; the file was changed"

@@ -319,7 +319,7 @@ MODEL = [
     Hostile("an unknown tag", built({"object": "Tanh"}), "an object of the architecture"),
     Hostile("an empty tag", built({}), "an object of the architecture"),
     Hostile("two tags", built({"tuple": [], "mapping": {}}), "an object of the architecture"),
-    Hostile("a tuple of nothing", built({"tuple": 3}), "the items of a tuple"),
+    Hostile("a tuple of nothing", built({"tuple": 3}), "a list as tuple"),
     Hostile("an object dtype as argument", entry(architecture=chain(dense("0", dtype={"dtype": "object"}))), "float32"),
     Hostile("a parameter that is not there", built({"parameter": "9.weight"}), "a tensor '9.weight'"),
     Hostile("a parameter that is a list", built({"parameter": []}), "a tensor []"),
