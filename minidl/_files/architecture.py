@@ -31,6 +31,7 @@ from .._core.parameter import Parameter
 from ..errors import ArgumentError, FileFormatError, MinidlError
 from ..layers._parts import replace_parts, walk
 from ..layers.base import Component
+from .safetensors import Entry
 from .strict import shortened, shown
 from .tables import CLASSES, Custom, function_called, is_built_in, name_of, tensors_of
 
@@ -43,8 +44,8 @@ MOST_PARTS = 2_000
 MOST_WORDS = 20_000
 """How many texts, lists and objects it may describe them with; numbers are cheap and not counted."""
 
-Stored: TypeAlias = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
-"""Maps the names of the tensors in a file to their dtypes and shapes."""
+Stored: TypeAlias = Mapping[str, Entry] | Mapping[str, npt.NDArray[Any]]
+"""The dtype and the shape of each tensor, by name."""
 
 
 class Encoder:
@@ -231,13 +232,13 @@ class Decoder:
         wanted = str(given.get("dtype", "float64"))
         for name, shape in shapes.items():
             full = prefix + name
-            dtype, found = self._stored[self._named(full)]
-            if not all(type(n) is int for n in shape) or found != shape:
+            stored = self._stored[self._named(full)]
+            if not all(type(n) is int for n in shape) or stored.shape != shape:
                 expected = f"shape {shortened(str(shape))} for {kind.__name__}"
-                raise FileFormatError(self._path, expected, f"{found}", full)
-            if wanted != dtype.name:
+                raise FileFormatError(self._path, expected, f"{stored.shape}", full)
+            if wanted != stored.dtype.name:
                 expected = f"dtype {shown(wanted)}, as its {kind.__name__} has"
-                raise FileFormatError(self._path, expected, dtype.name, full)
+                raise FileFormatError(self._path, expected, stored.dtype.name, full)
 
     def _named(self, full: object) -> str:
         """Return the name under which the file holds a tensor of the model."""
@@ -249,8 +250,9 @@ class Decoder:
     def _parameter(self, full: object) -> Parameter:
         """Return the one Parameter of a path; it is made from its tensor the first time."""
         first = self._named(full)
-        if self._stored[first][0] not in FLOATS:
-            raise FileFormatError(self._path, "float64 or float32", self._stored[first][0].name, first)
+        dtype = self._stored[first].dtype
+        if dtype not in FLOATS:
+            raise FileFormatError(self._path, "float64 or float32", dtype.name, first)
         if first not in self._kept:
             self._kept[first] = Parameter(self._fetch(first))
         kept = self._kept[first]

@@ -77,11 +77,10 @@ def load(path: str | os.PathLike[str], custom: Iterable[Any] = (), *, allow_nonf
             found = "weights alone; make the model, then load_weights"
             raise FileFormatError(file.path, "a model that minidl saved", found)
         first = _first_paths(metadata.get("shared", []), file)
-        stored = {name: (entry.dtype, entry.shape) for name, entry in file.entries.items()}
         if not allow_nonfinite:
             for name in _own_names(file):
                 _require_finite(file.tensor(name), file.entries[name].dtype, file.path, name)
-        model = Decoder(file.path, stored, file.tensor, first, table).model(metadata["architecture"])
+        model = Decoder(file.path, file.entries, file.tensor, first, table).model(metadata["architecture"])
         if not isinstance(model, Layer):
             raise FileFormatError(file.path, "an architecture that begins with a layer", shown(model))
         _restore_generators(model, metadata.get("generators"), file.path)
@@ -157,13 +156,17 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
     """
     encoder = Encoder(model)
     tensors, shared = model_tensors(model), shared_paths(model)
-    metadata = {"architecture": encoder.tree, "shared": shared, "generators": _generator_states(model)}
+    metadata: dict[str, Any] = {"architecture": encoder.tree, "shared": shared, "generators": {}}
+    for path, own in named(model, np.random.Generator).items():
+        try:
+            metadata["generators"][path] = encode_generator(own)
+        except ValueError as error:
+            raise ArgumentError(f'saving: expected a generator of NumPy at "{path}", got {error}') from None
     if frozen := [path for path, part in named(model, (Parameter, Buffer)).items() if part.frozen]:
         metadata["frozen"] = frozen
-    stored = {name: (value.dtype, value.shape) for name, value in tensors.items()}
     first = {path: paths[0] for paths in shared for path in paths}
     try:
-        again = Decoder("saving", stored, tensors.__getitem__, first, encoder.custom).model(encoder.tree)
+        again = Decoder("saving", tensors, tensors.__getitem__, first, encoder.custom).model(encoder.tree)
     except FileFormatError as error:
         raise ArgumentError(
             f"{error}; a saved model is made again by its constructors: give the argument a default, "
@@ -192,16 +195,6 @@ def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
     model.unfreeze()
     for name in frozen:
         parts[name].freeze()
-
-
-def _generator_states(model: Layer) -> dict[str, Any]:
-    generators = {}
-    for path, own in named(model, np.random.Generator).items():
-        try:
-            generators[path] = encode_generator(own)
-        except ValueError as error:
-            raise ArgumentError(f'saving: expected a generator of NumPy at "{path}", got {error}') from None
-    return generators
 
 
 def _restore_generators(model: Layer, states: object, path: str) -> None:

@@ -119,15 +119,11 @@ class TensorFile:
             left -= len(part)
             yield part
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._file.close()
 
     def _read_header(self, size: int) -> bytearray:
         """Read the length and the header, after checking both against the size of the file."""
@@ -176,8 +172,7 @@ def parse_header(raw: bytes | memoryview, size: int, path: str) -> tuple[dict[st
     entries: dict[str, Entry] = {}
     position = 0
     for name, described in fields.items():
-        complaint = name_complaint(name)
-        if complaint:
+        if complaint := name_complaint(name):
             raise FileFormatError(path, "a name of printable characters for each tensor", complaint)
         entry = entries[name] = _checked_entry(described, size, path, name)
         if entry.start != position:
@@ -202,8 +197,7 @@ def layout(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str])
     pieces: list[memoryview] = []
     position = 0
     for name, given in sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize):
-        complaint = name_complaint(name)
-        if complaint:
+        if complaint := name_complaint(name):
             raise ArgumentError(f"saving: expected a name of printable characters for each tensor, got {complaint}")
         code = CODES.get(given.dtype.newbyteorder("<"))
         if code is None:
@@ -257,22 +251,25 @@ def _checked_entry(described: object, size: int, path: str, name: str) -> Entry:
     dtype = DTYPES.get(code) if isinstance(code, str) else None
     if dtype is None:
         raise FileFormatError(path, f"a dtype of {list(DTYPES)}", shown(code), name)
-    if not isinstance(shape, list) or not all(type(n) is int and 0 <= n <= LARGEST for n in shape):
-        raise FileFormatError(path, "a shape of whole numbers from 0 to 2^63 - 1", shown(shape), name)
-    if len(shape) > MOST_DIMENSIONS:
-        raise FileFormatError(path, f"at most {MOST_DIMENSIONS} dimensions", f"{len(shape)}", name)
-    if prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST:
-        raise FileFormatError(path, "a shape whose bytes can be counted", shown(shape), name)
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(n) is int for n in offsets):
-        raise FileFormatError(path, "two whole numbers as data_offsets", shown(offsets), name)
+    if (
+        not (_are_whole(shape) and len(shape) <= MOST_DIMENSIONS and min(shape, default=0) >= 0)
+        or prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST
+    ):
+        expected = f"a shape of whole numbers from 0, at most {MOST_DIMENSIONS} of them, whose bytes can be counted (2^63)"
+        raise FileFormatError(path, expected, shown(shape), name)
+    if not (_are_whole(offsets) and len(offsets) == 2 and 0 <= offsets[0] <= offsets[1] <= size):
+        expected = f"two whole numbers as data_offsets, in order between 0 and {size:,}"
+        raise FileFormatError(path, expected, shown(offsets), name)
     start, stop = offsets
-    if not 0 <= start <= stop <= size:
-        raise FileFormatError(path, f"data_offsets in order between 0 and {size:,}", shown(offsets), name)
     needed = prod(shape) * dtype.itemsize
     if stop - start != needed:
         expected = shortened(f"{needed:,} bytes for {code} of shape {tuple(shape)}")
         raise FileFormatError(path, expected, f"{stop - start:,} bytes", name)
     return Entry(dtype, tuple(shape), start, stop)
+
+
+def _are_whole(values: object) -> bool:
+    return isinstance(values, list) and all(type(n) is int for n in values)
 
 
 def _require_plain(found: os.stat_result, path: str) -> None:

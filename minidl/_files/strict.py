@@ -1,4 +1,4 @@
-"""JSON that says one thing only: no repeated key, no NaN, no number that is not one."""
+"""Strict JSON: no duplicate keys, NaN or oversized values; and values from files in error messages."""
 
 from __future__ import annotations
 
