@@ -1,4 +1,4 @@
-"""The check of data at the door of a run: once, before anything is changed."""
+"""Validate the data once, before anything is changed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,24 @@ def checked(
         DTypeError: data that is not made of real numbers.
         DataError: no rows, NaN or infinity, labels outside of the classes.
     """
-    inputs = features(x, "x", trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
-    finite(inputs, "x")
+    inputs = checked_input(model, x, "x")
     outputs = model.output_features(int(np.prod(inputs.shape[1:])))
     targets = _checked_targets(loss, dense(y, f"{loss!r}: target y"), outputs, inputs.dtype)
     rows = check_lengths(x=inputs, y=targets)
     if sample_weight is None:
         return inputs, targets
     return inputs, targets, check_weights(sample_weight, rows, inputs.dtype)
+
+
+def checked_input(model: Layer, x: npt.ArrayLike, where: str) -> Rows:
+    """Return the input of a model, cast to its dtype.
+
+    Raises:
+        ShapeError, DTypeError, DataError: as `checked`; no rows are allowed.
+    """
+    inputs = features(x, where, trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
+    finite(inputs, where)
+    return inputs
 
 
 def _checked_targets(loss: Loss, y: Rows, outputs: int, dtype: np.dtype[Any]) -> Rows:
@@ -107,7 +117,7 @@ def last_part(model: Layer) -> Layer | Merge:
 
 
 def check_lengths(**arrays: Rows | None) -> int:
-    """Return the common number of rows of some named arrays.
+    """Return the number of rows that some named arrays have in common.
 
     Raises:
         ShapeError: they differ, or one is a single number.

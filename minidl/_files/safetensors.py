@@ -255,8 +255,8 @@ def _checked_entry(described: object, size: int, path: str, name: str) -> Entry:
         not (_are_whole(shape) and len(shape) <= MOST_DIMENSIONS and min(shape, default=0) >= 0)
         or prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST
     ):
-        expected = f"a shape of whole numbers from 0, at most {MOST_DIMENSIONS} of them, whose bytes can be counted (2^63)"
-        raise FileFormatError(path, expected, shown(shape), name)
+        limits = f"at most {MOST_DIMENSIONS} of them, whose bytes can be counted below 2^63"
+        raise FileFormatError(path, f"a shape of whole numbers from 0, {limits}", shown(shape), name)
     if not (_are_whole(offsets) and len(offsets) == 2 and 0 <= offsets[0] <= offsets[1] <= size):
         expected = f"two whole numbers as data_offsets, in order between 0 and {size:,}"
         raise FileFormatError(path, expected, shown(offsets), name)

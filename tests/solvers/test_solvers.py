@@ -489,10 +489,11 @@ def test_what_does_not_fit_is_named_before_anything_changes(
     solver: Solver, options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     model = mlp([1, 4, 1], rng=0)
-    before = values(model).copy()
+    before, arrays = values(model).copy(), [parameter.value for parameter in model.parameters()]
     with pytest.raises(kind, match=message):
         solver(model, **{"x": SINE_X, "y": SINE_Y, **options})
     np.testing.assert_array_equal(values(model), before)
+    assert all(new.value is old for new, old in zip(model.parameters(), arrays, strict=True))
 
 
 def test_arguments_of_one_solver_alone_are_checked_as_well() -> None:
