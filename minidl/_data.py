@@ -73,7 +73,7 @@ def described(value: object) -> str:
 
 
 def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
-    """Refuse what is not of the kind that an argument has to be, with the usual slip named.
+    """Refuse an argument of the wrong kind, and name the usual mistake.
 
     Args:
         where: Who asks.
@@ -109,7 +109,7 @@ def check_ending(where: str, model: Layer, loss: Loss) -> None:
 
 
 def last_part(model: Layer) -> Layer | Merge:
-    """Return what the output of a model comes from, through chains and graphs."""
+    """Return the layer or merge that computes the output of a model, inside of chains and graphs."""
     last: Layer | Merge = model
     while isinstance(last, (Sequential, Graph)):
         last = last[-1] if isinstance(last, Sequential) else last.nodes[last.output][0]

@@ -204,7 +204,7 @@ RULES: dict[type[Component], Callable[[Any, Array, Array], Rows]] = {
 """How the gradient of one row follows from its x and g; exact types only, since a subclass may compute otherwise."""
 
 CONTAINERS = (Sequential, Residual, Parallel, Graph)
-"""Layers that do nothing with their parts but call them, so that a wrapped part does as well; exact types again."""
+"""Layers that only call their parts, so that a part may be wrapped; exact types again."""
 
 
 class _Seen:
