@@ -1,4 +1,4 @@
-"""The check of data at the door of a run: once, before anything is changed."""
+"""Validate the data once, before anything is changed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,24 @@ def checked(
         DTypeError: data that is not made of real numbers.
         DataError: no rows, NaN or infinity, labels outside of the classes.
     """
-    inputs = features(x, "x", trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
-    finite(inputs, "x")
+    inputs = checked_input(model, x, "x")
     outputs = model.output_features(int(np.prod(inputs.shape[1:])))
     targets = _checked_targets(loss, dense(y, f"{loss!r}: target y"), outputs, inputs.dtype)
     rows = check_lengths(x=inputs, y=targets)
     if sample_weight is None:
         return inputs, targets
     return inputs, targets, check_weights(sample_weight, rows, inputs.dtype)
+
+
+def checked_input(model: Layer, x: npt.ArrayLike, where: str) -> Rows:
+    """Return the input of a model, cast to its dtype.
+
+    Raises:
+        ShapeError, DTypeError, DataError: as `checked`; no rows are allowed.
+    """
+    inputs = features(x, where, trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
+    finite(inputs, where)
+    return inputs
 
 
 def _checked_targets(loss: Loss, y: Rows, outputs: int, dtype: np.dtype[Any]) -> Rows:
@@ -63,7 +73,7 @@ def described(value: object) -> str:
 
 
 def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
-    """Refuse what is not of the kind that an argument has to be, with the usual slip named.
+    """Refuse an argument of the wrong kind, and name the usual mistake.
 
     Args:
         where: Who asks.
@@ -99,7 +109,7 @@ def check_ending(where: str, model: Layer, loss: Loss) -> None:
 
 
 def last_part(model: Layer) -> Layer | Merge:
-    """Return what the output of a model comes from, through chains and graphs."""
+    """Return the layer or merge that computes the output of a model, inside of chains and graphs."""
     last: Layer | Merge = model
     while isinstance(last, (Sequential, Graph)):
         last = last[-1] if isinstance(last, Sequential) else last.nodes[last.output][0]
@@ -107,7 +117,7 @@ def last_part(model: Layer) -> Layer | Merge:
 
 
 def check_lengths(**arrays: Rows | None) -> int:
-    """Return the common number of rows of some named arrays.
+    """Return the number of rows that some named arrays have in common.
 
     Raises:
         ShapeError: they differ, or one is a single number.

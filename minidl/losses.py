@@ -179,6 +179,45 @@ def check_weights(sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike)
     return values
 
 
+class _Probabilities(Loss):
+    """Base of losses whose targets are probabilities."""
+
+    @override
+    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        values = super().check_data(target, width, dtype)
+        if values.size and not (values.min() >= 0 and values.max() <= 1):
+            row = int(np.argmax(((values < 0) | (values > 1)).any(axis=1)))
+            raise DataError(f"{self!r}: expected targets in 0 … 1, got {values[row]} at row {row}")
+        return values
+
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        """Return the only column of a target that holds 0 and 1; None for several columns and for soft targets."""
+        binary = target.shape[1] == 1 and ((target == 0) | (target == 1)).all()
+        return target[:, 0] if binary else None
+
+
+class _Distributions(_Probabilities):
+    """Base of losses whose targets are probabilities that sum to 1 in each row."""
+
+    @override
+    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        values = super().check_data(target, width, dtype)
+        off = np.abs(values.sum(axis=1) - 1.0) > 1e-3
+        if off.any():
+            row = int(np.argmax(off))
+            raise DataError(
+                f"{self!r}: expected one-hot or probability rows that sum to 1, got {values[row]} at row {row}"
+            )
+        return values
+
+    @override
+    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        """Return the place of the one in each one-hot row; None where a row is not one-hot."""
+        one_hot = (np.count_nonzero(target, axis=1) == 1).all() and (target.max(axis=1) == 1).all()
+        return target.argmax(axis=1) if one_hot else None
+
+
 class HalfSquaredError(Loss):
     """eᵢ = ½ ‖pᵢ − tᵢ‖², ∂eᵢ/∂pᵢ = pᵢ − tᵢ: the article's error, whose gradient starts equation (3)."""
 
@@ -250,7 +289,7 @@ class Huber(Loss):
         return f"Huber({self.delta})"
 
 
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(_Probabilities):
     """eᵢ = −Σⱼ [t log p + (1 − t) log(1 − p)] from probabilities p, ∂e/∂p = (p − t) / (p (1 − p)).
 
     p is kept between 2 / (the largest number), so that 1 / p is a number, and the greatest number below 1. From logits
@@ -273,16 +312,8 @@ class BinaryCrossEntropy(Loss):
         gradient: Array = (p - self._target) / (p * (1.0 - p))
         return gradient
 
-    @override
-    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        return _probabilities(self, super().check_data(target, width, dtype))
 
-    @override
-    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        return _binary_classes(target)
-
-
-class CrossEntropy(Loss):
+class CrossEntropy(_Distributions):
     """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
 
     p is kept at or above 2 / (the largest number), so that 1 / p is a number. From logits
@@ -302,16 +333,8 @@ class CrossEntropy(Loss):
     def backward_rows(self) -> Array:
         return -self._target / self._p
 
-    @override
-    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        return _distributions(self, super().check_data(target, width, dtype))
 
-    @override
-    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        return _one_hot_classes(target)
-
-
-class SigmoidCrossEntropy(Loss):
+class SigmoidCrossEntropy(_Probabilities):
     """eᵢ = Σⱼ [max(z, 0) − t z + log(1 + e^−|z|)] from logits z, ∂e/∂z = σ(z) − t.
 
     It is `BinaryCrossEntropy` of σ(z), without its rounding; the model ends in a Dense layer.
@@ -340,16 +363,8 @@ class SigmoidCrossEntropy(Loss):
         z, t = self._z, self._target
         return (1.0 - t) * sigmoid(z) - t * sigmoid(-z)
 
-    @override
-    def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        return _probabilities(self, super().check_data(target, width, dtype))
 
-    @override
-    def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        return _binary_classes(target)
-
-
-class SoftmaxCrossEntropy(Loss):
+class SoftmaxCrossEntropy(_Distributions):
     """eᵢ = −Σⱼ t log softmax(z)ⱼ from logits z, ∂e/∂z = softmax(z) Σⱼ t − t.
 
     The target is one row of probabilities for each row, ``(batch, classes)``, or an integer label for each row,
@@ -374,11 +389,11 @@ class SoftmaxCrossEntropy(Loss):
         if labels.ndim == 1 and labels.dtype.kind in "iu":
             check_labels(self, labels, width)
             return labels
-        return _distributions(self, super().check_data(labels, width, dtype))
+        return super().check_data(labels, width, dtype)
 
     @override
     def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        return target if target.ndim == 1 else _one_hot_classes(target)
+        return target if target.ndim == 1 else super().classes(target)
 
     @override
     def read(self, prediction: Array) -> Array:
@@ -418,31 +433,3 @@ def check_labels(loss: Loss, labels: npt.NDArray[Any], classes: int | None) -> N
         row = int(np.argmax((labels < 0) | (labels >= (np.inf if classes is None else classes))))
         last = "…" if classes is None else classes - 1
         raise DataError(f"{loss!r}: expected labels in 0 … {last}, got {labels[row]} at row {row}")
-
-
-def _probabilities(loss: Loss, target: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if target.size and not (target.min() >= 0 and target.max() <= 1):
-        row = int(np.argmax(((target < 0) | (target > 1)).any(axis=1)))
-        raise DataError(f"{loss!r}: expected targets in 0 … 1, got {target[row]} at row {row}")
-    return target
-
-
-def _distributions(loss: Loss, target: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    _probabilities(loss, target)
-    off = np.abs(target.sum(axis=1) - 1.0) > 1e-3
-    if off.any():
-        row = int(np.argmax(off))
-        raise DataError(f"{loss!r}: expected one-hot or probability rows that sum to 1, got {target[row]} at row {row}")
-    return target
-
-
-def _binary_classes(target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """Return the only column of a target that holds 0 and 1; None for several columns and for soft targets."""
-    binary = target.shape[1] == 1 and ((target == 0) | (target == 1)).all()
-    return target[:, 0] if binary else None
-
-
-def _one_hot_classes(target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """Return the place of the one in each one-hot row; None where a row is not one-hot."""
-    one_hot = (np.count_nonzero(target, axis=1) == 1).all() and (target.max(axis=1) == 1).all()
-    return target.argmax(axis=1) if one_hot else None

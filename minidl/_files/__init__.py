@@ -1,4 +1,4 @@
-"""Files: models and runs in safetensors files that are whole, checked, and cannot do harm."""
+"""Models and runs in safetensors files, written atomically and checked when read."""
 
 from .model import Unmatched, load, load_weights, model_state, save, save_weights
 from .safetensors import TensorFile

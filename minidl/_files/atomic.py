@@ -1,4 +1,4 @@
-"""Put a file in place so that at every moment, whatever fails, there is the old one or the new one, whole."""
+"""Replace a file atomically and durably."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNK = 1 << 24
 """Bytes that are handed to the system at a time."""
 
 ABANDONED = 3600.0
-"""Seconds after which a temporary file that nobody writes to is taken for one of a killed process."""
+"""Seconds without a write after which a temporary file counts as left by a killed process."""
 
 
 def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
@@ -50,7 +50,8 @@ def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
             os.close(descriptor)
         os.replace(temporary, target)
     except BaseException as error:
-        _remove(temporary)
+        with suppress(OSError):
+            os.unlink(temporary)
         if isinstance(error, OSError):
             what = f"{done:,} of {total:,} bytes were written and dropped; what was there stands"
             raise _failure(error, what, path) from None
@@ -74,16 +75,11 @@ def _mode_of(target: str, path: str) -> int | None:
 
 def _sweep(folder: str, name: str) -> None:
     """Remove the temporary files that killed processes left while they saved the same target."""
-    with suppress(OSError), os.scandir(folder) as entries:  # what matters comes next, and says what is wrong
+    with suppress(OSError), os.scandir(folder) as entries:  # Writing comes next, and raises what is wrong.
         for entry in entries:
             ours = entry.name.startswith(f".{name}.") and entry.name.endswith(".tmp")
             if ours and len(entry.name) == len(name) + 22 and time.time() - entry.stat().st_mtime > ABANDONED:
                 os.unlink(entry.path)
-
-
-def _remove(temporary: str) -> None:
-    with suppress(OSError):
-        os.unlink(temporary)
 
 
 def _flush_folder(folder: str) -> None:

@@ -11,20 +11,13 @@ from .._core.generators import plain_state
 KINDS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 """The bit generators of NumPy."""
 
-WORD = 2**64
-LIMITS: dict[str, dict[str, tuple[int, int]]] = {
-    "PCG64": {"state": (1, 2**128), "inc": (1, 2**128)},
-    "PCG64DXSM": {"state": (1, 2**128), "inc": (1, 2**128)},
-    "MT19937": {"key": (624, 2**32), "pos": (1, 625)},
-    "Philox": {"counter": (4, WORD), "key": (2, WORD)},
-    "SFC64": {"state": (4, WORD)},
-}
-"""For each field of the inner state how many numbers it has, and below what they lie.
+NO_STATE = f"no state of one of the generators {', '.join(KINDS)}"
 
-NumPy takes a position beyond the end as it comes and reads outside of its memory, so nothing may go unchecked.
+BOUNDS = {"state": 2**128, "inc": 2**128, "has_uint32": 2, "uinteger": 2**32, "pos": 625, "buffer_pos": 5}
+"""Below what the single numbers of a state lie; those in arrays are as large as their dtype allows.
+
+NumPy does not check a position, and reads outside of its memory where it is too large.
 """
-OUTER = {"has_uint32": (1, 2), "uinteger": (1, 2**32)}
-PHILOX = {"buffer": (4, WORD), "buffer_pos": (1, 5)}
 
 
 def encode_generator(generator: np.random.Generator) -> dict[str, Any]:
@@ -34,9 +27,7 @@ def encode_generator(generator: np.random.Generator) -> dict[str, Any]:
         ValueError: a bit generator that is not NumPy's own.
     """
     state: dict[str, Any] = plain_state(generator.bit_generator.state)
-    complaint = _complaint(state)
-    if complaint:
-        raise ValueError(complaint)
+    decode_generator(state)
     return state
 
 
@@ -46,37 +37,29 @@ def decode_generator(state: object) -> np.random.Generator:
     Raises:
         ValueError: saying what is wrong with the state.
     """
-    complaint = _complaint(state)
-    if complaint or not isinstance(state, dict):
-        raise ValueError(complaint)
-    bits = getattr(np.random, state["bit_generator"])()
-    inner = {
-        name: np.array(value, np.uint32 if state["bit_generator"] == "MT19937" else np.uint64)
-        if isinstance(value, list) else value
-        for name, value in state["state"].items()
-    }  # fmt: skip
-    rest = {name: np.array(value, np.uint64) if isinstance(value, list) else value for name, value in state.items()}
-    bits.state = {**rest, "state": inner}
+    kind = state.get("bit_generator") if isinstance(state, dict) else None
+    if kind not in KINDS:
+        raise ValueError(NO_STATE)
+    bits = getattr(np.random, kind)(0)
+    bits.state = _checked(state, bits.state, "state")
     return np.random.Generator(bits)
 
 
-def _complaint(state: object) -> str:
-    """Say what is wrong with a state; empty where nothing is."""
-    kind = state.get("bit_generator") if isinstance(state, dict) else None
-    if not isinstance(state, dict) or kind not in KINDS or not isinstance(state.get("state"), dict):
-        return f"no state of one of the generators {', '.join(KINDS)}"
-    outer = {**(PHILOX if kind == "Philox" else {}), **({} if kind == "MT19937" else OUTER)}
-    given = {name: value for name, value in state.items() if name not in ("bit_generator", "state")}
-    return _wrong_field(given, outer) or _wrong_field(state["state"], LIMITS[kind])
-
-
-def _wrong_field(given: dict[str, Any], limits: dict[str, tuple[int, int]]) -> str:
-    if set(given) != set(limits):
-        return f"the fields {sorted(given)[:10]} instead of {sorted(limits)}"
-    for name, (count, bound) in limits.items():
-        numbers = given[name] if count > 1 else [given[name]]
-        if not isinstance(numbers, list) or len(numbers) != count:
-            return f"{name!r} without its {count} numbers"
-        if not all(type(number) is int and 0 <= number < bound for number in numbers):
-            return f"{name!r} with a number outside of 0 … {bound - 1}"
-    return ""
+def _checked(found: Any, own: Any, name: str) -> Any:
+    """Return what a file says about one field of a state, in the form that NumPy's ``own`` value has."""
+    if isinstance(own, dict):
+        if not isinstance(found, dict):
+            raise ValueError(NO_STATE)
+        if set(found) != set(own):
+            raise ValueError(f"the fields {sorted(found)[:10]} instead of {sorted(own)}")
+        return {key: _checked(found[key], value, key) for key, value in own.items()}
+    if isinstance(own, str):
+        return own
+    is_array = isinstance(own, np.ndarray)
+    numbers, count = (found, len(own)) if is_array else ([found], 1)
+    bound = 2 ** (8 * own.itemsize) if is_array else BOUNDS[name]
+    if not isinstance(numbers, list) or len(numbers) != count:
+        raise ValueError(f"{name!r} without its {count} numbers")
+    if not all(type(number) is int and 0 <= number < bound for number in numbers):
+        raise ValueError(f"{name!r} with a number outside of 0 … {bound - 1}")
+    return np.array(numbers, own.dtype) if is_array else found

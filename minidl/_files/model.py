@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,14 +12,13 @@ import numpy.typing as npt
 from .._core.arrays import FLOATS
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, FileFormatError
-from ..layers._parts import named
+from ..layers._parts import all_paths, named, replace_parts
 from ..layers.base import Layer
 from .architecture import MOST_PARTS, Decoder, Encoder
 from .generators import decode_generator, encode_generator
-from .parts import exchange, shared_paths, state_parts
 from .safetensors import TensorFile
 from .statefile import checked_metadata, write
-from .strict import brief
+from .strict import shown
 from .tables import Custom
 
 RESERVED = "training:"
@@ -77,18 +76,15 @@ def load(path: str | os.PathLike[str], custom: Iterable[Any] = (), *, allow_nonf
         if metadata is None or "architecture" not in metadata:
             found = "weights alone; make the model, then load_weights"
             raise FileFormatError(file.path, "a model that minidl saved", found)
-        shared = _checked_shared(metadata.get("shared", []), file)
-        stored = {name: (entry.dtype, entry.shape) for name, entry in file.entries.items()}
-        source = _Source(file, shared)
+        first = _first_paths(metadata.get("shared", []), file)
         if not allow_nonfinite:
-            for name in dict.fromkeys(source.names.values()):
+            for name in _own_names(file):
                 _require_finite(file.tensor(name), file.entries[name].dtype, file.path, name)
-        generators = _checked_generators(metadata.get("generators"), file.path)
-        model = Decoder(file.path, stored, file.tensor, shared, table).model(metadata["architecture"])
+        model = Decoder(file.path, file.entries, file.tensor, first, table).model(metadata["architecture"])
         if not isinstance(model, Layer):
-            raise FileFormatError(file.path, "an architecture that begins with a layer", brief(model))
-        _restore_generators(model, generators, file.path)
-        _fill(model, source, cast=None, strict=True, allow_nonfinite=True)
+            raise FileFormatError(file.path, "an architecture that begins with a layer", shown(model))
+        _restore_generators(model, metadata.get("generators"), file.path)
+        _fill(model, file, first, cast=None, strict=True, allow_nonfinite=True)
         restore_frozen(model, metadata, file.path)
     return model
 
@@ -132,53 +128,22 @@ def load_weights(
     """
     with TensorFile(path) as file:
         metadata = checked_metadata(file) or {}
-        source = _Source(file, _checked_shared(metadata.get("shared", []), file))
-        return _fill(model, source, cast=cast, strict=strict, allow_nonfinite=allow_nonfinite)
+        first = _first_paths(metadata.get("shared", []), file)
+        return _fill(model, file, first, cast=cast, strict=strict, allow_nonfinite=allow_nonfinite)
 
 
 def model_tensors(model: Layer) -> dict[str, npt.NDArray[Any]]:
     """Map the name of each parameter and buffer to its array; a shared one has its first path."""
-    found: dict[int, tuple[str, npt.NDArray[Any]]] = {}
-    for path, _, part in state_parts(model):
-        if isinstance(part, (Parameter, Buffer)):
-            found.setdefault(id(part), (path, part.value))
-    tensors = dict(found.values())
+    tensors = {path: part.value for path, part in named(model, (Parameter, Buffer)).items()}
     for name in tensors:
         if name.startswith(RESERVED):
             raise ArgumentError(f"saving: expected names that do not begin with {RESERVED!r}, got {name!r}")
     return tensors
 
 
-def frozen_paths(model: Layer) -> list[str]:
-    """List the paths of the parameters and buffers that are frozen."""
-    return [path for path, part in _named_state(model).items() if part.frozen]
-
-
-def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
-    """Freeze what the file says, and unfreeze the rest.
-
-    Raises:
-        FileFormatError: something else than paths of parameters and buffers of the model; nothing is changed.
-    """
-    named, frozen = _named_state(model), metadata.get("frozen", [])
-    if not isinstance(frozen, list) or not all(isinstance(name, str) and name in named for name in frozen):
-        raise FileFormatError(path, "paths of frozen parameters and buffers of the model", brief(frozen))
-    for name, part in named.items():
-        (part.freeze if name in set(frozen) else part.unfreeze)()
-
-
-def _named_state(model: Layer) -> dict[str, Parameter | Buffer]:
-    return {**model.named_parameters(), **named(model, Buffer)}
-
-
-def _generator_states(model: Layer) -> dict[str, Any]:
-    generators = {}
-    for path, own in named(model, np.random.Generator).items():
-        try:
-            generators[path] = encode_generator(own)
-        except ValueError as error:
-            raise ArgumentError(f'saving: expected a generator of NumPy at "{path}", got {error}') from None
-    return generators
+def shared_paths(model: Layer) -> list[list[str]]:
+    """List the paths of each parameter, buffer and generator that is held at several places."""
+    return [paths for _, paths in all_paths(model) if len(paths) > 1]
 
 
 def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -191,12 +156,17 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
     """
     encoder = Encoder(model)
     tensors, shared = model_tensors(model), shared_paths(model)
-    metadata = {"architecture": encoder.tree, "shared": shared, "generators": _generator_states(model)}
-    if frozen := frozen_paths(model):
+    metadata: dict[str, Any] = {"architecture": encoder.tree, "shared": shared, "generators": {}}
+    for path, own in named(model, np.random.Generator).items():
+        try:
+            metadata["generators"][path] = encode_generator(own)
+        except ValueError as error:
+            raise ArgumentError(f'saving: expected a generator of NumPy at "{path}", got {error}') from None
+    if frozen := [path for path, part in named(model, (Parameter, Buffer)).items() if part.frozen]:
         metadata["frozen"] = frozen
-    stored = {name: (value.dtype, value.shape) for name, value in tensors.items()}
+    first = {path: paths[0] for paths in shared for path in paths}
     try:
-        again = Decoder("saving", stored, tensors.__getitem__, shared, encoder.custom).model(encoder.tree)
+        again = Decoder("saving", tensors, tensors.__getitem__, first, encoder.custom).model(encoder.tree)
     except FileFormatError as error:
         raise ArgumentError(
             f"{error}; a saved model is made again by its constructors: give the argument a default, "
@@ -213,84 +183,96 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
     return tensors, metadata
 
 
-class _Source:
-    """The tensors of a file under all the paths that they have in the model that was saved."""
+def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
+    """Freeze what the file says, and unfreeze the rest.
 
-    def __init__(self, file: TensorFile, shared: list[list[str]]) -> None:
-        self.file = file
-        self.names = {name: name for name in file.entries if not name.startswith(RESERVED)}
-        for paths in shared:
-            if paths[0] in self.names:
-                self.names.update(dict.fromkeys(paths, paths[0]))
-
-
-def _checked_shared(shared: object, file: TensorFile) -> list[list[str]]:
-    """Return the lists of paths that one part has, once no path is in them twice."""
-    seen: set[str] = set()
-    if not isinstance(shared, list):
-        raise FileFormatError(file.path, "lists of shared paths", brief(shared))
-    for paths in shared:
-        if not isinstance(paths, list) or len(paths) < 2 or not all(isinstance(path, str) for path in paths):
-            raise FileFormatError(file.path, "at least two paths of each shared part", brief(paths))
-        for path in paths:
-            if path in seen or (path in file.entries and path != paths[0]):
-                raise FileFormatError(file.path, "each path once", f"{brief(path)} again")
-            seen.add(path)
-    found: list[list[str]] = shared
-    return found
+    Raises:
+        FileFormatError: something else than paths of parameters and buffers of the model; nothing is changed.
+    """
+    parts, frozen = named(model, (Parameter, Buffer)), metadata.get("frozen", [])
+    if not isinstance(frozen, list) or not all(isinstance(name, str) and name in parts for name in frozen):
+        raise FileFormatError(path, "paths of frozen parameters and buffers of the model", shown(frozen))
+    model.unfreeze()
+    for name in frozen:
+        parts[name].freeze()
 
 
-def _checked_generators(states: object, path: str) -> dict[str, np.random.Generator]:
-    """Return the generators that a file describes."""
+def _restore_generators(model: Layer, states: object, path: str) -> None:
+    """Put the generators of a model into the states that a file describes."""
     if not isinstance(states, dict) or len(states) > MOST_PARTS:
-        raise FileFormatError(path, "the states of the random generators", brief(states))
-    found = {}
+        raise FileFormatError(path, "the states of the random generators", shown(states))
+    saved = {}
     for name, state in states.items():
         try:
-            found[name] = decode_generator(state)
+            saved[name] = decode_generator(state)
         except ValueError as error:
-            raise FileFormatError(path, f"the state of the generator {brief(name)}", str(error)) from None
-    return found
-
-
-def _restore_generators(model: Layer, saved: dict[str, np.random.Generator], path: str) -> None:
-    """Set the generators of a model to the saved states."""
+            raise FileFormatError(path, f"the state of the generator {shown(name)}", str(error)) from None
     own = named(model, np.random.Generator)
     if set(saved) != set(own):
-        raise FileFormatError(path, f"the states of the generators {brief(sorted(own))}", brief(sorted(saved)))
+        raise FileFormatError(path, f"the states of the generators {shown(sorted(own))}", shown(sorted(saved)))
+    other_kinds = {}
     for name, restored in saved.items():
         if type(restored.bit_generator) is type(own[name].bit_generator):
             own[name].bit_generator.state = restored.bit_generator.state
-            continue
-        for _, holder, part in list(state_parts(model)):
-            if part is own[name]:
-                exchange(holder, part, restored)
+        else:
+            other_kinds[id(own[name])] = restored
+    replace_parts(model, lambda _, part: other_kinds.get(id(part), part))
 
 
-def _fill(model: Layer, source: _Source, *, cast: bool | None, strict: bool, allow_nonfinite: bool) -> Unmatched:
+def _own_names(file: TensorFile) -> list[str]:
+    """List the tensors of a file that belong to the model."""
+    return [name for name in file.entries if not name.startswith(RESERVED)]
+
+
+def _first_paths(shared: object, file: TensorFile) -> dict[str, str]:
+    """Map each path that a shared part has to the first, once no path is among them twice."""
+    first: dict[str, str] = {}
+    if not isinstance(shared, list):
+        raise FileFormatError(file.path, "lists of shared paths", shown(shared))
+    for paths in shared:
+        if not isinstance(paths, list) or len(paths) < 2 or not all(isinstance(path, str) for path in paths):
+            raise FileFormatError(file.path, "at least two paths of each shared part", shown(paths))
+        for path in paths:
+            if path in first or (path in file.entries and path != paths[0]):
+                raise FileFormatError(file.path, "each path once", f"{shown(path)} again")
+            first[path] = paths[0]
+    return first
+
+
+def _fill(
+    model: Layer,
+    file: TensorFile,
+    first: Mapping[str, str],
+    *,
+    cast: bool | None,
+    strict: bool,
+    allow_nonfinite: bool,
+) -> Unmatched:
     """Check every tensor, then put them into the model; ``cast`` None lets the file say float32 or float64."""
-    held: dict[int, tuple[Parameter | Buffer, list[str]]] = {}
-    for path, _, part in state_parts(model):
-        if isinstance(part, (Parameter, Buffer)):
-            held.setdefault(id(part), (part, []))[1].append(path)
-    missing = [paths[0] for _, paths in held.values() if not any(path in source.names for path in paths)]
-    known = {path for _, paths in held.values() for path in paths}
-    extra = [name for name in source.names if name not in known]
-    path = source.file.path
+    names = {name: name for name in _own_names(file)}
+    names |= {path: name for path, name in first.items() if name in names}
+    held = [(part, paths) for part, paths in all_paths(model) if not isinstance(part, np.random.Generator)]
+    known = {path for _, paths in held for path in paths}
+    missing = [paths[0] for _, paths in held if names.keys().isdisjoint(paths)]
+    extra = [name for name in names if name not in known]
     if strict and (missing or extra):
-        raise FileFormatError(path, "the tensors of the model", _difference(missing, extra))
+        raise FileFormatError(file.path, "the tensors of the model", _difference(missing, extra))
     chosen: list[tuple[Parameter | Buffer, str]] = []
-    for part, paths in held.values():
-        names = list(dict.fromkeys(source.names[name] for name in paths if name in source.names))
-        for name in names:
-            _check_fit(part, source.file, name, cast)
+    for part, paths in held:
+        found = list(dict.fromkeys(names[path] for path in paths if path in names))
+        for name in found:
+            _check_fit(part, file, name, cast)
             if not allow_nonfinite:
-                _require_finite(source.file.tensor(name), part.value.dtype, path, name)
-            if name != names[0]:
-                _require_same(source.file, names[0], name)
-        chosen.extend((part, name) for name in names[:1])
+                _require_finite(file.tensor(name), part.value.dtype, file.path, name)
+            if name != found[0]:
+                _require_same(file, found[0], name)
+        chosen.extend((part, name) for name in found[:1])
     for part, name in chosen:
-        _put(part, source.file.tensor(name), keep_dtype=cast is not None)
+        value = file.tensor(name)
+        if cast is None and part.value.dtype != value.dtype:
+            part.cast(value.dtype)
+        with np.errstate(over="ignore"):
+            part.value = value.astype(part.value.dtype, copy=False)
     return Unmatched(missing, extra)
 
 
@@ -323,20 +305,11 @@ def _require_finite(value: npt.NDArray[Any], dtype: np.dtype[Any], path: str, na
             )
 
 
-def _put(part: Parameter | Buffer, value: npt.NDArray[Any], keep_dtype: bool) -> None:
-    if keep_dtype:
-        with np.errstate(over="ignore"):
-            value = value.astype(part.value.dtype, copy=False)
-    elif isinstance(part, Parameter) and part.dtype != value.dtype:
-        part.cast(value.dtype)
-    part.value = value
-
-
 def _difference(missing: list[str], extra: list[str]) -> str:
     """Name what only the model has and what only the file has, a few of each."""
     parts = []
     for title, names in (("missing", missing), ("extra", extra)):
         if names:
             more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-            parts.append(f"{title} {', '.join(brief(name) for name in names[:5])}{more}")
+            parts.append(f"{title} {', '.join(shown(name) for name in names[:5])}{more}")
     return "; ".join(parts)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..errors import ArgumentError, DTypeError, FileFormatError
 from . import strict
-from .strict import brief, shortened
+from .strict import shortened, shown
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
@@ -119,15 +119,11 @@ class TensorFile:
             left -= len(part)
             yield part
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._file.close()
 
     def _read_header(self, size: int) -> bytearray:
         """Read the length and the header, after checking both against the size of the file."""
@@ -165,7 +161,7 @@ def parse_header(raw: bytes | memoryview, size: int, path: str) -> tuple[dict[st
     except UnicodeDecodeError as error:
         raise FileFormatError(path, "a header in UTF-8", f"{error.reason} at byte {error.start}") from None
     if not text.startswith("{") or not text.rstrip(" ").endswith("}"):
-        raise FileFormatError(path, "a header that is one JSON object", brief(text[:40]))
+        raise FileFormatError(path, "a header that is one JSON object", shown(text[:40]))
     try:
         fields = strict.parse(text)
     except ValueError as error:
@@ -176,8 +172,7 @@ def parse_header(raw: bytes | memoryview, size: int, path: str) -> tuple[dict[st
     entries: dict[str, Entry] = {}
     position = 0
     for name, described in fields.items():
-        complaint = name_complaint(name)
-        if complaint:
+        if complaint := name_complaint(name):
             raise FileFormatError(path, "a name of printable characters for each tensor", complaint)
         entry = entries[name] = _checked_entry(described, size, path, name)
         if entry.start != position:
@@ -202,8 +197,7 @@ def layout(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str])
     pieces: list[memoryview] = []
     position = 0
     for name, given in sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize):
-        complaint = name_complaint(name)
-        if complaint:
+        if complaint := name_complaint(name):
             raise ArgumentError(f"saving: expected a name of printable characters for each tensor, got {complaint}")
         code = CODES.get(given.dtype.newbyteorder("<"))
         if code is None:
@@ -241,10 +235,10 @@ def name_complaint(name: str) -> str:
 
 def _checked_metadata(metadata: object, path: str) -> dict[str, str]:
     if not isinstance(metadata, dict):
-        raise FileFormatError(path, f"{METADATA} as an object of texts", brief(metadata))
+        raise FileFormatError(path, f"{METADATA} as an object of texts", shown(metadata))
     for key, text in metadata.items():
         if not isinstance(text, str):
-            raise FileFormatError(path, f"a text as {METADATA} {brief(key)}", brief(text))
+            raise FileFormatError(path, f"a text as {METADATA} {shown(key)}", shown(text))
     return metadata
 
 
@@ -252,27 +246,30 @@ def _checked_entry(described: object, size: int, path: str, name: str) -> Entry:
     """Return what the header says about one tensor, once it makes sense in itself and inside of the file."""
     if not isinstance(described, dict) or set(described) != FIELDS:
         found = list(described) if isinstance(described, dict) else described
-        raise FileFormatError(path, f"the fields {sorted(FIELDS)}", brief(found), name)
+        raise FileFormatError(path, f"the fields {sorted(FIELDS)}", shown(found), name)
     code, shape, offsets = described["dtype"], described["shape"], described["data_offsets"]
     dtype = DTYPES.get(code) if isinstance(code, str) else None
     if dtype is None:
-        raise FileFormatError(path, f"a dtype of {list(DTYPES)}", brief(code), name)
-    if not isinstance(shape, list) or not all(type(n) is int and 0 <= n <= LARGEST for n in shape):
-        raise FileFormatError(path, "a shape of whole numbers from 0 to 2^63 - 1", brief(shape), name)
-    if len(shape) > MOST_DIMENSIONS:
-        raise FileFormatError(path, f"at most {MOST_DIMENSIONS} dimensions", f"{len(shape)}", name)
-    if prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST:
-        raise FileFormatError(path, "a shape whose bytes can be counted", brief(shape), name)
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(n) is int for n in offsets):
-        raise FileFormatError(path, "two whole numbers as data_offsets", brief(offsets), name)
+        raise FileFormatError(path, f"a dtype of {list(DTYPES)}", shown(code), name)
+    if (
+        not (_are_whole(shape) and len(shape) <= MOST_DIMENSIONS and min(shape, default=0) >= 0)
+        or prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST
+    ):
+        limits = f"at most {MOST_DIMENSIONS} of them, whose bytes can be counted below 2^63"
+        raise FileFormatError(path, f"a shape of whole numbers from 0, {limits}", shown(shape), name)
+    if not (_are_whole(offsets) and len(offsets) == 2 and 0 <= offsets[0] <= offsets[1] <= size):
+        expected = f"two whole numbers as data_offsets, in order between 0 and {size:,}"
+        raise FileFormatError(path, expected, shown(offsets), name)
     start, stop = offsets
-    if not 0 <= start <= stop <= size:
-        raise FileFormatError(path, f"data_offsets in order between 0 and {size:,}", brief(offsets), name)
     needed = prod(shape) * dtype.itemsize
     if stop - start != needed:
         expected = shortened(f"{needed:,} bytes for {code} of shape {tuple(shape)}")
         raise FileFormatError(path, expected, f"{stop - start:,} bytes", name)
     return Entry(dtype, tuple(shape), start, stop)
+
+
+def _are_whole(values: object) -> bool:
+    return isinstance(values, list) and all(type(n) is int for n in values)
 
 
 def _require_plain(found: os.stat_result, path: str) -> None:

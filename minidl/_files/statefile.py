@@ -1,7 +1,7 @@
-"""Tensors together with one JSON entry and a checksum over both: what models and runs are kept in.
+"""Files of models and runs: tensors, one JSON entry, and a checksum over both.
 
-The entry lies in the container's metadata under ``"minidl"``. It says its own name a second time inside, so that a
-damaged name does not make the file pass for one of another program, which has no checksum.
+The entry is in the container's metadata under ``"minidl"``. It contains its own name a second time, so that a file
+with a damaged name is not read as one of another program, which has no checksum.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import ArgumentError, FileFormatError
 from . import strict
 from .atomic import replace_file
 from .safetensors import TensorFile, layout
-from .strict import brief
+from .strict import shown
 
 FORMAT = "minidl"
 VERSION = 2
@@ -43,7 +43,7 @@ class StateFile(NamedTuple):
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]) -> None:
-    """Put tensors and JSON-able metadata into a file that replaces the one at ``path``, at once and durably.
+    """Replace the file at ``path`` by one of tensors and metadata, atomically and durably.
 
     Raises:
         ArgumentError: metadata that is no JSON, or more than `read` takes.
@@ -88,23 +88,21 @@ def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
     for key, text in file.metadata.items():
         if (key == FORMAT) != text.startswith(opening):
             expected = f"metadata {FORMAT!r} that begins with its own name"
-            raise FileFormatError(file.path, expected, brief(f"{key}: {text}"))
+            raise FileFormatError(file.path, expected, shown(f"{key}: {text}"))
     if FORMAT not in file.metadata:
         return None
     try:
-        metadata = strict.parse(file.metadata[FORMAT])
+        metadata: dict[str, Any] = strict.parse(file.metadata[FORMAT])
     except ValueError as error:
         raise FileFormatError(file.path, f"metadata {FORMAT!r} in plain JSON", str(error)) from None
-    if not isinstance(metadata, dict):
-        raise FileFormatError(file.path, f"metadata {FORMAT!r} as an object", brief(metadata))
-    del metadata["format"]
+    del metadata["format"]  # It is an object: the text begins with this key.
     version, digest = metadata.get("version"), metadata.pop("sha256", None)
     if type(version) is not int or not 1 <= version <= VERSION:
         newer = "; a newer minidl wrote it" if type(version) is int and version > VERSION else ""
-        raise FileFormatError(file.path, f"file version 1 to {VERSION}", f"{brief(version)}{newer}")
+        raise FileFormatError(file.path, f"file version 1 to {VERSION}", f"{shown(version)}{newer}")
     is_digest = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) is not None
     if not is_digest or file.header.count(digest.encode()) != 1:
-        raise FileFormatError(file.path, "one SHA-256 of 64 digits", brief(digest))
+        raise FileFormatError(file.path, "one SHA-256 of 64 digits", shown(digest))
     found = _digest(file.header.replace(digest.encode(), UNSIGNED.encode()), file.data())
     if found != digest:
         was = f"{found[:16]}…; the file was changed"

@@ -1,4 +1,4 @@
-"""JSON that says one thing only: no repeated key, no NaN, no number that is not one."""
+"""Strict JSON: no duplicate keys, NaN or oversized values; and values from files in error messages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def brief(value: object) -> str:
+def shown(value: object) -> str:
     """Show a value that came out of a file, in one short line."""
     return repr(shortened(value)) if isinstance(value, str) else shortened(_REPR.repr(value))
 
@@ -77,7 +77,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {brief(next(n for n in found if names.count(n) > 1))} twice")
+        raise ValueError(f"the key {shown(next(n for n in found if names.count(n) > 1))} twice")
     return found
 
 
@@ -93,5 +93,5 @@ def _whole(digits: str) -> int:
 
 def _finite(text: str) -> float:
     if len(text) > MOST_DIGITS or not isfinite(float(text)):
-        raise ValueError(f"the number {brief(text)}, which is out of range")
+        raise ValueError(f"the number {shown(text)}, which is out of range")
     return float(text)

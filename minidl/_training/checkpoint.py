@@ -16,7 +16,7 @@ from .._core.parameter import Parameter
 from .._files.generators import decode_generator, encode_generator
 from .._files.model import RESERVED, load_weights, model_state, restore_frozen
 from .._files.statefile import read, write
-from .._files.strict import brief
+from .._files.strict import shown
 from ..errors import ArgumentError, FileFormatError
 from ..layers._parts import named
 from .batches import batch_count
@@ -266,7 +266,7 @@ def _is_count(value: object, least: int = 0) -> bool:
 def _expect(holds: bool, otherwise: str, found: object) -> None:
     """Raise a ValueError that says what is the matter where something does not hold."""
     if not holds:
-        raise ValueError(f"{otherwise}: {brief(found)}")
+        raise ValueError(f"{otherwise}: {shown(found)}")
 
 
 def _kind(slot: npt.NDArray[Any]) -> tuple[str, list[int]]:
@@ -293,7 +293,7 @@ def environment() -> dict[str, Any]:
 def _warn_of_another_environment(saved: dict[str, Any]) -> None:
     here = environment()
     differing = [name for name in here if saved.get(name) != here[name]]
-    changed = [f"{name} {brief(saved.get(name))} -> {brief(here[name])}" for name in differing]
+    changed = [f"{name} {shown(saved.get(name))} -> {shown(here[name])}" for name in differing]
     if changed:
         warnings.warn(
             f"restore: the run was saved in another environment ({'; '.join(changed)}); it goes on, but the last bits "

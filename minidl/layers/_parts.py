@@ -160,6 +160,31 @@ def with_parts(holder: Any, visit: Visit) -> Any:
     return clone
 
 
+def all_paths(holder: Holder) -> list[tuple[Parameter | Buffer | np.random.Generator, list[str]]]:
+    """List each parameter, buffer and generator with all the paths that it has."""
+    found: dict[int, tuple[Any, list[str]]] = {}
+    for path, part in walk(holder):
+        if not isinstance(part, Holder):
+            found.setdefault(id(part), (part, []))[1].append(path)
+    return list(found.values())
+
+
+def replace_parts(holder: Holder, visit: Visit, prefix: str = "") -> None:
+    """Put ``visit(path, part)`` in the place of each parameter, buffer and generator, at any depth."""
+
+    def visited(path: str, part: Part) -> Any:
+        if not isinstance(part, Holder):
+            return visit(prefix + path, part)
+        replace_parts(part, visit, f"{prefix}{path}.")
+        return part
+
+    for name, value in list(attributes(holder).items()):
+        if type(value) not in PLAIN:
+            changed = mapped(value, visited, "" if name == holder._unnamed else name)
+            if changed is not value:
+                setattr(holder, name, changed)
+
+
 def first_parameter(holder: Any) -> Parameter | None:
     """Return the first parameter, or None; fast, because containers ask in every pass."""
     unusual = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -301,6 +301,8 @@ class PReLU(Rectifier):
         slope: First value of a.
         dtype: float64 or float32.
     """
+
+    _shapes: ClassVar = {"weight": (1,)}
 
     def __init__(self, slope: float = 0.25, *, dtype: npt.DTypeLike = np.float64) -> None:
         self.slope = real(slope, "PReLU(slope)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,12 @@ class Component(Holder):
 
     A subclass keeps parameters, layers and generators as plain attributes, alone or in lists, tuples and
     mappings; there is nothing to register and no ``super().__init__()`` to call.
+    """
+
+    _shapes: ClassVar[Mapping[str, tuple[str | int, ...]]] = {}
+    """The shape of each array of a built-in layer, in names of constructor arguments and numbers.
+
+    A file is checked by them before the layer is made, so that no file makes an array that is larger than the file.
     """
 
     def named_parameters(self) -> dict[str, Parameter]:

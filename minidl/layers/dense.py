@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
@@ -28,6 +30,7 @@ class Dense(Layer):
         ArgumentError: a size below 1.
     """
 
+    _shapes: ClassVar = {"weight": ("out_features", "in_features"), "bias": ("out_features",)}
     _x: Array = kept()
 
     def __init__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
@@ -28,6 +30,7 @@ class Embedding(Layer):
 
     has_input_gradient = False
     in_features = 1
+    _shapes: ClassVar = {"weight": ("codes", "out_features")}
     _rows: npt.NDArray[np.intp] = kept()
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ class LayerNorm(KeepsWidth):
         dtype: float64 or float32.
     """
 
+    _shapes: ClassVar = dict.fromkeys(("weight", "bias"), ("features",))
     _normal: Array = kept()
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
@@ -74,6 +75,7 @@ class RMSNorm(KeepsWidth):
         dtype: float64 or float32.
     """
 
+    _shapes: ClassVar = dict.fromkeys(("weight",), ("features",))
     _normal: Array = kept()
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
@@ -123,6 +125,7 @@ class BatchNorm(KeepsWidth):
         ShapeError: in training, a batch of a single row, whose variance is not defined.
     """
 
+    _shapes: ClassVar = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), ("features",))
     _normal: Array = kept()
 
     def __init__(

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
 from .._core.arrays import Array
 from .._core.parameter import Parameter
@@ -205,55 +204,38 @@ RULES: dict[type[Component], Callable[[Any, Array, Array], Rows]] = {
 """How the gradient of one row follows from its x and g; exact types only, since a subclass may compute otherwise."""
 
 CONTAINERS = (Sequential, Residual, Parallel, Graph)
-"""Layers that do nothing with their parts but call them, so that a wrapped part does as well; exact types again."""
+"""Layers that only call their parts, so that a part may be wrapped; exact types again."""
 
 
-class _SeenLayer(Layer):
-    """A layer whose input and gradient are noted on the way through."""
+class _Seen:
+    """Keep the inputs and the gradients of a layer or merge while they pass through it."""
 
-    def __init__(self, part: Layer) -> None:
+    def __init__(self, part: Any) -> None:
         self.part = part
         self.passes: list[tuple[tuple[Array, ...], Array]] = []
 
-    @override
-    def forward(self, x: Array) -> Array:
-        self._inputs = (x,)
-        return self.part.forward(x)
+    def forward(self, *xs: Array) -> Array:
+        self._inputs = xs
+        y: Array = self.part.forward(*xs)
+        return y
 
-    @override
-    def backward(self, grad: Array) -> Array:
+    def backward(self, grad: Array) -> Any:
         self.passes.append((self._inputs, grad))
         return self.part.backward(grad)
 
-    @override
     def backward_parameters(self, grad: Array) -> None:
         self.passes.append((self._inputs, grad))
 
-    @override
     def __repr__(self) -> str:
         return repr(self.part)
 
 
-class _SeenMerge(Merge):
-    """A merge whose inputs and gradient are noted on the way through."""
+class _SeenLayer(_Seen, Layer):
+    pass
 
-    def __init__(self, part: Merge) -> None:
-        self.part = part
-        self.passes: list[tuple[tuple[Array, ...], Array]] = []
 
-    @override
-    def forward(self, *xs: Array) -> Array:
-        self._inputs = xs
-        return self.part.forward(*xs)
-
-    @override
-    def backward(self, grad: Array) -> tuple[Array, ...]:
-        self.passes.append((self._inputs, grad))
-        return self.part.backward(grad)
-
-    @override
-    def __repr__(self) -> str:
-        return repr(self.part)
+class _SeenMerge(_Seen, Merge):
+    pass
 
 
 def _wrapped(part: Component, seen: list[_SeenLayer | _SeenMerge]) -> Component:

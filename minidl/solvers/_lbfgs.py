@@ -11,21 +11,12 @@ import numpy.typing as npt
 
 from .._core.arrays import positive_int
 from .._core.parameter import Parameter
-from .._core.vector import ParameterVector
 from ..layers.base import Layer
-from ..losses import Loss, MeanSquaredError
+from ..losses import Loss
 from ..optimizers.penalties import Penalty
-from ._problem import (
-    Validation,
-    checked_data,
-    held_out_data,
-    learned_parameters,
-    loss_by_keyword,
-    refuse_random,
-    smooth_penalties,
-)
+from ._problem import Problem, Validation, loss_by_keyword
 from ._result import SolverResult
-from ._solver_run import Finished, Run, settle_statistics
+from ._solver_run import Finished, SolverRun
 
 
 @loss_by_keyword
@@ -87,19 +78,17 @@ def lbfgs(
         >>> model.weight.value.round(3), model.bias.value.round(3)
         (array([[3.]]), array([1.]))
     """
-    loss = MeanSquaredError() if loss is None else loss
-    rows, targets, weights = checked_data("lbfgs", model, loss, x, y, sample_weight)
-    held_out = held_out_data("lbfgs", model, loss, validation)
-    refuse_random("lbfgs", model)
-    terms = smooth_penalties("lbfgs", penalties, model)
+    problem = Problem("lbfgs", model, loss, x, y, sample_weight, penalties, validation, parameters)
     memory = positive_int(memory, "lbfgs(memory)")
-    vector = ParameterVector(learned_parameters("lbfgs", model, parameters))
+    run = SolverRun(problem, goal=goal, tolerance=tolerance, patience=patience, max_iterations=max_iterations,
+                    progress=progress)
+    vector, error_of = run.vector, problem.loss
 
     def evaluate(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         vector.values[...] = values
-        error = loss.forward(model.forward(rows), targets, weights)
-        model.backward_parameters(loss.backward())
-        for penalty in terms:
+        error = error_of.forward(model.forward(problem.x), problem.y, problem.sample_weight)
+        model.backward_parameters(error_of.backward())
+        for penalty in problem.penalties:
             error += penalty.value()
             penalty.backward()
         vector.complete()
@@ -109,18 +98,9 @@ def lbfgs(
         if not run.loss:
             run.record(error)
         if not isfinite(error):
-            # The line search steps back from a wall that it can compute with; NaN would end it.
+            # The line search steps back from a finite wall; NaN would end it.
             return 2.0 * abs(run.loss[-1]) + 1.0, np.zeros_like(values)
         return error, gradient
-
-    def settle() -> None:
-        settle_statistics(model, lambda: model.forward(rows))
-
-    def validate() -> float:
-        assert held_out is not None
-        settle()
-        held_x, held_y, held_weights = held_out
-        return loss(model.predict(held_x), held_y, held_weights)
 
     def step_taken(intermediate_result: Any) -> None:
         # The point evaluated last need not be the one that the line search took.
@@ -136,8 +116,4 @@ def lbfgs(
         )
         raise Finished("converged" if end.status == 0 else "stalled")
 
-    run = Run("lbfgs", model, vector, None if held_out is None else validate, goal=goal, tolerance=tolerance,
-              patience=patience, max_iterations=max_iterations, progress=progress)
-    result = run.follow(solve)
-    settle()
-    return result
+    return run.follow(solve)

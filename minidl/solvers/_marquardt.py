@@ -10,24 +10,14 @@ import numpy.typing as npt
 
 from .._core.arrays import Array, real
 from .._core.parameter import Parameter
-from .._core.vector import ParameterVector
 from ..errors import ArgumentError
 from ..layers.base import Layer
 from ..losses import HalfSquaredError, Loss, MeanSquaredError
 from ..optimizers.penalties import Penalty
 from ._jacobians import RowGradients
-from ._problem import (
-    Validation,
-    checked_data,
-    held_out_data,
-    l2_strengths,
-    learned_parameters,
-    loss_by_keyword,
-    refuse_coupled_rows,
-    refuse_random,
-)
+from ._problem import Problem, Validation, l2_strengths, loss_by_keyword, refuse_coupled_rows
 from ._result import SolverResult
-from ._solver_run import Finished, Run
+from ._solver_run import Finished, SolverRun
 
 RELAX, TIGHTEN = 2.0 / 3.0, 3.0
 """Factors of the damping after a step that lowered the loss, and after one that did not."""
@@ -99,21 +89,21 @@ def levenberg_marquardt(
         >>> levenberg_marquardt(model, x, np.sin(x), goal=1e-6).reason
         'goal'
     """
-    loss = MeanSquaredError() if loss is None else loss
     if isinstance(loss, Loss) and type(loss) not in (MeanSquaredError, HalfSquaredError):
         raise ArgumentError(
             f"levenberg_marquardt(loss): expected MeanSquaredError() or HalfSquaredError(), got {loss!r}; use lbfgs, "
             "which takes any loss"
         )
-    rows, targets, weights = checked_data("levenberg_marquardt", model, loss, x, y, sample_weight)
-    held_out = held_out_data("levenberg_marquardt", model, loss, validation)
-    refuse_random("levenberg_marquardt", model)
-    refuse_coupled_rows("levenberg_marquardt", model, rows)
-    strengths = l2_strengths("levenberg_marquardt", penalties, model)
+    problem = Problem("levenberg_marquardt", model, loss, x, y, sample_weight, penalties, validation, parameters)
+    rows, targets, weights = problem.x, problem.y, problem.sample_weight
+    refuse_coupled_rows(problem.title, model, rows)
+    strengths = l2_strengths(problem)
     first_damping = real(damping, "levenberg_marquardt(damping)", above=0)
-    vector = ParameterVector(learned_parameters("levenberg_marquardt", model, parameters))
+    run = SolverRun(problem, goal=goal, tolerance=tolerance, patience=patience, max_iterations=max_iterations,
+                    progress=progress)
+    vector = run.vector
     # Everything below is in sums of squares: e times this number, without the penalties on what is not learned.
-    divisor = targets.size if type(loss) is MeanSquaredError else 2 * len(targets)
+    divisor = targets.size if type(problem.loss) is MeanSquaredError else 2 * len(targets)
     decay = np.concatenate([np.full(p.size, strengths.get(p, 0.0)) for p in vector.parameters]) * (0.5 * divisor)
     constant = sum(0.5 * strength * float(np.sum(np.square(p.value, dtype=np.float64)))
                    for p, strength in strengths.items() if p not in vector.parameters)
@@ -167,13 +157,6 @@ def levenberg_marquardt(
             run.record(best / divisor + constant)
             outputs = linearise(gradients, jacobian)
 
-    def validate() -> float:
-        assert held_out is not None
-        held_x, held_y, held_weights = held_out
-        return loss(model.predict(held_x), held_y, held_weights)
-
-    run = Run("levenberg_marquardt", model, vector, None if held_out is None else validate, goal=goal,
-              tolerance=tolerance, patience=patience, max_iterations=max_iterations, progress=progress)
     return run.follow(solve)
 
 

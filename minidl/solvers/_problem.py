@@ -9,15 +9,15 @@ from typing import ParamSpec, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import Array, features, finite
+from .._core.arrays import Array
 from .._core.parameter import Parameter, unique_parameters
-from .._data import check_ending, check_parts, checked
-from ..errors import ArgumentError, DataError, DTypeError, StructureError
+from .._data import check_ending, check_lengths, check_parts, checked, checked_input
+from ..errors import ArgumentError, DTypeError, StructureError
 from ..layers._parts import children, walk
 from ..layers._structure import brief
 from ..layers.base import Layer, trait
 from ..layers.merges import Merge
-from ..losses import Loss
+from ..losses import Loss, MeanSquaredError
 from ..optimizers.penalties import L1, L2, Penalty, checked_penalties
 from ._result import SolverResult
 
@@ -30,6 +30,48 @@ Data: TypeAlias = tuple[Array, Array, Array | None]
 """(x, y, sample_weight), checked."""
 
 P = ParamSpec("P")
+
+
+class Problem:
+    """What a solver minimises; everything is checked before anything is changed.
+
+    Args:
+        title: Name of the solver, for messages.
+        model, loss, x, y, sample_weight, penalties, validation, parameters: As `lbfgs` takes them.
+
+    Attributes:
+        held_out: The validation data; None without.
+        parameters: Those to learn.
+
+    Raises:
+        ShapeError, DTypeError, DataError, ArgumentError, StructureError: naming the argument.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        model: Layer,
+        loss: Loss | None,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        penalties: Iterable[Penalty],
+        validation: Validation | None,
+        parameters: Iterable[Parameter] | None,
+    ) -> None:
+        self.title, self.model = title, model
+        self.loss = loss = MeanSquaredError() if loss is None else loss
+        self.x, self.y, self.sample_weight = checked_data(title, model, loss, x, y, sample_weight)
+        self.held_out = held_out_data(title, model, loss, validation)
+        refuse_random(title, model)
+        self.penalties = checked_penalties(penalties, model.parameters(), title)
+        for penalty in self.penalties:
+            if isinstance(penalty, L1):
+                raise ArgumentError(
+                    f"{title}(penalties): expected penalties with a derivative everywhere, got {penalty!r}, which has "
+                    "none at 0; train with an optimizer, or use L2"
+                )
+        self.parameters = learned_parameters(title, model, parameters)
 
 
 def loss_by_keyword(solver: Callable[P, SolverResult]) -> Callable[P, SolverResult]:
@@ -54,12 +96,9 @@ def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
         ShapeError: a width that the model does not take.
         DataError: no rows, NaN or infinity.
     """
-    if not isinstance(model, Layer):
-        raise DTypeError(f"{where}(model): expected a Layer, got {model!r}")
-    rows = features(x, where, trait(model, "in_features"), model.dtype, trait(model, "takes_any_rank"))
-    finite(rows, f"{where}(x)")
-    if not len(rows):
-        raise DataError(f"{where}(x): expected at least one row, got none")
+    check_parts(where, model=(model, Layer))
+    rows = checked_input(model, x, f"{where}(x)")
+    check_lengths(**{f"{where}(x)": rows})
     return rows
 
 
@@ -123,36 +162,19 @@ def learned_parameters(where: str, model: Layer, parameters: Iterable[Parameter]
     return [parameter for parameter in chosen if not parameter.frozen]
 
 
-def smooth_penalties(where: str, penalties: Iterable[Penalty], model: Layer) -> tuple[Penalty, ...]:
-    """Return the penalties, all on parameters of the model.
-
-    Raises:
-        DTypeError: something that is not a penalty.
-        ArgumentError: L1, which has no derivative at 0, or a penalty on a parameter of another model.
-    """
-    found = checked_penalties(penalties, model.parameters(), where)
-    for penalty in found:
-        if isinstance(penalty, L1):
-            raise ArgumentError(
-                f"{where}(penalties): expected penalties with a derivative everywhere, got {penalty!r}, which has none "
-                "at 0; train with an optimizer, or use L2"
-            )
-    return found
-
-
-def l2_strengths(where: str, penalties: Iterable[Penalty], model: Layer) -> dict[Parameter, float]:
+def l2_strengths(problem: Problem) -> dict[Parameter, float]:
     """Return λ of each parameter in the term Σ ½ λ w², all L2 penalties added.
 
     Raises:
-        DTypeError, ArgumentError: as `smooth_penalties`; a penalty that does not compute what L2 does.
+        ArgumentError: a penalty that does not compute what L2 does.
     """
     strengths: dict[Parameter, float] = {}
-    for penalty in smooth_penalties(where, penalties, model):
+    for penalty in problem.penalties:
         kind = type(penalty)
         if kind.value is not L2.value or kind.backward is not L2.backward:
             raise ArgumentError(
-                f"{where}(penalties): expected L2 penalties, which are sums of squares, got {penalty!r}; use lbfgs, "
-                "which takes any penalty with a derivative"
+                f"{problem.title}(penalties): expected L2 penalties, which are sums of squares, got {penalty!r}; use "
+                "lbfgs, which takes any penalty with a derivative"
             )
         for parameter in penalty.parameters:
             strengths[parameter] = strengths.get(parameter, 0.0) + penalty.strength

@@ -1,4 +1,4 @@
-"""What a solver says when it has finished."""
+"""The result of a solver."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ from minidl import (
 )
 from minidl._files import read, write
 from minidl._files.model import model_state
-from minidl._files.tables import CLASSES, NUMPY, SCIPY
+from minidl._files.tables import CLASSES, FUNCTIONS, function_called, tensors_of
 from minidl.errors import ArgumentError, FileFormatError
 from minidl.initializers import (
     Constant,
@@ -74,7 +74,8 @@ from minidl.initializers import (
     Zeros,
 )
 from minidl.layers import Merge
-from minidl.layers._parts import named, walk
+from minidl.layers._parts import children, named, walk
+from minidl.layers.base import Component
 
 INITIALIZERS: list[Initializer] = [
     Constant(0.25), Zeros(), Normal(0.5, 2.0), Uniform(-0.5, 0.25), GlorotUniform(), GlorotNormal(), HeUniform(),
@@ -174,8 +175,30 @@ def test_every_built_in_class_is_among_those_tested(tmp_path: Path) -> None:
     assert set(CLASSES) == public - {"Layer", "Merge", "Initializer"}
 
 
+def test_every_built_in_layer_declares_the_shapes_of_its_arrays() -> None:
+    seen: set[type[Any]] = set()
+    for make in LAYERS:
+        model = make()
+        for part in [model, *(part for _, part in walk(model) if isinstance(part, Component))]:
+            arrays = {name: child for name, child in children(part) if isinstance(child, Parameter | Buffer)}
+            declared = tensors_of(type(part), part.config())
+            assert declared == {name: array.value.shape for name, array in arrays.items() if array.value.shape}
+            seen.update({type(part)} if declared else ())
+    assert {Dense, Embedding, BatchNorm, LayerNorm, RMSNorm, PReLU} <= seen
+
+
+def test_a_subclass_of_a_built_in_layer_declares_nothing() -> None:
+    class Own(Dense):
+        pass
+
+    assert tensors_of(Own, {}) == {}
+
+
 def test_every_function_of_the_tables_comes_back(tmp_path: Path) -> None:
-    functions = [*(getattr(np, name) for name in NUMPY), *(getattr(scipy.special, name) for name in SCIPY)]
+    names = [f"{package}.{name}" for package, inside in FUNCTIONS.items() for name in inside]
+    functions = [function for function in map(function_called, names) if function is not None]
+    assert len(functions) == len(names)
+    assert {np.sin, scipy.special.expit} < set(functions)
     save(Sequential(*(Activation(function, np.sin) for function in functions)), tmp_path / "m")
     again = load(tmp_path / "m")
     assert isinstance(again, Sequential)
