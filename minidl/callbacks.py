@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from ._core.arrays import positive_int, real
+from ._core.configuration import arguments
 from ._core.parameter import Buffer
+from ._data import described
 from .errors import ArgumentError, DTypeError
 from .layers._parts import named
 from .metrics import Mode
 
 if TYPE_CHECKING:
-    from os import PathLike
     from pathlib import Path
 
     from .trainer import Trainer
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 METHODS = ("on_train_begin", "on_batches_end", "on_epoch_end", "on_train_end")
 """The methods of a callback that a run calls."""
 
-RENAMED = {"after_batches": "on_batches_end", "after_epoch": "on_epoch_end"}
-"""Maps the names that two of them had in version 0.1 to those of now."""
+RENAMED = dict(zip(("begin", "after_batches", "after_epoch", "finish"), METHODS, strict=True))
+"""Maps the names that they had in version 0.1 to those of now."""
 
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LogFile", "Monitor", "ReduceOnPlateau", "StopAfter"]
@@ -65,6 +68,12 @@ class Callback:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
+
+    def __repr__(self) -> str:
+        named = [name for name, argument in arguments(type(self)).items() if argument.kind is not argument.KEYWORD_ONLY]
+        values = [getattr(self, name) for name in named if hasattr(self, name)]
+        shown = [described(str(value) if isinstance(value, PathLike) else value) for value in values]
+        return f"{type(self).__name__}({', '.join(text.removesuffix('.0') for text in shown)})"
 
 
 class Monitor(Callback):
@@ -112,7 +121,7 @@ class Monitor(Callback):
         """Return ``"min"`` or ``"max"``; refuse a figure that the run does not have, or that has no direction."""
         where, figures = f"{type(self).__name__}(monitor)", list(trainer.figures)
         if self.monitor not in figures:
-            hint = "; give fit(..., validation=...)" if self.monitor == "validation_loss" else ""
+            hint = _monitor_hint(self.monitor, figures)
             raise ArgumentError(f"{where}: expected one of {figures}, got {self.monitor!r}{hint}")
         direction = self.mode or trainer.figures[self.monitor]
         if direction is None:
@@ -463,15 +472,38 @@ def _check_methods(callback: Callback) -> None:
     """Refuse a callback whose methods a run would never call."""
     where, known = f"fit(callbacks): {type(callback).__name__}", ", ".join(METHODS)
     for name in dir(callback):
-        if name in RENAMED and callable(getattr(callback, name)):
+        if name in RENAMED and _is_hook(name, getattr(callback, name)):
             raise ArgumentError(f"{where}: the method {name} is called {RENAMED[name]} now; rename it")
         if name.startswith("on_") and name not in METHODS:
-            from difflib import get_close_matches
-
-            nearest = get_close_matches(name, METHODS, n=1, cutoff=0.0)[0]
-            raise ArgumentError(f"{where}: expected methods among {known}, got {name}; did you mean {nearest}?")
+            hint = _nearest(name, METHODS, 0.87)
+            raise ArgumentError(f"{where}: there is no method {name} that a run calls; the four are {known}{hint}")
     if all(getattr(getattr(callback, name), "__func__", None) is vars(Callback)[name] for name in METHODS):
         raise ArgumentError(f"{where}: expected at least one of the methods {known}, got none: it would never act")
+
+
+def _is_hook(name: str, method: object) -> bool:
+    """Return whether a run of version 0.1 would call a method; ``begin`` and ``finish`` may be helpers of the user."""
+    if name.startswith("after_"):
+        return callable(method)
+    return inspect.ismethod(method) and list(inspect.signature(method).parameters) == ["trainer"]
+
+
+def _monitor_hint(name: str, figures: list[str]) -> str:
+    """Say what to do about a monitor that a run does not have."""
+    plain = name.removeprefix("validation_").removeprefix("val_")
+    hint = "; did you mean 'validation_loss'?" if name == "val_loss" else ""
+    if name == plain or plain not in figures:
+        return _nearest(name, figures, 0.8) or "; if it is a metric, give fit(..., metrics=[...])"
+    if "validation_loss" not in figures:
+        return f"{hint}; give fit(..., validation=...)"
+    return hint or f"; {plain} is of the validation data already"
+
+
+def _nearest(name: str, names: Sequence[str], cutoff: float) -> str:
+    """Ask whether one of some names was meant, where one is close enough to be a misspelling."""
+    from difflib import get_close_matches
+
+    return "".join(f"; did you mean {close}?" for close in get_close_matches(name, names, 1, cutoff))
 
 
 def _path(path: str | PathLike[str]) -> Path:
