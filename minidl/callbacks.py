@@ -1,4 +1,4 @@
-"""What a run does besides training: stop early, keep checkpoints, lower the learning rate, write a log."""
+"""Callbacks: stop early, save checkpoints, lower the learning rate, write a log."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ class Monitor(Callback):
         monitor: ``"loss"``, ``"validation_loss"``, or the name of a metric.
         mode: ``"min"`` or ``"max"``, which value is best; None for the direction in ``trainer.figures``: ``"min"`` for
             a loss, and what `minidl.metrics.metric` declares for a metric.
-        min_delta: Smallest change that counts as an improvement; an improvement is larger than this.
+        min_delta: Smallest change that counts as an improvement, as an absolute difference; an improvement is larger
+            than this.
 
     Raises:
         ArgumentError: when the run begins, a figure that it does not have, or a mode of None and a metric that declares
@@ -147,9 +148,9 @@ class EarlyStopping(Monitor):
         patience: Epochs to wait for an improvement.
         monitor: What to watch: ``"validation_loss"``, ``"loss"``, or the name of a metric.
         mode: As in `Monitor`.
-        min_delta: Smallest change that counts as an improvement.
-        restore_best: Restore the best weights at the end (not after an interrupt). `resume` continues from the last
-            weights.
+        min_delta: Smallest change that counts as an improvement, as an absolute difference.
+        restore_best: Restore the best weights at the end, also when all epochs have run (not after an interrupt).
+            `resume` continues from the last weights.
     """
 
     def __init__(
@@ -217,7 +218,7 @@ class ReduceOnPlateau(Monitor):
         patience: Epochs to wait for an improvement.
         monitor: What to watch.
         mode: As in `Monitor`.
-        min_delta: Smallest change that counts as an improvement.
+        min_delta: Smallest change that counts as an improvement, as an absolute difference.
         min_learning_rate: Smallest rate that it sets. A rate that is below it already stays as it is.
     """
 

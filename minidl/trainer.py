@@ -191,11 +191,12 @@ class Trainer:
         micro_batch_size: int | None = None,
         progress: bool | None = None,
     ) -> History:
-        """Go ``epochs`` times through batches that come from elsewhere: a file too large for memory, a simulation.
+        """Train for ``epochs`` epochs on batches from a function or a container, such as a file too large for memory.
 
         Args:
-            stream: A function without arguments that gives the batches of one epoch, or a container of them; each
-                batch is (x, y) or (x, y, sample_weight). For a resume it must give the same batches again.
+            stream: A function without arguments that returns the batches of one epoch, or a list or other container of
+                them; each batch is (x, y) or (x, y, sample_weight). A schedule in epochs needs one with a length. For
+                a resume it must give the same batches again.
             epochs: Passes over the stream.
             validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch.
             metrics: As in `fit`; they need validation data here.
