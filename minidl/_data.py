@@ -1,4 +1,4 @@
-"""Validate the data once, before anything is changed."""
+"""Validate the data once, before training starts."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ def described(value: object) -> str:
 
 
 def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
-    """Refuse an argument of the wrong kind, and name the usual mistake.
+    """Refuse an argument of the wrong type, and name the usual slip: a class without parentheses.
 
     Args:
-        where: Who asks.
-        parts: For each argument its value and its kind.
+        where: The function that was called.
+        parts: Maps each argument to its value and its type.
     """
     for name, (value, kind) in parts.items():
         if not isinstance(value, kind):
             hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
-            raise DTypeError(f"{where}({name}): expected a {kind.__name__}, got {value!r}{hint}")
+            raise DTypeError(f"{where}({name}): expected a {kind.__name__}, got {described(value)}{hint}")
 
 
 def check_ending(where: str, model: Layer, loss: Loss) -> None:

@@ -1,22 +1,25 @@
-"""What a run does besides training: stop early, keep checkpoints, lower the learning rate, write a log."""
+"""Callbacks: stop early, save checkpoints, lower the learning rate, write a log."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from ._core.arrays import positive_int, real
+from ._core.configuration import arguments
 from ._core.parameter import Buffer
+from ._data import described
 from .errors import ArgumentError, DTypeError
 from .layers._parts import named
 from .metrics import Mode
 
 if TYPE_CHECKING:
-    from os import PathLike
     from pathlib import Path
 
     from .trainer import Trainer
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 METHODS = ("on_train_begin", "on_batches_end", "on_epoch_end", "on_train_end")
 """The methods of a callback that a run calls."""
 
-RENAMED = {"after_batches": "on_batches_end", "after_epoch": "on_epoch_end"}
-"""Maps the names that two of them had in version 0.1 to those of now."""
+RENAMED = dict(zip(("begin", "after_batches", "after_epoch", "finish"), METHODS, strict=True))
+"""Maps the names that they had in version 0.1 to those of now."""
 
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LogFile", "Monitor", "ReduceOnPlateau", "StopAfter"]
@@ -66,6 +69,12 @@ class Callback:
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
 
+    def __repr__(self) -> str:
+        named = [name for name, argument in arguments(type(self)).items() if argument.kind is not argument.KEYWORD_ONLY]
+        values = [getattr(self, name) for name in named if hasattr(self, name)]
+        shown = [described(str(value) if isinstance(value, PathLike) else value) for value in values]
+        return f"{type(self).__name__}({', '.join(text.removesuffix('.0') for text in shown)})"
+
 
 class Monitor(Callback):
     """Watch one figure of the history for its best value; the base of callbacks that wait for improvement.
@@ -74,7 +83,8 @@ class Monitor(Callback):
         monitor: ``"loss"``, ``"validation_loss"``, or the name of a metric.
         mode: ``"min"`` or ``"max"``, which value is best; None for the direction in ``trainer.figures``: ``"min"`` for
             a loss, and what `minidl.metrics.metric` declares for a metric.
-        min_delta: Smallest change that counts as an improvement; an improvement is larger than this.
+        min_delta: Smallest change that counts as an improvement, as an absolute difference; an improvement is larger
+            than this.
 
     Raises:
         ArgumentError: when the run begins, a figure that it does not have, or a mode of None and a metric that declares
@@ -112,7 +122,7 @@ class Monitor(Callback):
         """Return ``"min"`` or ``"max"``; refuse a figure that the run does not have, or that has no direction."""
         where, figures = f"{type(self).__name__}(monitor)", list(trainer.figures)
         if self.monitor not in figures:
-            hint = "; give fit(..., validation=...)" if self.monitor == "validation_loss" else ""
+            hint = _monitor_hint(self.monitor, figures)
             raise ArgumentError(f"{where}: expected one of {figures}, got {self.monitor!r}{hint}")
         direction = self.mode or trainer.figures[self.monitor]
         if direction is None:
@@ -138,9 +148,9 @@ class EarlyStopping(Monitor):
         patience: Epochs to wait for an improvement.
         monitor: What to watch: ``"validation_loss"``, ``"loss"``, or the name of a metric.
         mode: As in `Monitor`.
-        min_delta: Smallest change that counts as an improvement.
-        restore_best: Restore the best weights at the end (not after an interrupt). `resume` continues from the last
-            weights.
+        min_delta: Smallest change that counts as an improvement, as an absolute difference.
+        restore_best: Restore the best weights at the end, also when all epochs have run (not after an interrupt).
+            `resume` continues from the last weights.
     """
 
     def __init__(
@@ -208,7 +218,7 @@ class ReduceOnPlateau(Monitor):
         patience: Epochs to wait for an improvement.
         monitor: What to watch.
         mode: As in `Monitor`.
-        min_delta: Smallest change that counts as an improvement.
+        min_delta: Smallest change that counts as an improvement, as an absolute difference.
         min_learning_rate: Smallest rate that it sets. A rate that is below it already stays as it is.
     """
 
@@ -463,15 +473,38 @@ def _check_methods(callback: Callback) -> None:
     """Refuse a callback whose methods a run would never call."""
     where, known = f"fit(callbacks): {type(callback).__name__}", ", ".join(METHODS)
     for name in dir(callback):
-        if name in RENAMED and callable(getattr(callback, name)):
+        if name in RENAMED and _is_hook(name, getattr(callback, name)):
             raise ArgumentError(f"{where}: the method {name} is called {RENAMED[name]} now; rename it")
         if name.startswith("on_") and name not in METHODS:
-            from difflib import get_close_matches
-
-            nearest = get_close_matches(name, METHODS, n=1, cutoff=0.0)[0]
-            raise ArgumentError(f"{where}: expected methods among {known}, got {name}; did you mean {nearest}?")
+            hint = _nearest(name, METHODS, 0.87)
+            raise ArgumentError(f"{where}: there is no method {name} that a run calls; the four are {known}{hint}")
     if all(getattr(getattr(callback, name), "__func__", None) is vars(Callback)[name] for name in METHODS):
         raise ArgumentError(f"{where}: expected at least one of the methods {known}, got none: it would never act")
+
+
+def _is_hook(name: str, method: object) -> bool:
+    """Return whether a run of version 0.1 would call a method; ``begin`` and ``finish`` may be helpers of the user."""
+    if name.startswith("after_"):
+        return callable(method)
+    return inspect.ismethod(method) and list(inspect.signature(method).parameters) == ["trainer"]
+
+
+def _monitor_hint(name: str, figures: list[str]) -> str:
+    """Say what to do about a monitor that a run does not have."""
+    plain = name.removeprefix("validation_").removeprefix("val_")
+    hint = "; did you mean 'validation_loss'?" if name == "val_loss" else ""
+    if name == plain or plain not in figures:
+        return _nearest(name, figures, 0.8) or "; if it is a metric, give fit(..., metrics=[...])"
+    if "validation_loss" not in figures:
+        return f"{hint}; give fit(..., validation=...)"
+    return hint or f"; {plain} is of the validation data already"
+
+
+def _nearest(name: str, names: Sequence[str], cutoff: float) -> str:
+    """Ask whether one of some names was meant, where one is close enough to be a misspelling."""
+    from difflib import get_close_matches
+
+    return "".join(f"; did you mean {close}?" for close in get_close_matches(name, names, 1, cutoff))
 
 
 def _path(path: str | PathLike[str]) -> Path:

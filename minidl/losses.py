@@ -166,6 +166,8 @@ def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) 
         message += "; labels must be integers: y.astype(int)"
     elif target.ndim == 1:
         message += "; for integer labels use SoftmaxCrossEntropy, or one-hot rows: np.eye(classes)[y]"
+    elif target.shape[1:] == (1,) and isinstance(loss, SoftmaxCrossEntropy):
+        message += "; integer labels have the shape (rows,): use y[:, 0]"
     return ShapeError(message)
 
 

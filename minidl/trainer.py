@@ -49,7 +49,8 @@ class Trainer:
         loss: What to make small.
         optimizer: How; made from the parameters of the model. Those that are frozen are skipped.
         rng: Generator or seed. The rows that a fraction holds out depend on it, and the order of each epoch. From a
-            Generator one number is drawn, here.
+            Generator one number is drawn, here. It does not seed the layers: ``model.initialize(rng)`` does, Dropout
+            included.
         penalties: Terms such as `L2` that are added to the loss of each batch, and so to the loss in the history. What
             `evaluate` and the validation compute is the loss alone.
         clip: How gradients are made smaller before each step, such as ``ClipGlobalNorm(1.0)``.
@@ -148,7 +149,9 @@ class Trainer:
                 the fraction of the rows, in (0, 1), that is held out for that. With ``shuffle`` they are random rows,
                 the same in each fit of this Trainer to the same data, and each class has its share of them where the
                 loss knows classes; else they are the last rows.
-            metrics: Functions of (prediction, target), as in `minidl.metrics`; a mapping gives them names of your own.
+            metrics: Functions of (prediction, target), as in `minidl.metrics`, or a mapping from names of your own to
+                them. After each epoch they are computed on the validation data, or without any on the training data.
+                Every row counts the same: ``sample_weight`` does not enter.
             callbacks: What else to do, as in `minidl.callbacks`.
             micro_batch_size: Rows that go through the model at a time, where a whole batch does not fit into memory;
                 the gradients add up to those of the batch.
@@ -188,11 +191,12 @@ class Trainer:
         micro_batch_size: int | None = None,
         progress: bool | None = None,
     ) -> History:
-        """Go ``epochs`` times through batches that come from elsewhere: a file too large for memory, a simulation.
+        """Train for ``epochs`` epochs on batches from a function or a container, such as a file too large for memory.
 
         Args:
-            stream: A function without arguments that gives the batches of one epoch, or a container of them; each
-                batch is (x, y) or (x, y, sample_weight). For a resume it must give the same batches again.
+            stream: A function without arguments that returns the batches of one epoch, or a list or other container of
+                them; each batch is (x, y) or (x, y, sample_weight). A schedule in epochs needs one with a length. For
+                a resume it must give the same batches again.
             epochs: Passes over the stream.
             validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch.
             metrics: As in `fit`; they need validation data here.
@@ -313,7 +317,7 @@ class Trainer:
         Args:
             x: Input, ``(rows, features)``.
             y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
-            sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``; they count in the loss, not in the metrics.
+            sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``; they weight the loss, not the metrics.
             metrics: As in `fit`. Where the loss works on logits they see probabilities.
 
         Returns:
@@ -375,8 +379,8 @@ class Trainer:
         if idle:
             more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
             warnings.warn(
-                f"fit: the optimizer does not hold {', '.join(idle[:3])}{more}, so that they are not learned; make the "
-                "optimizer from model.parameters(), or freeze() them if that is meant",
+                f"fit: the optimizer does not hold {', '.join(idle[:3])}{more}, so that they are not learned; freeze() "
+                "them if that is meant, else make the optimizer from model.parameters()",
                 stacklevel=4,
             )
 

@@ -15,6 +15,7 @@ from scipy import sparse
 from minidl import (
     ELU,
     GELU,
+    L2,
     SGD,
     Activation,
     BinaryCrossEntropy,
@@ -195,11 +196,12 @@ def test_labels_outside_of_the_classes(label: int, row: int) -> None:
     [
         (LABELS.astype(float), ShapeError, "labels must be integers: y.astype(int)"),
         (LABELS.astype(bool), ShapeError, "labels must be integers: y.astype(int)"),
+        (LABELS[:, None], ShapeError, "got (6, 1); integer labels have the shape (rows,): use y[:, 0]"),
         (LABELS.astype(str), DTypeError, "expected real numbers, got dtype <U"),
         (sparse.csr_array(np.eye(2)[LABELS]), DTypeError, "expected a dense array"),
         (np.ma.masked_array(LABELS, LABELS == 1), DataError, "got a masked array"),
     ],
-    ids=["float", "bool", "words", "sparse", "masked"],
+    ids=["float", "bool", "column", "words", "sparse", "masked"],
 )
 def test_labels_of_another_kind(y: Any, error: type[MinidlError], words: str) -> None:
     for door in (lambda v: trainer(SoftmaxCrossEntropy()).fit(X, v, epochs=1),
@@ -314,7 +316,11 @@ def test_a_gradient_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
 def test_an_optimizer_that_was_given_the_model_or_a_layer_says_what_to_give() -> None:
     model = trainer().model
     for given in (model, Dense(1, 1), [Dense(1, 1)], Parameter(1.0), [np.ones(2)]):
-        through(lambda value: SGD(value, 0.1), given, DTypeError, "Parameter objects", "pass model.parameters()")
+        through(lambda value: SGD(value, 0.1), given, DTypeError, "SGD(parameters): expected Parameter objects, got ",
+                "pass model.parameters()")
+        through(lambda value: L2(0.1, value), given, DTypeError, "L2(parameters): expected Parameter objects, got ")
+    through(lambda value: SGD(value, 0.1), model, DTypeError, "got one Sequential; pass model.parameters()")
+    through(lambda value: SGD(value, 0.1), Tanh().parameters(), ArgumentError, "SGD(parameters): expected at least one")
 
 
 def test_an_initializer_that_is_a_class_or_a_name() -> None:

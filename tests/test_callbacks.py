@@ -559,17 +559,31 @@ class OldBegin(Callback):
     def begin(self, trainer: Trainer) -> None: ...
 
 
+class HalfMigrated(Callback):
+    def finish(self, trainer: Trainer) -> None: ...
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None: ...
+
+
+class Misspelt(Callback):
+    def on_epoch_ends(self, trainer: Trainer) -> None: ...
+
+
 REFUSED: list[tuple[Callback, str]] = [
-    (Keras(), "Keras: expected methods among on_train_begin, on_batches_end, on_epoch_end, on_train_end, got "
-              "on_epoch_begin; did you mean on_epoch_end?"),
-    (Torch(), "got on_batch_end; did you mean on_batches_end?"),
-    (Lightning(), "Lightning: expected methods among"),
-    (OnTheObject(), "OnTheObject: expected methods among"),
+    (Keras(), "Keras: there is no method on_epoch_begin that a run calls; the four are on_train_begin, "
+              "on_batches_end, on_epoch_end, on_train_end"),
+    (Torch(), "no method on_batch_end that a run calls; the four are on_train_begin, on_batches_end, on_epoch_end, "
+              "on_train_end; did you mean on_batches_end?"),
+    (Misspelt(), "did you mean on_epoch_end?"),
+    (Lightning(), "Lightning: there is no method on_"),
+    (OnTheObject(), "OnTheObject: there is no method on_fit_end"),
     (OldBatches(), "OldBatches: the method after_batches is called on_batches_end now; rename it"),
     (OldEpoch(), "OldEpoch: the method after_epoch is called on_epoch_end now; rename it"),
-    (OldBegin(), "OldBegin: expected at least one of the methods on_train_begin, on_batches_end, on_epoch_end, "
+    (OldBegin(), "OldBegin: the method begin is called on_train_begin now; rename it"),
+    (HalfMigrated(), "HalfMigrated: the method finish is called on_train_end now; rename it"),
+    (Callback(), "Callback: expected at least one of the methods on_train_begin, on_batches_end, on_epoch_end, "
                  "on_train_end, got none: it would never act"),
-    (Callback(), "Callback: expected at least one of the methods"),
 ]
 
 
@@ -599,6 +613,39 @@ def test_a_method_may_be_an_attribute_and_an_old_name_may_be_a_number() -> None:
     run = trainer()
     run.fit(X, Y, epochs=2, callbacks=[callback])
     assert seen == [run, run]
+
+
+def test_a_method_that_is_only_near_another_one_is_not_suggested() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        trainer().fit(X, Y, epochs=1, callbacks=[Keras()])
+    assert "did you mean" not in str(caught.value)
+
+
+def test_helpers_called_begin_and_finish_are_left_alone() -> None:
+    class Helpers(Callback):
+        begin = dict
+
+        def finish(self, text: str) -> str:
+            return text
+
+        @override
+        def on_epoch_end(self, trainer: Trainer) -> None: ...
+
+    trainer().fit(X, Y, epochs=1, callbacks=[Helpers()])
+
+
+def test_a_callback_has_a_short_repr(tmp_path: Path) -> None:
+    class Own(Callback):
+        def __init__(self, data: Any, kept_elsewhere: int = 3) -> None:
+            self.data = data
+
+    assert repr(EarlyStopping(10, "accuracy")) == "EarlyStopping(10, 'accuracy')"
+    assert repr(StopAfter(3)) == "StopAfter(3)"
+    assert repr(LogFile("log.csv")) == "LogFile('log.csv')"
+    assert repr(Checkpoint("kept", monitor="loss")) == "Checkpoint('kept')"
+    assert repr(Own(np.zeros((1000, 3)))) == "Own(ndarray of shape (1000, 3))"
+    with refused(DTypeError, "write callbacks=[StopAfter(3)]"):
+        trainer().fit(X, Y, epochs=1, callbacks=StopAfter(3))  # type: ignore[arg-type]
 
 
 def test_the_position_and_the_figures_are_there_for_callbacks() -> None:

@@ -300,6 +300,26 @@ def test_a_repr_shows_what_is_frozen() -> None:
     assert "frozen" in repr(Sequential(*layers[:1]))
 
 
+def test_a_repr_says_partly_frozen_where_something_still_changes() -> None:
+    norm, dense = BatchNorm(8), Dense(2, 3)
+    for parameter in norm.parameters():
+        parameter.freeze()
+    norm.forward(np.arange(16.0).reshape(2, 8))
+    assert norm.running_mean.value.any()  # The statistics still follow the data.
+    dense.weight.freeze()
+    assert [repr(norm), repr(dense)] == ["BatchNorm(8, partly frozen)", "Dense(2 -> 3, partly frozen)"]
+    assert [repr(norm.freeze()), repr(dense.freeze())] == ["BatchNorm(8, frozen)", "Dense(2 -> 3, frozen)"]
+    norm.weight.unfreeze()
+    assert repr(norm) == "BatchNorm(8, partly frozen)"
+
+
+def test_assigning_frozen_is_refused() -> None:
+    for part in (Parameter(1.0), Buffer(1.0)):
+        with pytest.raises(AttributeError, match=r"frozen cannot be assigned; call freeze\(\) or unfreeze\(\)"):
+            part.frozen = True  # type: ignore[misc]
+        assert not part.frozen
+
+
 def test_solvers_skip_what_is_frozen() -> None:
     for solve in (lbfgs_fit, levenberg_marquardt_fit):
         model = Sequential(Dense(2, 6), BatchNorm(6), Tanh(), Dense(6, 1)).initialize(3)
@@ -341,7 +361,8 @@ def test_a_fit_warns_of_parameters_that_it_does_not_learn() -> None:
     old = mlp([2, 3, 1], rng=0)
     optimizer = SGD(old.parameters(), 0.1)
     model = Sequential(*old[:-1], Dense(3, 1))
-    with pytest.warns(UserWarning, match=r"the optimizer does not hold 2.weight, 2.bias, so that they are not learned"):
+    with pytest.warns(UserWarning, match=r"the optimizer does not hold 2.weight, 2.bias, so that they are not learned; "
+                      r"freeze\(\) them if that is meant, else make the optimizer from model.parameters\(\)"):
         Trainer(model, HalfSquaredError(), optimizer).fit(X, Y, epochs=1)
     model[2].freeze()
     with warnings.catch_warnings():

@@ -90,6 +90,23 @@ def test_a_figure_that_is_not_there_is_named_with_those_that_are() -> None:
         trainer().fit(X, Y, epochs=2, metrics=[metrics.accuracy], callbacks=[EarlyStopping(2, "seconds")])
 
 
+@pytest.mark.parametrize(("monitor", "validation", "hint"), [
+    ("val_loss", 0.5, "got 'val_loss'; did you mean 'validation_loss'?"),
+    ("val_loss", None, "; did you mean 'validation_loss'?; give fit(..., validation=...)"),
+    ("validation_accuracy", 0.5, "; accuracy is of the validation data already"),
+    ("val_accuracy", 0.5, "; accuracy is of the validation data already"),
+    ("val_accuracy", None, "got 'val_accuracy'; give fit(..., validation=...)"),
+    ("accurracy", 0.5, "got 'accurracy'; did you mean accuracy?"),
+    ("f1", 0.5, "got 'f1'; if it is a metric, give fit(..., metrics=[...])"),
+    ("val_f1", 0.5, "; if it is a metric, give fit(..., metrics=[...])"),
+])
+def test_an_unknown_monitor_gives_a_hint(monitor: str, validation: float | None, hint: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        trainer().fit(X, Y, epochs=1, validation=validation, metrics=[metrics.accuracy],
+                      callbacks=[EarlyStopping(2, monitor)])
+    assert str(caught.value).endswith(hint)
+
+
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_an_improvement_is_larger_than_the_smallest_change(mode: Any) -> None:
     sign = 1.0 if mode == "max" else -1.0

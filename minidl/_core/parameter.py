@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,10 @@ from ..errors import ArgumentError, CallOrderError, DTypeError, ShapeError
 from .arrays import FLOATS, Array, floating
 from .generators import Seed, first_draws, generator
 from .initializer import Initializer
+
+
+def _refuse_frozen(part: Parameter | Buffer, frozen: bool) -> NoReturn:
+    raise AttributeError(f"{type(part).__name__}.frozen cannot be assigned; call freeze() or unfreeze()")
 
 
 class Parameter:
@@ -141,6 +145,9 @@ class Parameter:
         """Whether optimizers and solvers leave it as it is."""
         return self._frozen
 
+    if not TYPE_CHECKING:
+        frozen = frozen.setter(_refuse_frozen)
+
     def freeze(self) -> Self:
         """Keep the value as it is in training, until `unfreeze`."""
         self._frozen = True
@@ -215,6 +222,9 @@ class Buffer:
         """Whether the layer that holds it is to leave it as it is."""
         return self._frozen
 
+    if not TYPE_CHECKING:
+        frozen = frozen.setter(_refuse_frozen)
+
     def freeze(self) -> Self:
         """Keep the value as it is in training, until `unfreeze`."""
         self._frozen = True
@@ -238,19 +248,21 @@ class Buffer:
         return f"Buffer{self.value.shape}{', frozen' if self.frozen else ''}"
 
 
-def unique_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """List each parameter once, in order."""
-    if not isinstance(parameters, Iterable):
-        raise DTypeError(f"expected a list of Parameter objects, got {parameters!r}; pass model.parameters()")
+def unique_parameters(parameters: Iterable[Parameter], where: str) -> list[Parameter]:
+    """List each parameter once, in order; ``where`` names the argument in errors."""
+    if hasattr(parameters, "parameters") or not isinstance(parameters, Iterable):
+        kind = type(parameters).__name__
+        raise DTypeError(f"{where}: expected Parameter objects, got one {kind}; pass model.parameters()")
     found: dict[int, Parameter] = {}
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise DTypeError(
-                f"expected Parameter objects, got {parameter!r}; pass model.parameters(), or a list of layer.weight"
+                f"{where}: expected Parameter objects, got {parameter!r}; pass model.parameters(), or a list such as "
+                "[layer.weight]"
             )
         found.setdefault(id(parameter), parameter)
     if not found:
-        raise ArgumentError("expected at least one parameter, got none; is there a layer that learns?")
+        raise ArgumentError(f"{where}: expected at least one parameter, got none; is there a layer that learns?")
     return list(found.values())
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import Array, real
+from .._core.arrays import Array
 from .._data import Rows, checked, described
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layers.base import Layer
@@ -93,16 +93,17 @@ class Validation:
             self.hold_out(validation)
             return arrays
         self._check_target(arrays[1])
-        fraction = real(validation, "fit(validation)", above=0, below=1)
+        if not 0 < validation < 1:
+            raise ArgumentError(f"fit(validation): expected a fraction between 0 and 1 such as 0.2, got {validation}")
         rows = len(arrays[0])
-        count = round(fraction * rows)
+        count = round(validation * rows)
         kept: slice | Indices = slice(rows - count)
         held_out: slice | Indices = slice(rows - count, None)
         if rng is not None:
             kept, held_out = split_rows(rows, count, self._classes(arrays[1]), rng)
         self._arrays = tuple(array[held_out] for array in arrays)
         if not (0 < count < rows and len(self._arrays[0])):
-            raise ArgumentError(f"fit(validation): {fraction:g} of {rows} rows leaves nothing on one side")
+            raise ArgumentError(f"fit(validation): {validation:g} of {rows} rows leaves nothing on one side")
         return tuple(array[kept] for array in arrays)
 
     def _classes(self, targets: Rows) -> Rows | None:
@@ -165,10 +166,14 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
         DTypeError: something that cannot be called.
         ArgumentError: two metrics of one name, or one called as the figures that are always there.
     """
-    pairs = list(metrics.items()) if isinstance(metrics, Mapping) else [(_name(m), m) for m in metrics]
-    for name, metric in pairs:
+    if callable(metrics):
+        name = _name(metrics)
+        raise DTypeError(f"metrics: expected a list of functions, got one; write metrics=[{name}]")
+    given = [metrics] if isinstance(metrics, str) else metrics
+    pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(m), m) for m in given]
+    for _, metric in pairs:
         if not callable(metric):
-            raise DTypeError(f"metrics: expected functions of (prediction, target), got {metric!r} as {name!r}")
+            raise DTypeError(f"metrics: expected functions such as metrics.r2, got {metric!r}")
     named = dict(pairs)
     reserved = {"loss", "validation_loss", "learning_rate", "seconds"} & set(named)
     if len(named) < len(pairs) or reserved:

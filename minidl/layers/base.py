@@ -109,9 +109,9 @@ class Component(Holder):
         return clone
 
     def _frozen_mark(self) -> str:
-        """Return what a repr says of a part that is frozen."""
-        parameters = self.parameters()
-        return ", frozen" if parameters and all(parameter.frozen for parameter in parameters) else ""
+        """Return what a repr says of a part that is frozen, in part or as a whole."""
+        frozen = [part.frozen for part in named(self, (Parameter, Buffer)).values()]
+        return "" if not any(frozen) else ", frozen" if all(frozen) else ", partly frozen"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

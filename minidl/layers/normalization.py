@@ -215,5 +215,6 @@ class BatchNorm(KeepsWidth):
 
     @override
     def __repr__(self) -> str:
-        mark = self._frozen_mark() or (", fixed statistics" if self.running_mean.frozen else "")
+        only_statistics = self.running_mean.frozen and not (self.weight.frozen or self.bias.frozen)
+        mark = ", fixed statistics" if only_statistics else self._frozen_mark()
         return f"BatchNorm({self.features}{mark})"

@@ -59,7 +59,7 @@ class Clip(ABC):
             chosen = parameters.parameters
             gradients = [parameters.gradients] if self.joined else parameters.split(parameters.gradients)
         else:
-            chosen = unique_parameters(parameters)
+            chosen = unique_parameters(parameters, repr(self))
             if not any(parameter.has_grad for parameter in chosen):
                 raise CallOrderError(f"{self}: no parameter has a gradient; call model.backward before it")
             gradients = [parameter.grad for parameter in chosen]

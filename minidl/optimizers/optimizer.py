@@ -12,7 +12,7 @@ import numpy as np
 
 from .._core.arrays import Array, real
 from .._core.configuration import arguments
-from .._core.parameter import Parameter
+from .._core.parameter import Parameter, unique_parameters
 from .._core.vector import ParameterVector
 from ..errors import ArgumentError, DTypeError
 from ..schedules import Epochs, LearningRate, Schedule
@@ -60,7 +60,7 @@ class Optimizer(ABC):
                              f"call it with its arguments: {made}")
         self.learning_rate: LearningRate = learning_rate
         self.weight_decay = real(weight_decay, f"{name}(weight_decay)", least=0)
-        self.vector = ParameterVector(parameters)
+        self.vector = ParameterVector(unique_parameters(parameters, f"{name}(parameters)"))
         self.steps = 0
         self.last_rate = 0.0
         self.epochs: Epochs | None = None

@@ -141,7 +141,7 @@ def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] 
         ArgumentError: one that the model does not hold, or none at all.
     """
     held = model.parameters()
-    chosen = unique_parameters(held if parameters is None else parameters)
+    chosen = unique_parameters(held if parameters is None else parameters, f"{where}(parameters)")
     for parameter in chosen:
         if not any(parameter is own for own in held):
             raise ArgumentError(f"{where}(parameters): expected parameters of the model, got another {parameter!r}")
@@ -205,7 +205,7 @@ def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
         if isinstance(part, Layer) and (trait(part, "couples_rows") or trait(part, "smallest_batch") > 1):
             raise StructureError(
                 f"{where}: expected layers that treat each row alone, but {located(part, path)} couples the rows of "
-                "a batch; use LayerNorm or RMSNorm, or lbfgs"
+                "a batch; use LayerNorm or RMSNorm, or freeze() it where it is a BatchNorm, or use lbfgs"
             )
     some = slice(None, None, 2)
     with np.errstate(all="ignore"):

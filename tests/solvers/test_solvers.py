@@ -456,9 +456,18 @@ def test_levenberg_marquardt_refuses_coupled_rows() -> None:
     model = Sequential(Dense(1, 4), BatchNorm(4), Dense(4, 1))
     norm = model[1]
     assert isinstance(norm, BatchNorm)
-    with pytest.raises(StructureError, match=r'BatchNorm\(4\) at "1" couples the rows of a batch; use LayerNorm'):
+    with pytest.raises(StructureError, match=r'BatchNorm\(4\) at "1" couples the rows of a batch; use LayerNorm '
+                       r'or RMSNorm, or freeze\(\) it where it is a BatchNorm, or use lbfgs'):
         levenberg_marquardt(model, SINE_X, SINE_Y)
     assert norm.num_batches_tracked.value == 0
+    norm.freeze()
+    levenberg_marquardt(model, SINE_X, SINE_Y, max_iterations=2)
+
+
+@both
+def test_a_model_and_data_in_another_order_are_named_by_type_and_shape(solver: Solver) -> None:
+    with pytest.raises(DTypeError, match=r"\(model\): expected a Layer, got ndarray of shape \(\d+, 1\)$"):
+        solver(SINE_X, SINE_Y, mlp([1, 2, 1]))
 
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [

@@ -109,6 +109,35 @@ def test_evaluate_gives_weighted_loss_and_metrics_and_changes_nothing() -> None:
         run.evaluate(X, LABELS, metrics={"loss": metrics.accuracy})
 
 
+@pytest.mark.parametrize(("given", "words"), [
+    (metrics.r2, "metrics: expected a list of functions, got one; write metrics=[r2]"),
+    ("r2", "metrics: expected functions such as metrics.r2, got 'r2'"),
+    (["accuracy"], "metrics: expected functions such as metrics.r2, got 'accuracy'"),
+    ({"score": "r2"}, "metrics: expected functions such as metrics.r2, got 'r2'"),
+])
+def test_what_is_no_list_of_metrics_is_refused(given: Any, words: str) -> None:
+    run = trainer()
+    with refused(DTypeError, words):
+        run.fit(X, LABELS, epochs=1, metrics=given)
+    with refused(DTypeError, words):
+        run.evaluate(X, LABELS, metrics=given)
+    assert len(run.history) == 0
+
+
+@pytest.mark.parametrize("fraction", [20, 1.0, 0, -0.5, float("nan"), True])
+def test_a_fraction_outside_of_zero_to_one_is_refused(fraction: Any) -> None:
+    with refused(ArgumentError, f"expected a fraction between 0 and 1 such as 0.2, got {fraction}"):
+        trainer().fit(X, LABELS, epochs=1, validation=fraction)
+
+
+def test_metrics_do_not_depend_on_sample_weights() -> None:
+    run, weights = trainer(), np.arange(20.0)
+    run.fit(X, LABELS, epochs=1, sample_weight=weights, metrics=[metrics.accuracy])
+    assert run.history.metrics["accuracy"] == [metrics.accuracy(run.model.predict(X), LABELS)]
+    run.fit(X, LABELS, epochs=1, validation=(X[:5], LABELS[:5], weights[:5]), metrics=[metrics.accuracy])
+    assert run.history.metrics["accuracy"][1] == metrics.accuracy(run.model.predict(X[:5]), LABELS[:5])
+
+
 def test_a_partial_has_the_name_of_its_function() -> None:
     run = trainer()
     half: Any = partial(metrics.accuracy, threshold=0.5)
