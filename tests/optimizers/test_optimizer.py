@@ -229,7 +229,7 @@ class SignDescent(Optimizer):
 
     def __init__(self, parameters: Any, learning_rate: float) -> None:
         super().__init__(parameters, learning_rate)
-        self.signs = np.zeros_like(self.vector.values)
+        self.signs = self.slot()
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
