@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import reduce
+from itertools import accumulate, pairwise
 
 import numpy as np
 from typing_extensions import override
@@ -126,7 +127,8 @@ class Concat(Merge):
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
-        return tuple(np.split(grad, np.cumsum(self._widths[:-1]), axis=1))
+        places = pairwise([0, *accumulate(self._widths)])  # np.split takes ten times as long.
+        return tuple([grad[:, begin:end] for begin, end in places])
 
 
 def check_equal_widths(merge: Merge, xs: tuple[Array, ...]) -> None:
