@@ -85,8 +85,8 @@ def refuse_repeated_layers(container: Component) -> None:
         if isinstance(child, Component):
             if id(child) in seen:
                 raise StructureError(
-                    f'{one_line(child)} at "{path}" is the same object as at "{seen[id(child)]}": a layer remembers one '
-                    "forward pass; to share weights make two layers that hold the same Parameter"
+                    f'{one_line(child)} at "{path}" is the same object as at "{seen[id(child)]}": a layer remembers '
+                    "one forward pass; to share weights make two layers that hold the same Parameter"
                 )
             seen[id(child)] = path
 

@@ -207,11 +207,9 @@ class ELU(Rectifier):
         return f"ELU({self.alpha})"
 
 
-class Gated(KeepsWidth, ABC):
+class Gated(Rectifier, ABC):
     """Base of y = x g(x): a subclass writes g as ``gate(x)``, and y′ as ``slope(x, gate)``."""
 
-    initializer_before = HeUniform()
-    _x: Array = kept()
     _gate: Array = kept()
 
     @abstractmethod
@@ -222,19 +220,18 @@ class Gated(KeepsWidth, ABC):
     def slope(self, x: Array, gate: Array) -> Array:
         """Compute y′ = g(x) + x g′(x) from x and g(x)."""
 
+    @override
     def compute(self, x: Array) -> Array:
-        """Compute y."""
         return _finite(x) * self.gate(x)
 
     @override
     def forward(self, x: Array) -> Array:
         self._x, self._gate = x, self.gate(x)
-        return _finite(x) * self._gate
+        y = self._y = _finite(x) * self._gate
+        return y
 
     @override
-    def backward(self, grad: Array) -> Array:
-        if grad.shape != self._x.shape:
-            refuse_gradient(self, grad, self._x.shape)
+    def gradient(self, grad: Array) -> Array:
         return grad * self.slope(self._x, self._gate)
 
 

@@ -333,6 +333,23 @@ def test_an_optimizer_may_change_an_argument_as_it_goes(tmp_path: Path) -> None:
     assert second.optimizer.numbers() == first.optimizer.numbers()
 
 
+def test_an_optimizer_may_keep_an_argument_under_another_name(tmp_path: Path) -> None:
+    class Plain(Optimizer):
+        def __init__(self, parameters: Iterable[Parameter], learning_rate: float, factor: float = 0.5) -> None:
+            super().__init__(parameters, learning_rate)
+            self.scale = factor
+
+        @override
+        def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
+            values -= learning_rate * self.scale * gradients
+
+    first, second = made(kind=Plain), made(kind=Plain)
+    first.fit(X, Y, epochs=2)
+    first.save(tmp_path / "run.safetensors")
+    second.restore(tmp_path / "run.safetensors")
+    assert bits(second) == bits(first)
+
+
 def test_a_long_history_is_saved_and_comes_back(tmp_path: Path) -> None:
     epochs = 100_000
     first, second = made(), made()
