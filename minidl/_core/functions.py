@@ -48,8 +48,7 @@ def softplus(x: Array) -> Array:
         y += np.maximum(x, 0.0)
         return y
     positive = x.real > 0
-    z: Array = np.where(positive, x, 0.0) + np.log1p(np.exp(np.where(positive, -x, x)))
-    return z
+    return np.where(positive, x, 0.0) + np.log1p(np.exp(np.where(positive, -x, x)))
 
 
 def softmax(x: Array) -> Array:

@@ -44,8 +44,7 @@ class Merge(Component, ABC):
 
     def predict(self, *xs: Array) -> Array:
         """Compute the output for use, changing nothing on the merge."""
-        y: Array = computation[type(self)](self, *xs)
-        return y
+        return computation[type(self)](self, *xs)
 
     def output_features(self, *input_features: int) -> int:
         """Return the width that comes out when these widths go in; found by predicting no rows."""
@@ -78,8 +77,7 @@ class Mean(Merge):
     def forward(self, *xs: Array) -> Array:
         check_equal_widths(self, xs)
         self._count = len(xs)
-        y: Array = reduce(np.add, xs) / len(xs)
-        return y
+        return reduce(np.add, xs) / len(xs)
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
