@@ -28,8 +28,6 @@ __all__ = [
 ]
 
 
-
-
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return (fan in, fan out) of a weight of ``shape`` (out, in); for a bias both are its length."""
     if len(shape) == 2:
@@ -112,7 +110,7 @@ class GlorotNormal(Initializer):
 
 
 class HeUniform(Initializer):
-    """Draw from U(−a, a) with a = √(6 / fan in), for ReLU and its kin (He et al. 2015, section 2.2)."""
+    """Draw from U(−a, a) with a = √(6 / fan in), for rectifiers such as ReLU (He et al. 2015, section 2.2)."""
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         bound = sqrt(6.0 / fans(shape)[0])
@@ -120,7 +118,7 @@ class HeUniform(Initializer):
 
 
 class HeNormal(Initializer):
-    """Draw from N(0, 2 / fan in), for ReLU and its kin (He et al. 2015, equation 10)."""
+    """Draw from N(0, 2 / fan in), for rectifiers such as ReLU (He et al. 2015, equation 10)."""
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         return rng.normal(0.0, sqrt(2.0 / fans(shape)[0]), shape)

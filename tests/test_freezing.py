@@ -54,7 +54,7 @@ class SignDescent(Optimizer):
 
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float) -> None:
         super().__init__(parameters, learning_rate)
-        self.moves = np.zeros_like(self.vector.values)
+        self.moves = self.slot()
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:

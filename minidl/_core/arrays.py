@@ -28,11 +28,21 @@ def ones(count: int, dtype: np.dtype[Any]) -> Array:
 def features(
     x: npt.ArrayLike, where: object, width: int | None, dtype: np.dtype[Any] | None, any_rank: bool = False
 ) -> Array:
-    """Let ``x`` in as a floating array of shape ``(batch, width)``, or say why not.
+    """Return ``x`` as a floating array of shape ``(batch, width)``, or raise an error that says why not.
 
-    An array that already fits is returned as it is; integers, booleans and other floats are cast to
-    ``dtype``. ``width`` or ``dtype`` None means any (float64 for what is not yet float32 or float64). Where
-    ``any_rank`` is allowed, ``width`` counts the numbers of a row over all its dimensions.
+    An array that already fits is returned as it is; integers, booleans and other floats are cast to ``dtype``.
+
+    Args:
+        x: Anything that NumPy can make an array of.
+        where: The layer, for the error.
+        width: Numbers of a row; None for any.
+        dtype: float32 or float64; None for the array's own if it is one of these, else float64.
+        any_rank: Whether a row may have several dimensions; ``width`` then counts all its numbers.
+
+    Raises:
+        ShapeError: another shape.
+        DTypeError: no real numbers, or a sparse matrix.
+        DataError: a masked array with masked entries.
     """
     if (
         type(x) is np.ndarray
@@ -42,8 +52,8 @@ def features(
     ):
         return x
     values = floating(x, f"{where}: x", dtype)
-    rank_fits = values.ndim >= 2 if any_rank else values.ndim == 2
-    if not rank_fits or (width is not None and int(np.prod(values.shape[1:])) != width):
+    fits = values.ndim == 2 or (any_rank and values.ndim > 2)
+    if not fits or width not in (None, int(np.prod(values.shape[1:]))):
         raise width_error(where, width, values)
     return values
 
@@ -70,7 +80,9 @@ def floating(x: npt.ArrayLike, where: str, dtype: np.dtype[Any] | None = None) -
     """
     values = dense(x, where)
     if values.dtype.kind == "O":
-        values = _numbers_in(values, where)
+        wrong = [entry for entry in values.flat if not isinstance(entry, (int, float, np.number))]
+        found = f" holding {wrong[0]!r}" if wrong else "; cast it: x.astype(float)"
+        raise DTypeError(f"{where}: expected real numbers, got dtype object{found}")
     if values.dtype.kind not in "fiub":
         raise DTypeError(f"{where}: expected real numbers, got dtype {values.dtype}")
     if dtype is None:
@@ -83,7 +95,7 @@ def floating(x: npt.ArrayLike, where: str, dtype: np.dtype[Any] | None = None) -
 
 
 def dense(x: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
-    """Return ``x`` as an array of whatever dtype.
+    """Return ``x`` as an array of any dtype.
 
     Raises:
         DTypeError: for sparse matrices.
@@ -102,14 +114,6 @@ def dense(x: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
         raise ShapeError(f"{where}: expected rows of equal length ({error})") from None
 
 
-def _numbers_in(values: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
-    """Refuse an object array, naming the first entry that is not a number where there is one."""
-    for entry in values.flat:
-        if not isinstance(entry, (int, float, np.number)):
-            raise DTypeError(f"{where}: expected real numbers, got dtype object holding {entry!r}")
-    raise DTypeError(f"{where}: expected real numbers, got dtype object; cast it: x.astype(float)")
-
-
 def finite(values: npt.NDArray[Any], where: str) -> None:
     """Refuse NaN and infinity, naming the first row that holds one."""
     if values.dtype.kind == "f" and not all_finite(values):
@@ -122,13 +126,13 @@ def finite(values: npt.NDArray[Any], where: str) -> None:
 
 
 def all_finite(values: npt.NDArray[Any]) -> bool:
-    """Whether every number is finite; mostly a finite sum says so at once."""
+    """Whether every number is finite; a finite sum shows it at once, an infinite one may only be too large."""
     with np.errstate(over="ignore", invalid="ignore"):
         return isfinite(float(np.add.reduce(values, axis=None))) or bool(np.isfinite(values).all())
 
 
 def positive_int(value: object, where: str) -> int:
-    """Return ``value`` as an int of at least 1, or say what came instead."""
+    """Return ``value`` as an int of at least 1; refuse anything else."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise DTypeError(f"{where}: expected a whole number of at least 1, got {value!r}")
     if value < 1:
@@ -145,7 +149,7 @@ def real(
     below: float | None = None,
     most: float | None = None,
 ) -> float:
-    """Return ``value`` as a finite float inside the given bounds (above and below exclude the bound)."""
+    """Return ``value`` as a finite float within the bounds; ``above`` and ``below`` exclude the bound itself."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise DTypeError(f"{where}: expected a number, got {value!r}")
     bounds = {
@@ -158,17 +162,3 @@ def real(
         wanted = " and ".join(["a finite number", *(text for text in bounds if "None" not in text)])
         raise ArgumentError(f"{where}: expected {wanted}, got {value}")
     return float(value)
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -12,7 +12,7 @@ from .parameter import Parameter
 def config_of(instance: object) -> dict[str, Any]:
     """Map the constructor's arguments to the values that the object was made with.
 
-    Left out are ``rng``, and arguments whose attribute is a `Parameter`: weights are state, not structure.
+    ``rng`` is left out, and so are arguments whose attribute is a `Parameter`: weights are state, not structure.
 
     Raises:
         ArgumentError: an argument that is not kept as an attribute of its name.

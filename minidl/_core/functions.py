@@ -13,7 +13,7 @@ import numpy as np
 from .arrays import Array, ones
 
 SMALL = 256
-"""Up to this many numbers SciPy's scalar loops are quicker than NumPy's vector units and their calls."""
+"""Up to this many numbers SciPy's scalar loops are faster than several calls of NumPy."""
 
 
 @cache
@@ -48,8 +48,7 @@ def softplus(x: Array) -> Array:
         y += np.maximum(x, 0.0)
         return y
     positive = x.real > 0
-    z: Array = np.where(positive, x, 0.0) + np.log1p(np.exp(np.where(positive, -x, x)))
-    return z
+    return np.where(positive, x, 0.0) + np.log1p(np.exp(np.where(positive, -x, x)))
 
 
 def softmax(x: Array) -> Array:
@@ -70,9 +69,10 @@ def log_softmax(x: Array) -> Array:
 def softmax_parts(x: Array) -> tuple[Array, Array, Array]:
     """Return x − m, eˣ⁻ᵐ, and Σ eˣᵏ⁻ᵐ over all but the largest, with m the largest of each row, in float64.
 
-    The softmax is eˣ⁻ᵐ / (1 + Σ), its logarithm (x − m) − log(1 + Σ): exact even where a row is all but sure. What the
-    subtraction rounds away would be hundreds of units in the last place of a small exponential. A difference of
-    float32 numbers has room in float64; of float64 numbers the rest is kept, and counted as a factor.
+    The softmax is eˣ⁻ᵐ / (1 + Σ), its logarithm (x − m) − log(1 + Σ): exact even where one class is almost certain.
+    The subtraction rounds, and for a small exponential that error is hundreds of units in the last place. Float32
+    numbers are therefore subtracted in float64. For float64 numbers the rounding error is computed, and the exponential
+    is multiplied by its effect.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         wide = x.astype(np.float64) if x.dtype == np.float32 else x

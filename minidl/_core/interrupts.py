@@ -1,4 +1,4 @@
-"""A way to be interrupted between two steps."""
+"""Handle Ctrl-C and SIGTERM between two steps."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 class Interrupts:
-    """Within this context Ctrl-C and SIGTERM are noted in `received` instead of stopping the program at once.
+    """Note Ctrl-C and SIGTERM in `received`, within this context, instead of stopping the program at once.
 
-    A second Ctrl-C raises ``KeyboardInterrupt`` where it comes. The previous handlers return at the end. Outside of
-    the main thread, where Python lets nobody handle signals, nothing changes.
+    A second Ctrl-C raises ``KeyboardInterrupt`` at once. The previous handlers are put back at the end. In another
+    thread than the main one, where Python allows no signal handlers, nothing changes.
     """
 
     def __init__(self) -> None:

@@ -15,11 +15,39 @@ from .generators import Seed, first_draws, generator
 from .initializer import Initializer
 
 
-def _refuse_frozen(part: Parameter | Buffer, frozen: bool) -> NoReturn:
+def _refuse_frozen(part: Freezable, frozen: bool) -> NoReturn:
     raise AttributeError(f"{type(part).__name__}.frozen cannot be assigned; call freeze() or unfreeze()")
 
 
-class Parameter:
+class Freezable:
+    """Base of what training changes, unless it is frozen."""
+
+    __slots__ = ("_frozen",)
+
+    def __init__(self) -> None:
+        self._frozen = False
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training leaves it as it is."""
+        return self._frozen
+
+    if not TYPE_CHECKING:
+        # It is read in every pass: an attrgetter takes half the time.
+        frozen = property(attrgetter("_frozen"), _refuse_frozen, doc=frozen.__doc__)
+
+    def freeze(self) -> Self:
+        """Keep the value as it is in training, until `unfreeze`."""
+        self._frozen = True
+        return self
+
+    def unfreeze(self) -> Self:
+        """Let training change it again."""
+        self._frozen = False
+        return self
+
+
+class Parameter(Freezable):
     """Hold a learned array and the gradient of the error with respect to it.
 
     Made from a value, ``Parameter(1.0)``, or from an initializer and a shape,
@@ -37,7 +65,13 @@ class Parameter:
         DTypeError: a value that is not made of real numbers.
     """
 
-    __slots__ = ("_added", "_frozen", "_grad", "_held", "_initial", "_value")
+    # The array of the gradient is in one of three states:
+    #   empty    neither flag: its numbers are old and count as zero; the next gradient is written over them.
+    #   added    `_added`: a gradient was added since the last step.
+    #   shared   `_shared`: somebody has read `grad` and may hold the array, so its numbers are always right: a step
+    #            clears them, and they are a gradient where one is not zero, because p.grad[rows] += g sets no flag.
+    # `_added` and `_shared` may both be true.
+    __slots__ = ("_added", "_grad", "_initial", "_shared", "_value")
 
     def __init__(
         self,
@@ -66,11 +100,9 @@ class Parameter:
                 raise ArgumentError(f"Parameter: expected an initializer such as Zeros() with a shape, got {value!r}")
             self._value = np.array(floating(value, "Parameter", kind), order="C")
             self._initial = self._value.copy()
-        self._frozen = False
+        super().__init__()
         self._grad: Array | None = None  # Made when it is needed: a model that only predicts has none.
-        # A gradient was added since the last step; and somebody may hold the array, so that it is cleared by a step.
-        # Where neither is true, what stands in the array is old, and the next gradient may be written over it.
-        self._added = self._held = False
+        self._added = self._shared = False
 
     @property
     def value(self) -> Array:
@@ -92,9 +124,9 @@ class Parameter:
     def grad(self) -> Array:
         """The gradient gathered since the last step, zero when there is none. Reading it changes nothing."""
         grad = self._memory()
-        if not (self._added or self._held):
+        if not (self._added or self._shared):
             grad.fill(0.0)
-        self._held = True
+        self._shared = True
         return grad
 
     @grad.setter
@@ -109,27 +141,26 @@ class Parameter:
     @property
     def has_grad(self) -> bool:
         """Whether a gradient was added since the last step."""
-        # Who holds the array may have written to it: p.grad[rows] += g.
-        return self._added or (self._held and bool(self._memory().any()))
+        return self._added or (self._shared and bool(self._memory().any()))
 
     def add_product(self, a: Array, b: Array) -> None:
         """Do ``p.grad += a @ b`` faster: the first product since the last step is written straight into place."""
-        if self._added or self._held:
+        if self._added or self._shared:
             self.grad += a.dot(b)
         else:
-            a.dot(b, self._memory())
+            a.dot(b, self._memory() if self._grad is None else self._grad)
             self._added = True
 
     def add_grad(self, g: Array | np.floating[Any]) -> None:
         """Do ``p.grad += g`` faster: the first one since the last step is copied."""
-        if self._added or self._held or g.shape != self.shape:
+        if self._added or self._shared or g.shape != self.shape:
             self.grad += g
         else:
             self._memory()[...] = g
             self._added = True
 
     def _memory(self) -> Array:
-        """Return the array of the gradient, whatever stands in it."""
+        """Return the array of the gradient; in the state "empty" its numbers mean nothing."""
         if self._grad is None:
             self._grad = np.empty_like(self._value)
         return self._grad
@@ -137,26 +168,8 @@ class Parameter:
     def zero_grad(self) -> None:
         """Throw the gradient away."""
         self._added = False
-        if self._held:
+        if self._shared:
             self._memory().fill(0.0)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether optimizers and solvers leave it as it is."""
-        return self._frozen
-
-    if not TYPE_CHECKING:
-        frozen = frozen.setter(_refuse_frozen)
-
-    def freeze(self) -> Self:
-        """Keep the value as it is in training, until `unfreeze`."""
-        self._frozen = True
-        return self
-
-    def unfreeze(self) -> Self:
-        """Learn again."""
-        self._frozen = False
-        return self
 
     def initialize(self, rng: Seed = None) -> Self:
         """Draw the value again; one that was made from a value returns to it."""
@@ -171,7 +184,7 @@ class Parameter:
         kind = float_dtype(dtype, "Parameter.cast")
         self._value = self._value.astype(kind)
         self._grad = self._grad.astype(kind) if self._grad is not None and self.has_grad else None
-        self._held = False
+        self._shared = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -192,19 +205,17 @@ class Parameter:
         return f"Parameter{self.shape}{', frozen' if self.frozen else ''}"
 
 
-
-
-class Buffer:
+class Buffer(Freezable):
     """Hold an array that is part of a model's state but not learned by gradients: running statistics.
 
     Args:
         value: The initial value, to which `reset` returns.
     """
 
-    __slots__ = ("_frozen", "_initial", "_value")
+    __slots__ = ("_initial", "_value")
 
     def __init__(self, value: npt.ArrayLike) -> None:
-        self._frozen = False
+        super().__init__()
         self._value = np.array(value)
         self._initial = self._value.copy()
 
@@ -216,24 +227,6 @@ class Buffer:
     @value.setter
     def value(self, value: npt.ArrayLike) -> None:
         self._value = np.asarray(value)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the layer that holds it is to leave it as it is."""
-        return self._frozen
-
-    if not TYPE_CHECKING:
-        frozen = frozen.setter(_refuse_frozen)
-
-    def freeze(self) -> Self:
-        """Keep the value as it is in training, until `unfreeze`."""
-        self._frozen = True
-        return self
-
-    def unfreeze(self) -> Self:
-        """Let training change it again."""
-        self._frozen = False
-        return self
 
     def reset(self) -> None:
         """Return to the initial value."""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, Self
 
 
 class Progress:
@@ -56,5 +53,3 @@ def _tqdm(total: int, title: str, unit: str) -> Any:
     except ImportError:
         return None
     return tqdm(total=total, desc=title, unit=unit)
-
-

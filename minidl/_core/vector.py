@@ -54,7 +54,7 @@ class ParameterVector:
             parameter._added = parameter.has_grad
             if parameter._added:
                 gradient[...] = parameter._memory()
-            parameter._held = False
+            parameter._shared = False
             parameter._value, parameter._grad = value, gradient
             views.append((parameter, value, gradient))
         self._views = views
@@ -78,7 +78,7 @@ class ParameterVector:
                 parameter._added = False
                 gradient.fill(0.0)
                 self.frozen = [where for p, where in zip(self.parameters, self.slices(), strict=True) if p.frozen]
-            elif parameter._added or (parameter._held and gradient.any()):
+            elif parameter._added or (parameter._shared and gradient.any()):
                 written = True
             else:
                 gradient.fill(0.0)
@@ -91,7 +91,7 @@ class ParameterVector:
         """Count the gradients as used: the next ones start from zero."""
         for parameter, _, gradient in self._views:
             parameter._added = False
-            if parameter._held:
+            if parameter._shared:
                 gradient.fill(0.0)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

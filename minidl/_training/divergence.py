@@ -11,7 +11,7 @@ import numpy as np
 from .._core.parameter import Parameter
 from ..errors import DivergenceError
 from ..layers._parts import children, walk
-from ..layers._structure import brief
+from ..layers._structure import one_line
 from ..layers.base import Component, Layer
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -83,7 +83,7 @@ def explain(
         path, phase = "", "loss"
     else:
         part = found.part if isinstance(found.part, (Component, Loss, Penalty, Parameter)) else model
-        name = brief(part) if isinstance(part, Component) else repr(part)
+        name = one_line(part) if isinstance(part, Component) else repr(part)
         place = f'{name} at "{found.path}"' if found.path else name
         what = f"the first number that is not finite came up in the {found.phase} of {place}"
         path, phase = found.path, found.phase

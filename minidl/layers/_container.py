@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from typing_extensions import override
 from .._core.arrays import Array, features
 from ..errors import CallOrderError
 from ._parts import children, first_parameter
-from ._structure import brief
+from ._structure import one_line
 from .base import Component, Layer, kept, not_kept, refuse_gradient, trait
 
 
@@ -53,7 +54,7 @@ class Container(Layer):
         def __call__(self, x: npt.ArrayLike) -> Array: ...
 
 
-class _Located:
+class _Located(AbstractContextManager[None]):
     """Add the place in the container to any error that comes up in this context.
 
     ::
@@ -65,9 +66,6 @@ class _Located:
     Container and part are the local variables ``self`` and ``part`` of the method: a pass without an error notes
     nothing. An attribute that no `forward` has kept is a `CallOrderError`.
     """
-
-    def __enter__(self) -> None:
-        pass
 
     def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> None:
         if not isinstance(error, Exception) or trace is None:
@@ -99,4 +97,4 @@ def note_place(error: Exception, container: Component, part: Component) -> None:
     if notes and notes[-1].startswith('at layer "'):
         error.__notes__[-1] = notes[-1].replace('at layer "', f'at layer "{place}.', 1)
     else:
-        error.add_note(f'at layer "{place}": {brief(part)}')
+        error.add_note(f'at layer "{place}": {one_line(part)}')

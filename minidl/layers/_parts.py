@@ -208,6 +208,9 @@ def first_parameter(holder: Any) -> Parameter | None:
 
 def learns(holder: Holder) -> bool:
     """Whether a parameter of the holder is not frozen."""
+    for value in vars(holder).values():  # Most layers hold their parameters themselves: no need to search.
+        if type(value) is Parameter and not value.frozen:
+            return True
     first = first_parameter(holder)
     if first is None:
         return False

@@ -21,8 +21,8 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
     for place, layer in enumerate(layers):
         wanted = trait(layer, "in_features")
         if wanted is not None and width is not None and wanted != width:
-            before = f'{brief(layers[place - 1])} at "{place - 1}" gives {width}' if place else f"got {width}"
-            raise StructureError(f'{brief(layer)} at "{place}": expected {wanted} features, {before}')
+            before = f'{one_line(layers[place - 1])} at "{place - 1}" gives {width}' if place else f"got {width}"
+            raise StructureError(f'{one_line(layer)} at "{place}": expected {wanted} features, {before}')
         if width is None:
             width = wanted
             first = wanted if kept else first
@@ -31,7 +31,7 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
             try:
                 width = layer.output_features(width)
             except Exception as error:
-                error.add_note(f'found with rows of {width} features at layer "{place}": {brief(layer)}')
+                error.add_note(f'found with rows of {width} features at layer "{place}": {one_line(layer)}')
                 raise
     return first, width
 
@@ -44,7 +44,7 @@ def check_kept_width(container: Layer, layer: Layer, width: int | None) -> None:
     """
     if width is not None and layer.output_features(width) != width:
         raise StructureError(
-            f"{type(container).__name__}: expected {brief(layer)} to keep the width {width}, "
+            f"{type(container).__name__}: expected {one_line(layer)} to keep the width {width}, "
             f"got {layer.output_features(width)}"
         )
 
@@ -85,13 +85,13 @@ def refuse_repeated_layers(container: Component) -> None:
         if isinstance(child, Component):
             if id(child) in seen:
                 raise StructureError(
-                    f'{brief(child)} at "{path}" is the same object as at "{seen[id(child)]}": a layer remembers one '
-                    "forward pass; to share weights make two layers that hold the same Parameter"
+                    f'{one_line(child)} at "{path}" is the same object as at "{seen[id(child)]}": a layer remembers '
+                    "one forward pass; to share weights make two layers that hold the same Parameter"
                 )
             seen[id(child)] = path
 
 
-def brief(part: Component) -> str:
+def one_line(part: Component) -> str:
     """Describe a part in one line: containers without what they hold."""
     text = repr(part)
     return f"{type(part).__name__}(…)" if "\n" in text else text

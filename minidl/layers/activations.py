@@ -134,8 +134,7 @@ class Tanh(Pointwise):
 
     @override
     def compute(self, x: Array) -> Array:
-        y: Array = np.tanh(x)
-        return y
+        return np.tanh(x)
 
     @override
     def gradient(self, grad: Array) -> Array:
@@ -148,13 +147,11 @@ class ReLU(Rectifier):
     @override
     def compute(self, x: Array) -> Array:
         # Clipping between two numbers is four times as fast as the maximum with one, but slower to start.
-        y: Array = np.maximum(x, 0.0) if x.size < 4096 else x.clip(0.0, np.inf)
-        return y
+        return np.maximum(x, 0.0) if x.size < 4096 else x.clip(0.0, np.inf)
 
     @override
     def gradient(self, grad: Array) -> Array:
-        dx: Array = grad * (self._y > 0.0).astype(grad.dtype)
-        return dx
+        return grad * (self._y > 0.0).astype(grad.dtype)
 
 
 class LeakyReLU(Rectifier):
@@ -169,13 +166,11 @@ class LeakyReLU(Rectifier):
 
     @override
     def compute(self, x: Array) -> Array:
-        y: Array = np.where(x > 0.0, x, self.slope * x)
-        return y
+        return np.where(x > 0.0, x, self.slope * x)
 
     @override
     def gradient(self, grad: Array) -> Array:
-        dx: Array = np.where(self._x > 0.0, grad, self.slope * grad)
-        return dx
+        return np.where(self._x > 0.0, grad, self.slope * grad)
 
     @override
     def __repr__(self) -> str:
@@ -194,24 +189,20 @@ class ELU(Rectifier):
 
     @override
     def compute(self, x: Array) -> Array:
-        y: Array = np.where(x > 0.0, x, self.alpha * np.expm1(np.minimum(x, 0.0)))
-        return y
+        return np.where(x > 0.0, x, self.alpha * np.expm1(np.minimum(x, 0.0)))
 
     @override
     def gradient(self, grad: Array) -> Array:
-        dx: Array = grad * np.where(self._x > 0.0, 1.0, self.alpha * np.exp(np.minimum(self._x, 0.0)))
-        return dx
+        return grad * np.where(self._x > 0.0, 1.0, self.alpha * np.exp(np.minimum(self._x, 0.0)))
 
     @override
     def __repr__(self) -> str:
         return f"ELU({self.alpha})"
 
 
-class Gated(KeepsWidth, ABC):
+class Gated(Rectifier, ABC):
     """Base of y = x g(x): a subclass writes g as ``gate(x)``, and y′ as ``slope(x, gate)``."""
 
-    initializer_before = HeUniform()
-    _x: Array = kept()
     _gate: Array = kept()
 
     @abstractmethod
@@ -222,19 +213,18 @@ class Gated(KeepsWidth, ABC):
     def slope(self, x: Array, gate: Array) -> Array:
         """Compute y′ = g(x) + x g′(x) from x and g(x)."""
 
+    @override
     def compute(self, x: Array) -> Array:
-        """Compute y."""
         return _finite(x) * self.gate(x)
 
     @override
     def forward(self, x: Array) -> Array:
         self._x, self._gate = x, self.gate(x)
-        return _finite(x) * self._gate
+        y = self._y = _finite(x) * self._gate
+        return y
 
     @override
-    def backward(self, grad: Array) -> Array:
-        if grad.shape != self._x.shape:
-            refuse_gradient(self, grad, self._x.shape)
+    def gradient(self, grad: Array) -> Array:
         return grad * self.slope(self._x, self._gate)
 
 
@@ -263,8 +253,7 @@ class SiLU(Gated):
     @override
     def slope(self, x: Array, gate: Array) -> Array:
         x = np.clip(x, -1e3, 1e3)
-        slope: Array = gate * (1.0 + x * (1.0 - gate))
-        return slope
+        return gate * (1.0 + x * (1.0 - gate))
 
 
 class Softplus(Rectifier):
@@ -288,8 +277,7 @@ class Softmax(Pointwise):
 
     @override
     def gradient(self, grad: Array) -> Array:
-        dx: Array = self._y * (grad - np.add.reduce(grad * self._y, axis=1, keepdims=True))
-        return dx
+        return self._y * (grad - np.add.reduce(grad * self._y, axis=1, keepdims=True))
 
 
 class PReLU(Rectifier):
@@ -310,15 +298,13 @@ class PReLU(Rectifier):
 
     @override
     def compute(self, x: Array) -> Array:
-        y: Array = np.where(x > 0.0, x, self.weight.value * x)
-        return y
+        return np.where(x > 0.0, x, self.weight.value * x)
 
     @override
     def gradient(self, grad: Array) -> Array:
         below = np.where(self._x > 0.0, 0.0, self._x)
         self.weight.grad += np.sum(grad * below)
-        dx: Array = np.where(self._x > 0.0, grad, self.weight.value * grad)
-        return dx
+        return np.where(self._x > 0.0, grad, self.weight.value * grad)
 
     @override
     def __repr__(self) -> str:
@@ -327,5 +313,4 @@ class PReLU(Rectifier):
 
 def _finite(x: Array) -> Array:
     """Replace −∞ by the least number, so that −∞ · 0 in a left tail is 0 and not NaN."""
-    y: Array = np.maximum(x, np.finfo(x.dtype).min)
-    return y
+    return np.maximum(x, np.finfo(x.dtype).min)

@@ -38,8 +38,7 @@ class Dropout(KeepsWidth):
     def backward(self, grad: Array) -> Array:
         if grad.shape != self._mask.shape:
             refuse_gradient(self, grad, self._mask.shape)
-        dx: Array = grad * self._mask
-        return dx
+        return grad * self._mask
 
     @override
     def inference(self) -> Layer:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from .._core.arrays import Array
 from ..errors import ArgumentError, StructureError
 from ._container import Container, located
-from ._structure import brief, check_part, refuse_repeated_layers
+from ._structure import check_part, one_line, refuse_repeated_layers
 from .base import Layer, prediction, trait
 from .merges import Merge
 
@@ -111,7 +111,8 @@ class Graph(Container):
                 given = [widths[source] for source in inputs]
                 wanted = trait(part, "in_features") if isinstance(part, Layer) else None
                 if wanted is not None and given != [wanted]:
-                    raise StructureError(f"{brief(part)}: expected {wanted} features, {inputs[0]!r} gives {given[0]}")
+                    gives = f"{inputs[0]!r} gives {given[0]}"
+                    raise StructureError(f"{one_line(part)}: expected {wanted} features, {gives}")
                 widths[name] = part.output_features(*given)
         return widths[self.output]
 
@@ -122,7 +123,7 @@ class Graph(Container):
 
     @override
     def __repr__(self) -> str:
-        lines = [f"  {name}: {brief(part)} <- {', '.join(inputs)}" for name, (part, *inputs) in self.nodes.items()]
+        lines = [f"  {name}: {one_line(part)} <- {', '.join(inputs)}" for name, (part, *inputs) in self.nodes.items()]
         return "\n".join(["Graph(", *lines, f")  output {self.output!r}"])
 
 
@@ -154,8 +155,8 @@ def _checked_node(name: str, node: Node) -> Node:
         raise ArgumentError(f"Graph: expected node {name!r} as (layer, input) or (merge, input, …), got {node!r}")
     check_part(node[0], (Layer, Merge), f"Graph: node {name!r}")
     if isinstance(node[0], Layer) and len(node) > 2:
-        raise StructureError(f"Graph: layer {brief(node[0])} of node {name!r} takes one input, got {list(node[1:])}; "
-                             "merge them first, with Concat() or Add()")
+        raise StructureError(f"Graph: layer {one_line(node[0])} of node {name!r} takes one input, "
+                             f"got {list(node[1:])}; merge them first, with Concat() or Add()")
     return node
 
 

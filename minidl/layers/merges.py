@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import reduce
+from itertools import accumulate, pairwise
 
 import numpy as np
 from typing_extensions import override
@@ -43,8 +44,7 @@ class Merge(Component, ABC):
 
     def predict(self, *xs: Array) -> Array:
         """Compute the output for use, changing nothing on the merge."""
-        y: Array = computation[type(self)](self, *xs)
-        return y
+        return computation[type(self)](self, *xs)
 
     def output_features(self, *input_features: int) -> int:
         """Return the width that comes out when these widths go in; found by predicting no rows."""
@@ -77,8 +77,7 @@ class Mean(Merge):
     def forward(self, *xs: Array) -> Array:
         check_equal_widths(self, xs)
         self._count = len(xs)
-        y: Array = reduce(np.add, xs) / len(xs)
-        return y
+        return reduce(np.add, xs) / len(xs)
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
@@ -126,7 +125,8 @@ class Concat(Merge):
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
-        return tuple(np.split(grad, np.cumsum(self._widths[:-1]), axis=1))
+        places = pairwise([0, *accumulate(self._widths)])  # np.split takes ten times as long.
+        return tuple([grad[:, begin:end] for begin, end in places])
 
 
 def check_equal_widths(merge: Merge, xs: tuple[Array, ...]) -> None:

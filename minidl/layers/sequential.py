@@ -90,8 +90,7 @@ class Sequential(Container):
     @property
     def takes_any_rank(self) -> bool:
         """Whether the first layer takes rows of more than one dimension."""
-        found: bool = trait(self.layers[0], "takes_any_rank")
-        return found
+        return bool(trait(self.layers[0], "takes_any_rank"))
 
     @property
     def initializer_before(self) -> Initializer:
@@ -140,7 +139,7 @@ def mlp(
         activation: What makes the activation between two Dense layers: ``Sigmoid``, ``lambda: ELU(0.5)``.
         output: What makes the activation after the last one; None for none, as losses from logits need.
         weight_initializer: First values of the weights; by default what suits the activation after them (its
-            ``initializer_before``): He uniform for ReLU and its kin, Glorot uniform for the others and for none.
+            ``initializer_before``): He uniform for rectifiers such as ReLU, Glorot uniform for the others and for none.
         bias_initializer: First values of the biases.
         dtype: float64 or float32.
         rng: Generator or seed of the first values.

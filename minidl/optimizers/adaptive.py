@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from typing_extensions import override
 
-from .._core.arrays import Array, real
+from .._core.arrays import Array
 from .._core.parameter import Parameter
 from ..schedules import LearningRate
-from .optimizer import Optimizer
+from .optimizer import Optimizer, blocks, descend, follow, setting
 
 
+@dataclass(eq=False, repr=False)
 class Adagrad(Optimizer):
     """s ← s + g², W ← W − η g / (√s + ε) (Duchi et al. 2011, figure 1, the diagonal form).
 
@@ -21,36 +23,28 @@ class Adagrad(Optimizer):
     Args:
         parameters: What to learn.
         learning_rate: η > 0, or a function of the step number.
-        epsilon: ε > 0.
         weight_decay: λ ≥ 0.
         decayed: Which parameters decay; default those of two or more dimensions.
+        epsilon: ε > 0.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter],
-        learning_rate: LearningRate = 0.01,
-        *,
-        epsilon: float = 1e-10,
-        weight_decay: float = 0.0,
-        decayed: Iterable[Parameter] | None = None,
-    ) -> None:
-        super().__init__(parameters, learning_rate, weight_decay=weight_decay, decayed=decayed)
-        self.epsilon = real(epsilon, "Adagrad(epsilon)", above=0)
-        self.square_sum = np.zeros_like(self.vector.values)
+    learning_rate: LearningRate = 0.01
+    _: KW_ONLY
+    epsilon: float = setting(1e-10, above=0)
+
+    @override
+    def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
+        super().__post_init__(parameters, decayed)
+        self.square_sum = self.slot()
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        move = self._scratch
-        np.multiply(gradients, gradients, out=move)
-        self.square_sum += move
-        np.sqrt(self.square_sum, out=move)
-        move += self.epsilon
-        np.divide(gradients, move, out=move)
-        move *= learning_rate
-        values -= move
+        for w, g, s, work in blocks(values, gradients, self.square_sum, self._scratch):
+            s += np.multiply(g, g, out=work)
+            descend(w, g, s, learning_rate, self.epsilon, work)
 
 
+@dataclass(eq=False, repr=False)
 class RMSProp(Optimizer):
     """s ← ρ s + (1 − ρ) g², W ← W − η g / (√s + ε) (Tieleman and Hinton 2012, lecture 6.5).
 
@@ -59,46 +53,33 @@ class RMSProp(Optimizer):
     Args:
         parameters: What to learn.
         learning_rate: η > 0, or a function of the step number.
-        rho: ρ in [0, 1), how much of the mean square is kept.
-        momentum: μ in [0, 1).
-        epsilon: ε > 0.
         weight_decay: λ ≥ 0.
         decayed: Which parameters decay; default those of two or more dimensions.
+        rho: ρ in [0, 1), how much of the mean square is kept.
+        momentum: μ in [0, 1). One that was 0 at the start stays 0.
+        epsilon: ε > 0.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter],
-        learning_rate: LearningRate = 0.01,
-        *,
-        rho: float = 0.99,
-        momentum: float = 0.0,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-        decayed: Iterable[Parameter] | None = None,
-    ) -> None:
-        super().__init__(parameters, learning_rate, weight_decay=weight_decay, decayed=decayed)
-        self.rho = real(rho, "RMSProp(rho)", least=0, below=1)
-        self.momentum = real(momentum, "RMSProp(momentum)", least=0, below=1)
-        self.epsilon = real(epsilon, "RMSProp(epsilon)", above=0)
-        self.square_mean = np.zeros_like(self.vector.values)
-        if momentum:
-            self.velocity = np.zeros_like(self.vector.values)
+    learning_rate: LearningRate = 0.01
+    _: KW_ONLY
+    rho: float = setting(0.99, least=0, below=1)
+    momentum: float = setting(0.0, least=0, below=1, slot="velocity")
+    epsilon: float = setting(1e-8, above=0)
+
+    @override
+    def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
+        super().__post_init__(parameters, decayed)
+        self.square_mean = self.slot()
+        self.velocity = self.slot() if self.momentum else None
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        move = self._scratch
-        np.multiply(gradients, gradients, out=move)
-        move *= 1.0 - self.rho
-        self.square_mean *= self.rho
-        self.square_mean += move
-        np.sqrt(self.square_mean, out=move)
-        move += self.epsilon
-        np.divide(gradients, move, out=move)
-        if self.momentum:
-            self.velocity *= self.momentum
-            self.velocity += move
-            np.multiply(self.velocity, learning_rate, out=move)
-        else:
-            move *= learning_rate
-        values -= move
+        velocity = gradients if self.velocity is None else self.velocity
+        for w, g, s, v, work in blocks(values, gradients, self.square_mean, velocity, self._scratch):
+            follow(s, np.multiply(g, g, out=work), self.rho, work)
+            if self.velocity is None:
+                descend(w, g, s, learning_rate, self.epsilon, work)
+            else:
+                v *= self.momentum
+                descend(v, g, s, -1.0, self.epsilon, work)
+                w -= np.multiply(v, learning_rate, out=work)

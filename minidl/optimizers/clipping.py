@@ -1,4 +1,4 @@
-"""Clipping: gradients made smaller where they are too large, between ``backward`` and ``step``."""
+"""Clipping: limit gradients that are too large, between ``backward`` and ``step``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import CallOrderError, GradientError
 
 
 class Clip(ABC):
-    """Bring gradients that are too large down to a limit, in place.
+    """Limit gradients that are too large, in place.
 
     A clip is called with a `ParameterVector`, such as ``optimizer.vector``, or with a list of parameters::
 

@@ -1,12 +1,13 @@
-"""The contract of an optimizer: one vector equation on the flat storage of all parameters."""
+"""Base class of optimizers: one equation for all parameters, which lie in one vector."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass
 from functools import cache
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,21 +15,67 @@ from .._core.arrays import Array, real
 from .._core.configuration import arguments
 from .._core.parameter import Parameter, unique_parameters
 from .._core.vector import ParameterVector
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, CallOrderError, DTypeError
 from ..schedules import Epochs, LearningRate, Schedule
 
+BLOCK = 1 << 15
+"""How many numbers are updated at a time, so that intermediate results stay in the cache."""
 
+
+def setting(default: float, *, slot: str = "", **bounds: float) -> Any:
+    """Declare a number among the constructor's arguments that may be changed later; each assignment is checked.
+
+    Args:
+        default: Its default.
+        slot: The slot that an optimizer has only if it was made with a number above 0: then 0 has to stay 0.
+        bounds: As for `real`.
+    """
+    return _Setting(default, slot, bounds)
+
+
+class _Setting:
+    """A descriptor without ``__get__``: only assignments come here, reading takes the instance's own attribute."""
+
+    def __init__(self, default: float, slot: str, bounds: dict[str, float]) -> None:
+        self.default, self.slot, self.bounds = default, slot, bounds
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self.name = name
+
+    def __set__(self, optimizer: Optimizer, value: Any) -> None:
+        if value is self:  # The argument was left out: a dataclass takes what stands in the class as the default.
+            value = self.default
+        kept, where = vars(optimizer), f"{type(optimizer).__name__}({self.name})"
+        number = real(value, where, **self.bounds)
+        if number and kept.get(self.slot, self) is None:
+            raise ArgumentError(f"{where}: expected 0, because the optimizer was made without it and has no "
+                                f"{self.slot}, got {value}; make a new optimizer")
+        kept[self.name] = number
+        if self.name == "weight_decay":
+            optimizer._spread_decay()
+
+    def __repr__(self) -> str:
+        return repr(self.default)
+
+
+@dataclass(eq=False, repr=False)
 class Optimizer(ABC):
     """Move parameters against their gradients.
 
-    A subclass writes `update`. What it remembers from step to step it keeps as attributes: vectors like
-    ``self.vector.values``, and numbers. Room for what is not remembered is in ``self._scratch``, a vector like them::
+    A subclass writes `update`. Vectors that it remembers from step to step are made by `slot`, and numbers that change
+    from step to step are named in `changing`; both are saved with a run::
 
-        class SignDescent(Optimizer):
+        class Momentum(Optimizer):
+            def __init__(self, parameters: list[Parameter], learning_rate: float) -> None:
+                super().__init__(parameters, learning_rate)
+                self.velocity = self.slot()
+
             def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-                np.sign(gradients, out=self._scratch)
-                self._scratch *= learning_rate
-                values -= self._scratch
+                self.velocity *= 0.9
+                self.velocity += gradients
+                values -= learning_rate * self.velocity
+
+    Settings may be changed between two steps; one that cannot be honoured raises an error.
 
     Args:
         parameters: What to learn; those that are frozen are skipped.
@@ -43,31 +90,34 @@ class Optimizer(ABC):
         epochs: How the steps make up epochs; a Trainer sets it for schedules in epochs, and it is in no file.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter],
-        learning_rate: LearningRate,
-        *,
-        weight_decay: float = 0.0,
-        decayed: Iterable[Parameter] | None = None,
-    ) -> None:
+    parameters: InitVar[Iterable[Parameter]]
+    learning_rate: LearningRate
+    _: KW_ONLY
+    weight_decay: float = setting(0.0, least=0)
+    decayed: InitVar[Iterable[Parameter] | None] = None
+
+    changing: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that are numbers and change from step to step."""
+
+    def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
         name = type(self).__name__
-        if not callable(learning_rate):
-            learning_rate = real(learning_rate, f"{name}(learning_rate)", above=0)
-        elif isinstance(learning_rate, type):
-            made = f"{learning_rate.__name__}(…)"
+        if isinstance(self.learning_rate, type):
             raise DTypeError(f"{name}(learning_rate): expected a number or a function of the step number, got a class; "
-                             f"call it with its arguments: {made}")
-        self.learning_rate: LearningRate = learning_rate
-        self.weight_decay = real(weight_decay, f"{name}(weight_decay)", least=0)
+                             f"call it with its arguments: {self.learning_rate.__name__}(…)")
+        if not callable(self.learning_rate):
+            self.learning_rate = real(self.learning_rate, f"{name}(learning_rate)", above=0)
         self.vector = ParameterVector(unique_parameters(parameters, f"{name}(parameters)"))
         self.steps = 0
         self.last_rate = 0.0
         self.epochs: Epochs | None = None
-        self._decay = self._decay_vector(decayed) if weight_decay else None
-        self._scratch = np.empty_like(self.vector.values)
-        if weight_decay:
-            self._decayed_gradients = np.empty_like(self.vector.values)
+        self._slots: list[Array] = []
+        self._scratch = np.empty_like(self.vector.values)  # Work memory of `update`: nothing in it is remembered.
+        own = self.vector.parameters
+        self._decayed = [p for p in own if len(p.shape) >= 2] if decayed is None else list(decayed)
+        for parameter in self._decayed:
+            if not any(parameter is other for other in own):
+                raise ArgumentError(f"{name}(decayed): {parameter!r} is not among the parameters")
+        self._spread_decay()
 
     @abstractmethod
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
@@ -85,23 +135,20 @@ class Optimizer(ABC):
         Raises:
             CallOrderError: no parameter has a gradient since the last step.
         """
-        vector = self.vector
+        vector, rate = self.vector, self.learning_rate
         vector.complete()
-        self.last_rate = self.current_rate()
+        self.last_rate = rate = self.current_rate() if callable(rate) else rate
         values, gradients = vector.values, vector.gradients
-        # An update is one equation for all numbers; what is frozen, and what is remembered of it, is put back.
-        held = [(part[place], part[place].copy()) for part in self._moved() for place in vector.frozen]
-        if self._decay is not None:
-            gradients = self.decay(values, gradients, self._decay, self.last_rate)
-        self.update(values, gradients, self.last_rate)
+        # An update is one equation for all numbers: afterwards frozen values and their slots are put back.
+        moved = [values, *self.slots().values()] if vector.frozen else ()
+        held = [(part[place], part[place].copy()) for part in moved for place in vector.frozen] if moved else ()
+        if self.weight_decay:
+            gradients = self.decay(values, gradients, self._decay, rate)
+        self.update(values, gradients, rate)
         for part, value in held:
             part[...] = value
         vector.use_up()
         self.steps += 1
-
-    def _moved(self) -> list[Array]:
-        """List the vectors that an update changes; none where nothing is frozen."""
-        return [self.vector.values, *self.slots().values()] if self.vector.frozen else []
 
     def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> Array:
         """Draw the decayed parameters towards zero before the update: g + λ W, where λ W is the gradient of ½ λ ‖W‖².
@@ -133,26 +180,39 @@ class Optimizer(ABC):
             return found
         return real(found, f"{type(self).__name__}: learning rate at step {self.steps}", least=0)
 
-    def slots(self) -> dict[str, Array]:
-        """Map the name of each vector that is remembered from step to step to it.
+    def slot(self) -> Array:
+        """Make a vector of zeros like ``vector.values`` that is remembered from step to step and saved with a run.
 
-        These are the attributes that are arrays like ``vector.values``, without those named ``_scratch…``.
+        Keep it as an attribute, and write into it: ``self.velocity *= 0.9``.
         """
-        shape = self.vector.values.shape
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if isinstance(value, np.ndarray) and value.shape == shape and not name.startswith(("_scratch", "_decay"))
-        }
+        vector = np.zeros_like(self.vector.values)
+        self._slots.append(vector)
+        return vector
+
+    def slots(self) -> dict[str, Array]:
+        """Map the name of each vector that `slot` made to it.
+
+        Raises:
+            CallOrderError: an attribute without an underscore is another array of that shape. It looks like state, but
+                would not be saved.
+        """
+        declared = {id(slot) for slot in self._slots}
+        found = {}
+        for name, value in vars(self).items():
+            if id(value) in declared:
+                found[name] = value
+            elif name[0] != "_" and isinstance(value, np.ndarray) and value.shape == self.vector.values.shape:
+                raise CallOrderError(
+                    f"{type(self).__name__}: expected {name!r} to be the vector that slot() made, got another array; "
+                    f"write self.{name} = self.slot() in __init__, and then into it: self.{name}[...] = ...; "
+                    f"if it is not remembered from step to step, call it _{name}"
+                )
+        return found
 
     def numbers(self) -> dict[str, float]:
-        """Return the plain numbers that change from step to step, and the learning rate, which a callback may lower.
-
-        Other arguments of the constructor are `settings`; an optimizer that changes one as it goes adds it here.
-        """
-        fixed = _fixed_arguments(type(self))
-        own = vars(self).items()
-        return {name: value for name, value in own if isinstance(value, (int, float)) and name not in fixed}
+        """Return the numbers that change from step to step, and the learning rate, which a callback may lower."""
+        found = {name: getattr(self, name) for name in ("learning_rate", "steps", "last_rate", *self.changing)}
+        return {name: number for name, number in found.items() if not callable(number)}
 
     def settings(self) -> dict[str, Any]:
         """Return what stays from step to step: which parameters learn and decay, and the constructor's arguments.
@@ -161,27 +221,28 @@ class Optimizer(ABC):
         """
         own, changing = vars(self), self.numbers()
         names = sorted(_constructor_arguments(type(self)) - changing.keys() - {"parameters", "decayed"})
-        owned = zip(self.vector.parameters, self.vector.slices(), strict=True)
-        decay = self._decay
+        decayed = {id(parameter) for parameter in self._decayed if self.weight_decay}
         return {
             **{name: own[name] for name in names if name in own},
             "parameters": list(self.vector.parameters),
-            "decayed": [] if decay is None else [parameter for parameter, place in owned if decay[place].any()],
+            "decayed": [parameter for parameter in self.vector.parameters if id(parameter) in decayed],
         }
 
     def restore_numbers(self, numbers: dict[str, float]) -> None:
         """Take back what `numbers` gave."""
         vars(self).update(numbers)
 
-    def _decay_vector(self, decayed: Iterable[Parameter] | None) -> Array:
-        owned = {id(p): place for p, place in zip(self.vector.parameters, self.vector.slices(), strict=True)}
-        chosen = [p for p in self.vector.parameters if len(p.shape) >= 2] if decayed is None else list(decayed)
-        decay = np.zeros_like(self.vector.values)
-        for parameter in chosen:
-            if id(parameter) not in owned:
-                raise ArgumentError(f"{type(self).__name__}(decayed): {parameter!r} is not among the parameters")
-            decay[owned[id(parameter)]] = self.weight_decay
-        return decay
+    def _spread_decay(self) -> None:
+        """Write λ, which was set, to the numbers that decay."""
+        kept = vars(self)
+        if "_decayed" not in kept or not (self.weight_decay or "_decay" in kept):
+            return
+        if "_decay" not in kept:
+            self._decay = np.zeros_like(self.vector.values)
+            self._decayed_gradients = np.empty_like(self.vector.values)
+        for parameter, strengths in zip(self.vector.parameters, self.vector.split(self._decay), strict=True):
+            if any(parameter is other for other in self._decayed):
+                strengths[...] = self.weight_decay
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.vector.values.size:,} numbers, learning_rate={self.learning_rate})"
@@ -193,7 +254,28 @@ def _constructor_arguments(kind: type) -> frozenset[str]:
     return frozenset(name for base in kind.__mro__ if "__init__" in vars(base) for name in arguments(base))
 
 
-@cache
-def _fixed_arguments(kind: type) -> frozenset[str]:
-    """Name those of them that stay from step to step."""
-    return _constructor_arguments(kind) - {"learning_rate", "steps", "last_rate"}
+# Work memory: a new array for each operation costs 5 % of an update of 64-128-10 with Adam, and far more beyond the
+# cache. The equations of the optimizers are therefore written over blocks, with one vector to work in.
+
+
+def blocks(*vectors: Array) -> Sequence[tuple[Array, ...]]:
+    """Cut vectors of one length into blocks of at most `BLOCK` numbers; views, to be written to."""
+    size = len(vectors[0])
+    if size <= BLOCK:
+        return (vectors,)
+    return [tuple(vector[begin : begin + BLOCK] for vector in vectors) for begin in range(0, size, BLOCK)]
+
+
+def follow(mean: Array, newest: Array, kept: float, work: Array) -> None:
+    """Update mean ← kept · mean + (1 − kept) · newest; ``newest`` may be ``work``."""
+    mean *= kept
+    mean += np.multiply(newest, 1.0 - kept, out=work)
+
+
+def descend(w: Array, direction: Array, square: Array, rate: float, epsilon: float, work: Array) -> None:
+    """Update w ← w − rate · direction / (√square + epsilon)."""
+    np.sqrt(square, out=work)
+    work += epsilon
+    np.divide(direction, work, out=work)
+    work *= rate
+    w -= work

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from typing_extensions import override
 
-from .._core.arrays import Array, real
+from .._core.arrays import Array
 from .._core.parameter import Parameter
 from ..errors import ArgumentError
-from ..schedules import LearningRate
-from .optimizer import Optimizer
-
-RUN = 1 << 19
-"""How many numbers are updated at a time, so that what is computed on the way is small and stays in the cache."""
+from .optimizer import Optimizer, blocks, setting
 
 
+@dataclass(eq=False, repr=False)
 class SGD(Optimizer):
     """W ← W − η g, the article's equation (7); with momentum μ: v ← μ v + g, W ← W − η v.
 
@@ -26,47 +24,34 @@ class SGD(Optimizer):
     Args:
         parameters: What to learn.
         learning_rate: η > 0, or a function of the step number.
-        momentum: μ in [0, 1).
-        nesterov: Look ahead along the velocity; needs momentum.
         weight_decay: λ ≥ 0.
         decayed: Which parameters decay; default those of two or more dimensions.
+        momentum: μ in [0, 1). One that was 0 at the start stays 0.
+        nesterov: Look ahead along the velocity; needs momentum.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Parameter],
-        learning_rate: LearningRate,
-        *,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-        decayed: Iterable[Parameter] | None = None,
-    ) -> None:
-        super().__init__(parameters, learning_rate, weight_decay=weight_decay, decayed=decayed)
-        self.momentum = real(momentum, "SGD(momentum)", least=0, below=1)
-        self.nesterov = nesterov
-        if nesterov and not momentum:
+    _: KW_ONLY
+    momentum: float = setting(0.0, least=0, below=1, slot="velocity")
+    nesterov: bool = False
+
+    @override
+    def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
+        super().__post_init__(parameters, decayed)
+        if self.nesterov and not self.momentum:
             raise ArgumentError("SGD(nesterov): expected a momentum above 0 with it, got 0")
-        if momentum:
-            self.velocity = np.zeros_like(self.vector.values)
+        self.velocity = self.slot() if self.momentum else None
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        if self.momentum:
-            self.velocity *= self.momentum
-            self.velocity += gradients
-        if self.nesterov:
-            self._descend(values, gradients, learning_rate)
-            self._descend(values, self.velocity, learning_rate * self.momentum)
-        else:
-            self._descend(values, self.velocity if self.momentum else gradients, learning_rate)
-
-    def _descend(self, values: Array, direction: Array, rate: float) -> None:
-        """Update W ← W − η d."""
-        if len(values) > RUN:
-            for begin in range(0, len(values), RUN):
-                self._descend(values[begin : begin + RUN], direction[begin : begin + RUN], rate)
+        if self.velocity is None:
+            for w, g, work in blocks(values, gradients, self._scratch):
+                w -= np.multiply(g, learning_rate, out=work)
             return
-        move = self._scratch[: len(values)]
-        np.multiply(direction, rate, out=move)
-        values -= move
+        for w, g, v, work in blocks(values, gradients, self.velocity, self._scratch):
+            v *= self.momentum
+            v += g
+            if self.nesterov:
+                w -= np.multiply(g, learning_rate, out=work)
+                w -= np.multiply(v, learning_rate * self.momentum, out=work)
+            else:
+                w -= np.multiply(v, learning_rate, out=work)

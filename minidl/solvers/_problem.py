@@ -14,7 +14,7 @@ from .._core.parameter import Parameter, unique_parameters
 from .._data import check_ending, check_lengths, check_parts, checked, checked_input
 from ..errors import ArgumentError, DTypeError, StructureError
 from ..layers._parts import children, walk
-from ..layers._structure import brief
+from ..layers._structure import one_line
 from ..layers.base import Layer, trait
 from ..layers.merges import Merge
 from ..losses import Loss, MeanSquaredError
@@ -227,4 +227,4 @@ def parts(model: Layer) -> list[tuple[str, Layer | Merge]]:
 
 def located(part: Layer | Merge, path: str) -> str:
     """Name a part and its place."""
-    return f'{brief(part)} at "{path}"' if path else brief(part)
+    return f'{one_line(part)} at "{path}"' if path else one_line(part)

@@ -81,7 +81,7 @@ def optimizer_checks(make: Make, *, steps: int = 1000, picklable: bool = True, s
     checks.add("gradients unmodified", partial(_gradients_unmodified, subject), *steps_well)
     checks.add("missing gradient is zero", partial(_missing_gradient_is_zero, subject), *steps_well)
     checks.add("shared parameter once", partial(_shared_once, subject), *steps_well)
-    checks.add("float32 kept", partial(_dtype_kept, subject), "step")
+    checks.add("float32 kept", partial(_dtype_kept, subject), "step", "slots")
     return checks.found
 
 
@@ -234,26 +234,26 @@ def _does_not_pickle(subject: _Subject) -> None:
 
 
 def _slots(subject: _Subject) -> None:
-    """`slots`, and the numbers among its attributes, are all that an optimizer remembers from step to step."""
+    """`slots` and `numbers` are all that an optimizer remembers from step to step."""
     run = subject.run()
     run.steps(0, 3)
     kept = {name: slot.copy() for name, slot in run.optimizer.slots().items()}
-    numbers = {name: value for name, value in vars(run.optimizer).items() if isinstance(value, (int, float))}
+    numbers = run.optimizer.numbers()
     again = _Run(subject.make, [Parameter(p.value) for p in run.parameters], subject.seed)
     if set(again.optimizer.slots()) != set(kept):
         raise CheckError(
             f"a new optimizer has the slots {sorted(again.optimizer.slots())}, one that has taken steps has "
-            f"{sorted(kept)}; make each in __init__: np.zeros_like(self.vector.values)"
+            f"{sorted(kept)}; make each in __init__: self.slot()"
         )
     for name, slot in again.optimizer.slots().items():
         slot[...] = kept[name]
-    for name, value in numbers.items():
-        setattr(again.optimizer, name, value)
+    again.optimizer.restore_numbers(numbers)
     again.steps(3, STEPS)
     _equal(
         subject.reference(),
         again.values(),
-        "a run that went on from the slots; what is remembered must be arrays like vector.values, or numbers",
+        "a run that went on from the slots; vectors that are remembered must come from self.slot(), "
+        "numbers must be in `changing`",
     )
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .._core.arrays import Array
 from .._core.parameter import Buffer
 from ..layers._parts import named, walk
-from ..layers._structure import brief
+from ..layers._structure import one_line
 from ..layers.base import Component, Layer
 from ..layers.merges import Merge
 from .derivatives import Point
@@ -61,7 +61,7 @@ class Subject:
         self.has_input_gradient = all(getattr(p, "has_input_gradient", True) for p in self.parts)
         self.picklable = all(getattr(p, "picklable", True) for p in self.parts)
         self.rows = max(rows, self.smallest_batch)
-        self.name = brief(part)
+        self.name = one_line(part)
 
     def original(self) -> Part:
         """Return a copy of the part as it was handed in."""

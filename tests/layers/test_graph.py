@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from minidl import Add, Graph, Tanh
-from minidl.errors import StructureError
+import numpy as np
+import pytest
+
+from minidl import Add, Dense, Graph, Tanh
+from minidl.errors import ArgumentError, DTypeError, StructureError
 from minidl.layers.graph import Node
 from tests.support.refusal import refused
 
@@ -18,3 +21,19 @@ def test_a_node_that_is_used_twice_is_computed_once_before_its_users() -> None:
     nodes: dict[str, Node] = {"out": (Add(), "a", "b"), "b": (Tanh(), "h"), "a": (Tanh(), "h"), "h": (Tanh(), "x")}
     x = np.array([[0.5, -2.0]])
     assert (Graph(nodes, output="out").predict(x) == 2 * np.tanh(np.tanh(x))).all()
+
+
+def test_widths_that_do_not_fit_are_refused_with_both_nodes() -> None:
+    with refused(StructureError, "Dense(5 -> 1): expected 5 features, 'h' gives 4", 'at layer "out"'):
+        Graph({"h": (Dense(3, 4), "x"), "out": (Dense(5, 1), "h")}, output="out")
+
+
+@pytest.mark.parametrize("name", ["x", "", "a.b", 5])
+def test_a_name_that_no_node_can_have_is_refused(name: Any) -> None:
+    with refused(ArgumentError, "Graph: expected names of nodes other than 'x' and without a dot", f"got {name!r}"):
+        Graph({name: (Tanh(), "x")}, output=name)
+
+
+def test_a_node_that_is_no_layer_is_refused() -> None:
+    with refused(DTypeError, "Graph: node 'out': expected a Layer or Merge, got 5"):
+        Graph({"out": (5, "x")}, output="out")  # type: ignore[dict-item]

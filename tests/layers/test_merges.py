@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 
-from minidl import Add, Concat, Dense, Graph, Mean, Multiply, Parallel, Tanh
-from minidl.errors import ShapeError
+from minidl import Add, Concat, Dense, Graph, Mean, Multiply, Parallel, Residual, Sequential, Tanh
+from minidl.errors import DTypeError, ShapeError, StructureError
 from minidl.layers import Merge
 from tests.support.refusal import refused
 
@@ -29,12 +29,40 @@ def test_a_product_refuses_a_gradient_that_numpy_would_broadcast(shape: tuple[in
 
 @pytest.mark.parametrize("merge", [Concat(), Add(), Mean(), Multiply()], ids=repr)
 @pytest.mark.parametrize("shape", [(3, 1), (1, 2)])
-def test_graph_and_parallel_refuse_such_a_gradient_at_their_door(merge: Merge, shape: tuple[int, int]) -> None:
+def test_graph_and_parallel_refuse_such_a_gradient_at_once(merge: Merge, shape: tuple[int, int]) -> None:
     wide = 4 if isinstance(merge, Concat) else 2
     parallel = Parallel(Dense(2, 2), Tanh(), merge=merge)
     graph = Graph({"h": (Dense(2, 2), "x"), "out": (copy.deepcopy(merge), "x", "h")}, output="out")
     for container in (parallel, graph):
         container.forward(np.ones((3, 2)))
-        for door in (container.backward, container.backward_parameters):
+        for backward in (container.backward, container.backward_parameters):
             with refused(ShapeError, f"{type(container).__name__}: expected a gradient of shape (3, {wide})"):
-                door(np.ones(shape))
+                backward(np.ones(shape))
+
+
+def test_concat_gives_each_input_its_columns_of_the_gradient() -> None:
+    merge = Concat()
+    merge.forward(np.ones((2, 1)), np.ones((2, 3)), np.ones((2, 2)))
+    grad = np.arange(12.0).reshape(2, 6)
+    first, second, third = merge.backward(grad)
+    assert (first == grad[:, :1]).all()
+    assert (second == grad[:, 1:4]).all()
+    assert (third == grad[:, 4:]).all()
+
+
+def test_parallel_refuses_a_merge_that_is_none() -> None:
+    with refused(DTypeError, "Parallel(merge): expected a Merge, got 5"):
+        Parallel(Dense(2, 2), Tanh(), merge=5)  # type: ignore[arg-type]
+
+
+def test_a_branch_without_parameters_has_a_backward_pass_of_parameters() -> None:
+    branch = Sequential(Tanh())
+    model = Parallel(branch, Dense(3, 2).initialize(0), merge=Concat())
+    model.forward(np.ones((4, 3)))
+    model.backward_parameters(np.ones((4, 5)))
+    assert [parameter.has_grad for parameter in model.parameters()] == [True, True]
+
+
+def test_residual_refuses_a_layer_that_changes_the_width() -> None:
+    with refused(StructureError, "Residual: expected Sequential(…) to keep the width 3, got 2"):
+        Residual(Sequential(Dense(3, 4), Dense(4, 2)))

@@ -37,6 +37,12 @@ def test_by_value_limits_each_number() -> None:
     assert second.grad.tolist() == [2.0]
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_by_value_returns_the_largest_number_of_small_gradients(sign: float) -> None:
+    optimizer, _ = parameters_with([[0.125 * sign, -0.0625 * sign]], [0.25 * sign])
+    assert ClipValue(0.5)(optimizer.vector) == 0.25
+
+
 def test_by_norm_limits_each_parameter_alone() -> None:
     optimizer, (first, second, third) = parameters_with([[3.0, 4.0]], [0.6, 0.8], [[0.0, 12.0], [5.0, 0.0]])
     assert ClipNorm(2.0)(optimizer.vector) == 13.0

@@ -253,6 +253,8 @@ OPTIMIZERS = [
     _optimizer(optimizers.SmallNoise, "same bits again", says="expected the same bits"),
     _optimizer(optimizers.RemembersInAList, "slots", says="a run that went on from the slots"),
     _optimizer(optimizers.RemembersLate, "slots", says="make each in __init__"),
+    _optimizer(optimizers.RemembersUndeclared, "slots", says="write self.velocity = self.slot()"),
+    _optimizer(optimizers.ChangesAnUndeclaredNumber, "slots", says="numbers must be in `changing`"),
     _optimizer(optimizers.RemembersTheParameters, "deepcopy", "pickle", says="what came out of copy.deepcopy"),
     _optimizer(optimizers.StepsWithoutGradients, "no gradient refused", says="before any gradient, got a step"),
     _optimizer(optimizers.LeavesTheGradients, "gradients used up", says="a parameter's gradient is not zero"),

@@ -17,7 +17,7 @@ class Momentum(Optimizer):
 
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float = 0.05) -> None:
         super().__init__(parameters, learning_rate)
-        self.velocity = np.zeros_like(self.vector.values)
+        self.velocity = self.slot()
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
@@ -83,6 +83,27 @@ class RemembersInAList(Momentum):
         values -= learning_rate * self.memory[0]
 
 
+class RemembersUndeclared(Momentum):
+    """Its vector looks like a slot, but `slot` did not make it."""
+
+    def __init__(self, parameters: Iterable[Parameter], learning_rate: float = 0.05) -> None:
+        super().__init__(parameters, learning_rate)
+        self.velocity = np.zeros_like(self.vector.values)
+
+
+class ChangesAnUndeclaredNumber(Momentum):
+    """Its rate falls, and `changing` does not name it."""
+
+    def __init__(self, parameters: Iterable[Parameter], learning_rate: float = 0.05) -> None:
+        super().__init__(parameters, learning_rate)
+        self.factor = 1.0
+
+    @override
+    def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
+        super().update(values, gradients, self.factor * learning_rate)
+        self.factor *= 0.99
+
+
 class RemembersLate(Momentum):
     """The slot comes only with the first step."""
 
@@ -93,7 +114,7 @@ class RemembersLate(Momentum):
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
         if not hasattr(self, "velocity"):
-            self.velocity = np.zeros_like(values)
+            self.velocity = self.slot()
         super().update(values, gradients, learning_rate)
 
 
@@ -145,19 +166,20 @@ class DoublesShared(Momentum):
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float = 0.05) -> None:
         given = list(parameters)
         super().__init__(given, learning_rate)
-        self.times = np.concatenate([np.full(p.size, given.count(p), p.dtype) for p in self.vector.parameters])
+        self._times = np.concatenate([np.full(p.size, given.count(p), p.dtype) for p in self.vector.parameters])
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        super().update(values, gradients * self.times, learning_rate)
+        super().update(values, gradients * self._times, learning_rate)
 
 
 class DoubleSlots(Momentum):
     """Remembers in float64, whatever the parameters are."""
 
-    def __init__(self, parameters: Iterable[Parameter], learning_rate: float = 0.05) -> None:
-        super().__init__(parameters, learning_rate)
-        self.velocity = np.zeros(self.vector.values.shape)
+    @override
+    def slot(self) -> Array:
+        self._slots.append(np.zeros(self.vector.values.shape))
+        return self._slots[-1]
 
 
 class DoesNotCopy(Momentum):
