@@ -1,115 +1,84 @@
-"""Checks of what forward and backward are to one another: repeatable, adding up, in any order of calls."""
+"""Checks of training passes: their order, the memory that they use, and what each row depends on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from .._core.arrays import Array
+from .._core.parameter import Buffer
 from ..errors import CallOrderError
 from ..layers._container import call_order_error
+from ..layers._parts import named
 from ..layers.base import Layer
-from .agreement import same, same_gradients, same_passes, shape_of
+from .basics import TRAINS
+from .comparison import (
+    OF_THE_CALLER,
+    RETURNED,
+    Pass,
+    Snapshot,
+    check_apart,
+    explained,
+    gradients_of,
+    same,
+    same_arrays,
+)
 from .persistence import rebuilt
-from .report import CheckError, described
-from .subject import Rewound, Subject, backward, gradients
+from .report import CheckError, Rules, described
+from .subject import ComponentSubject, Part, gradients, rewinding
+
+CHECKS: Rules[ComponentSubject] = Rules()
 
 
-def forward_runs(subject: Subject) -> None:
-    """Forward gives a finite floating array with the rows of its input."""
-    xs = subject.inputs()
-    y = subject.original().astype(np.float64).forward(*xs)
-    if not isinstance(y, np.ndarray):
-        raise CheckError(f"expected forward to return an array, got {type(y).__name__}")
-    if y.ndim != 2 or len(y) != len(xs[0]):
-        raise CheckError(f"expected an output of shape ({len(xs[0])}, features) for {len(xs[0])} rows, got {y.shape}")
-    if y.dtype.kind != "f":
-        raise CheckError(f"expected a floating output, got dtype {y.dtype}")
-    if not np.isfinite(y).all():
-        raise CheckError("expected finite numbers for ordinary input, got NaN or infinity")
-
-
-def repeatable(subject: Subject) -> None:
-    """The same state and input give the same bits: whatever is random is drawn from a generator of the part."""
-    for method in ("forward", "predict"):
-        part = subject.prepared()
-        rewind = Rewound(part)
-        first = getattr(part, method)(*subject.inputs()).copy()
-        rewind()
-        if not np.array_equal(first, getattr(part, method)(*subject.inputs()), equal_nan=True):
-            raise CheckError(
-                f"{method} gave another output for the same input and state; what is random must come from a "
-                "numpy.random.Generator that is an attribute"
-            )
-
-
-def backward_runs(subject: Subject) -> None:
-    """Backward gives one array for each input, of its shape."""
-    xs = subject.inputs()
-    part = subject.prepared()
-    y = part.forward(*xs)
-    result = part.backward(subject.weights(y.shape))
-    if isinstance(part, Layer) and not isinstance(result, np.ndarray):
-        raise CheckError(f"expected backward to return an array like x, got {type(result).__name__}")
-    if not isinstance(part, Layer) and not (isinstance(result, tuple) and len(result) == len(xs)):
-        raise CheckError(
-            f"expected backward to return a tuple of {len(xs)} arrays, one for each input, got {shape_of(result)}"
-        )
-    for name, x, dx in zip(subject.input_names, xs, result if isinstance(result, tuple) else (result,), strict=True):
-        if shape_of(dx) != str(x.shape):
-            raise CheckError(f"expected a gradient of {name} of shape {x.shape} like {name}, got {shape_of(dx)}")
-
-
-def gradients_add_up(subject: Subject) -> None:
+@CHECKS("gradients add up", *TRAINS)
+def gradients_add_up(subject: ComponentSubject) -> None:
     """Two passes give twice the gradient, and a gradient that is there already stays in the sum."""
-    part = subject.prepared()
-    rewind = Rewound(part)
-    xs = subject.inputs()
-    once = subject.trained(part, xs)
+    once = subject.usual()
     grad = subject.weights(once.output.shape)
-    rewind()
-    part.forward(*subject.inputs())
-    backward(part, grad.copy())
-    same_gradients({name: 2 * g for name, g in once.parameters.items()}, gradients(part), "after two passes")
-    earlier = {name: np.random.default_rng(5).standard_normal(p.shape) for name, p in part.named_parameters().items()}
-    for name, parameter in part.named_parameters().items():
-        parameter.zero_grad()
-        parameter.grad += earlier[name]
-    rewind()
-    part.forward(*subject.inputs())
-    backward(part, grad.copy())
-    same_gradients(
-        {name: g + earlier[name] for name, g in once.parameters.items()},
-        gradients(part),
-        "on top of a gradient that was there",
-    )
+
+    def twice(part: Part) -> None:
+        subject.trained(part, subject.inputs())
+
+    def earlier(part: Part) -> None:
+        for parameter in part.parameters():
+            parameter.zero_grad()
+            parameter.grad += np.random.default_rng(5).standard_normal(parameter.shape)
+
+    for use, what in ((twice, "after two passes"), (earlier, "on top of a gradient that was there")):
+        part = subject.prepared(use)
+        before = gradients(part)
+        part.forward(*subject.inputs())
+        subject.backward(part, grad.copy())
+        wanted = {name: before[name] + g for name, g in once.parameters.items()}
+        same_arrays(gradients_of(wanted), gradients_of(gradients(part)), what)
 
 
-def backward_again(subject: Subject) -> None:
+@CHECKS("backward again", *TRAINS)
+def backward_again(subject: ComponentSubject) -> None:
     """A second backward gives the same gradient: the first used nothing up."""
     part = subject.prepared()
     once = subject.trained(part, subject.inputs())
-    again = backward(part, subject.weights(once.output.shape))
-    for name, first, second in zip(subject.input_names, once.inputs, again, strict=True):
-        same(first, second, f"gradient of {name} of a second backward")
+    again = subject.backward(part, subject.weights(once.output.shape))
+    same_arrays(gradients_of(once.inputs), gradients_of(again), "of a second backward")
 
 
-def last_forward_counts(subject: Subject) -> None:
+@CHECKS("last forward counts", *TRAINS)
+def last_forward_counts(subject: ComponentSubject) -> None:
     """Backward belongs to the last forward, whatever ran before it."""
-    wanted = subject.trained(subject.prepared(), subject.inputs())
-    part = subject.prepared()
-    rewind = Rewound(part)
-    part.forward(*subject.inputs(rows=subject.rows + 2, number=1))
-    rewind()
-    same_passes(subject, wanted, subject.trained(part, subject.inputs()), "after another forward before it")
+    part = subject.prepared(lambda part: part.forward(*subject.others()))
+    found = subject.trained(part, subject.inputs())
+    same_arrays(subject.usual().arrays, found.arrays, "after another forward before it")
 
 
-def backward_before_forward(subject: Subject) -> None:
+@CHECKS("backward before forward", *TRAINS)
+def backward_before_forward(subject: ComponentSubject) -> None:
     """Backward before any forward misses what forward keeps, which containers make a `CallOrderError`."""
-    width = subject.prepared().forward(*subject.inputs()).shape[1]
-    grad = subject.weights((subject.rows, width))
+    grad = subject.weights(subject.usual().output.shape)
     problem = "got a result; let backward read something that forward has kept"
     for make in (subject.original, lambda: rebuilt(subject.original())):  # the original may have been used before
         try:
-            backward(make(), grad)
+            make().backward(grad)
         except Exception as error:
             if isinstance(error, CallOrderError) or call_order_error(error) is not None:
                 return
@@ -120,16 +89,126 @@ def backward_before_forward(subject: Subject) -> None:
     )
 
 
-def backward_parameters(subject: Subject) -> None:
+@CHECKS("backward_parameters", *TRAINS, "gradients add up", when=lambda subject: isinstance(subject.part, Layer))
+def backward_parameters(subject: ComponentSubject) -> None:
     """`backward_parameters` gives the gradients of `backward`, from zero and on top of others."""
-    wanted = subject.trained(subject.prepared(), subject.inputs()).parameters
+    once = subject.usual()
     part = subject.prepared()
     assert isinstance(part, Layer)
-    rewind = Rewound(part)
+    rewind = rewinding(part)
     for times in (1, 2):
         rewind()
         y = part.forward(*subject.inputs())
         part.backward_parameters(subject.weights(y.shape))
-        same_gradients(
-            {name: times * g for name, g in wanted.items()}, gradients(part), f"of backward_parameters called {times}×"
+        wanted = gradients_of({name: times * g for name, g in once.parameters.items()})
+        same_arrays(wanted, gradients_of(gradients(part)), f"of backward_parameters called {times}×")
+
+
+@CHECKS("arguments unmodified", *TRAINS)
+def arguments_unmodified(subject: ComponentSubject) -> None:
+    """Forward, backward and predict leave the arrays that they are given as they were."""
+    part = subject.prepared()
+    xs = subject.inputs()
+    arguments = dict(zip(subject.input_names, xs, strict=True))
+    snapshot = Snapshot(arguments, OF_THE_CALLER)
+    grad = subject.weights(part.forward(*xs).shape)
+    snapshot.check("forward")
+    snapshot = Snapshot({"the gradient that it was given": grad, **arguments}, OF_THE_CALLER)
+    part.backward(grad)
+    snapshot.check("backward")
+    part.predict(*xs)
+    snapshot.check("predict")
+
+
+@CHECKS("no aliasing", *TRAINS)
+def no_aliasing(subject: ComponentSubject) -> None:
+    """A returned array shares no memory with an input or a parameter, and is never written to later."""
+    part = subject.prepared()
+    xs, others = subject.inputs(), subject.inputs(number=1)
+    held = dict(zip(subject.input_names, xs, strict=True))
+    held |= {name: buffer.value for name, buffer in named(part, Buffer).items()}
+    for name, parameter in part.named_parameters().items():
+        held |= {name: parameter.value, f"{name}.grad": parameter.grad}
+    y = part.forward(*xs)
+    grad = subject.weights(y.shape)
+    snapshot = Snapshot({"the output of forward": y}, RETURNED)
+    given = subject.backward(part, grad)
+    snapshot.check("backward")
+    returned = {"the output of forward": y, "the output of predict": part.predict(*xs)}
+    returned |= {f"the {name}": dx for name, dx in gradients_of(given).items()}
+    snapshot = Snapshot(returned, RETURNED)
+    check_apart(returned, held)
+    part.forward(*others)
+    snapshot.check("a later forward")
+    part.backward(-grad)
+    snapshot.check("a later backward")
+    part.predict(*others)
+    snapshot.check("a later predict")
+
+
+@CHECKS("layouts", *TRAINS, "arguments unmodified")
+def layouts(subject: ComponentSubject) -> None:
+    """The order of an array in memory changes nothing, and read-only arrays are accepted."""
+    for layout, lay in LAYOUTS.items():
+        xs = tuple(np.ascontiguousarray(lay(x)) for x in subject.inputs())
+        grad = lay(subject.weights(subject.usual().output.shape))
+        reference, part = subject.prepared(), subject.prepared()
+        wanted = subject.trained(reference, xs, np.ascontiguousarray(grad))
+        with explained(f"for {layout} input or gradient: "):
+            y = part.forward(*(lay(x) for x in subject.inputs()))
+            found = Pass(y, subject.backward(part, grad), gradients(part))
+            prediction = part.predict(*(lay(x) for x in subject.inputs()))
+        same_arrays(wanted.arrays, found.arrays, f"for {layout} input and gradient")
+        same(reference.predict(*xs), prediction, f"predict for {layout} input")
+
+
+@CHECKS("rows are alone in training", *TRAINS, when=lambda subject: not subject.couples_rows)
+def rows_alone_in_training(subject: ComponentSubject) -> None:
+    """A change of one row changes nothing of the others."""
+    row = _coupled_row(subject)
+    if row is not None:
+        raise CheckError(
+            f"a change of row 0 changed row {row} of the output or of the gradient of x; "
+            "if that is meant, say so in the class: couples_rows = True"
         )
+
+
+@CHECKS("declared: rows are coupled in training", *TRAINS, when=lambda subject: subject.couples_rows)
+def rows_coupled_as_declared(subject: ComponentSubject) -> None:
+    """The output of a row depends on other rows, as it is declared."""
+    if _coupled_row(subject) is None:
+        raise CheckError("couples_rows is declared, but a change of one row changes nothing of the others")
+
+
+def _coupled_row(subject: ComponentSubject) -> int | None:
+    """Find a row that changes with row 0: of the output, or of ∂e/∂x."""
+    xs, others = subject.inputs(), subject.inputs(number=1)
+    changed = tuple(np.concatenate([o[:1], x[1:]]) for x, o in zip(xs, others, strict=True))
+    first, second = subject.usual(), subject.trained(subject.prepared(), changed)
+    for a, b in zip((first.output, *first.inputs.values()), (second.output, *second.inputs.values()), strict=True):
+        different = ~np.isclose(a[1:], b[1:], rtol=1e-9, atol=1e-12).reshape(len(a) - 1, -1).all(axis=1)
+        if different.any():
+            return int(np.argmax(different)) + 1
+    return None
+
+
+def _strided(x: Array) -> Array:
+    wide: Array = np.full(tuple(2 * n for n in x.shape), np.nan, x.dtype)
+    inner = wide[tuple(slice(0, 2 * n, 2) for n in x.shape)]
+    inner[...] = x
+    return inner
+
+
+def _read_only(x: Array) -> Array:
+    y = x.copy()
+    y.flags.writeable = False
+    return y
+
+
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "Fortran-ordered": np.asfortranarray,
+    "strided": _strided,
+    "reversed": lambda x: x[::-1].copy()[::-1],
+    "read-only": _read_only,
+    "broadcast": lambda x: np.broadcast_to(x[:1], x.shape),
+}

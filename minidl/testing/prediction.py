@@ -1,4 +1,4 @@
-"""Checks of predict and inference: what they compute, and that they leave the part alone."""
+"""Checks of predict and inference: what they compute, alone, in a batch and in threads."""
 
 from __future__ import annotations
 
@@ -7,61 +7,74 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 from .._core.arrays import Array
-from .agreement import same, same_passes
-from .report import CheckError
-from .state import difference, fingerprint
-from .subject import Inputs, Rewound, Subject, backward, gradients, predicted
+from ..layers.base import Layer
+from .basics import RUNS, TRAINS
+from .comparison import Pass, same, same_arrays
+from .report import CheckError, Rules
+from .subject import ComponentSubject, Inputs, gradients, predicted
+
+CHECKS: Rules[ComponentSubject] = Rules()
+
+PREDICTS = (*RUNS, "predict leaves the state")
 
 THREADS = 4
 
 
-def agrees_with_inference(subject: Subject) -> None:
-    """`predict` gives what `inference().forward` gives, before and after training passes."""
-    xs = subject.inputs()
+@CHECKS("predict and layer(x)", *PREDICTS, when=lambda subject: isinstance(subject.part, Layer))
+def agrees_with_call(subject: ComponentSubject) -> None:
+    """`layer.predict(x)` gives what `layer(x)` gives, which containers and the Trainer use."""
     part = subject.prepared()
-    wanted = predicted(part, xs)
+    assert isinstance(part, Layer)
+    try:
+        same(part(*subject.inputs()), predicted(part, subject.inputs()), "predict(x) against layer(x)")
+    except CheckError as failure:
+        kinds = type(part).__mro__
+        names = [next(kind.__name__ for kind in kinds if method in vars(kind)) for method in ("predict", "forward")]
+        raise CheckError(
+            f"{failure}\npredict is that of {names[0]}, forward that of {names[1]}: override predict as well, "
+            "or write compute(x) in the place of predict"
+        ) from None
+
+
+@CHECKS("predict and inference()", *TRAINS, "predict leaves the state", "predict and layer(x)")
+def agrees_with_inference(subject: ComponentSubject) -> None:
+    """`predict` gives what `inference().forward` gives, before and after training passes."""
+    part = subject.prepared()
+    wanted = predicted(part, subject.inputs())
     same(wanted, part.inference().forward(*subject.inputs()), "inference().forward against predict")
-    rewind = Rewound(part)
-    subject.trained(part, subject.inputs(rows=subject.rows + 2, number=1))
-    rewind()
-    same(wanted, predicted(part, xs), "predict after a training pass of other rows")
+    used = subject.prepared(lambda part: subject.trained(part, subject.others()))
+    same(wanted, predicted(used, subject.inputs()), "predict after a training pass of other rows")
     owned = {id(parameter) for parameter in part.parameters()}
     for name, parameter in part.inference().named_parameters().items():
         if id(parameter) not in owned:
             raise CheckError(f"inference() has a parameter {name} of its own; it must share those of the layer")
 
 
-def leaves_the_state(subject: Subject) -> None:
-    """`predict` and `inference` change nothing on the object: no attribute, no statistic, no generator."""
-    for trained in (False, True):
-        part = subject.prepared()
-        if trained:
-            part.forward(*subject.inputs())
-        before = fingerprint(part)
-        part.predict(*subject.inputs(rows=subject.rows + 1, number=1))
-        changed = difference(before, fingerprint(part))
-        if changed:
-            raise CheckError(f"predict changed {_readable(changed)}; keep for backward only what forward computes")
-        part.inference()
-        changed = difference(before, fingerprint(part))
-        if changed:
-            raise CheckError(f"inference() changed {_readable(changed)}")
-
-
-def between_forward_and_backward(subject: Subject) -> None:
+@CHECKS("predict before backward", *TRAINS, "predict leaves the state")
+def between_forward_and_backward(subject: ComponentSubject) -> None:
     """A predict between forward and backward does not disturb the training pass."""
-    wanted = subject.trained(subject.prepared(), subject.inputs())
+    wanted = subject.usual()
     for method in ("predict", "inference().forward"):
         part = subject.prepared()
         y = part.forward(*subject.inputs())
-        others = subject.inputs(rows=subject.rows + 2, number=1)
-        part.predict(*others) if method == "predict" else part.inference().forward(*others)
-        given = backward(part, subject.weights(y.shape))
-        found = type(wanted)(y, given, gradients(part))
-        same_passes(subject, wanted, found, f"with a {method} between forward and backward")
+        (part.predict if method == "predict" else part.inference().forward)(*subject.others())
+        found = Pass(y, subject.backward(part, subject.weights(y.shape)), gradients(part))
+        same_arrays(wanted.arrays, found.arrays, f"with a {method} between forward and backward")
 
 
-def threads_agree(subject: Subject) -> None:
+@CHECKS("rows are alone in prediction", *PREDICTS, "batch sizes")
+def rows_alone(subject: ComponentSubject) -> None:
+    """The prediction of a row does not depend on the other rows."""
+    part = subject.prepared()
+    xs = subject.inputs()
+    together = predicted(part, xs)
+    for row in range(subject.rows):
+        alone = predicted(part, tuple(x[row : row + 1] for x in xs))
+        same(together[row : row + 1], alone, f"predict of row {row} alone against the same row in a batch")
+
+
+@CHECKS("threads", *PREDICTS)
+def threads_agree(subject: ComponentSubject) -> None:
     """Threads that predict at once with one object each get what they would get alone."""
     part = subject.prepared()
     batches = [subject.inputs(rows=subject.rows + k, number=k) for k in range(THREADS)]
@@ -82,17 +95,3 @@ def threads_agree(subject: Subject) -> None:
     for expected, results in zip(wanted, found, strict=True):
         for result in results:
             same(expected, result, f"predict in {THREADS} threads at once")
-
-
-def rows_alone(subject: Subject) -> None:
-    """Each row alone is given what it is given in a batch."""
-    part = subject.prepared()
-    xs = subject.inputs()
-    together = predicted(part, xs)
-    for row in range(subject.rows):
-        alone = predicted(part, tuple(x[row : row + 1] for x in xs))
-        same(together[row : row + 1], alone, f"predict of row {row} alone against the same row in a batch")
-
-
-def _readable(paths: str) -> str:
-    return ", ".join(path.lstrip(".") for path in paths.split(", "))

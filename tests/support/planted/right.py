@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from minidl import Array, Dense, Dropout, Layer, Parameter, Sequential, Tanh
 from minidl.errors import ShapeError
+from tests.support.planted.layers import PredictsByItself
 
 
 class KeepsItsStateInAList(Layer):
@@ -243,6 +244,14 @@ def used() -> Layer:
     return model
 
 
+def hides_its_mask() -> Layer:
+    """Random, but with an output that hardly shows it: another mask changes the gradients alone."""
+    dense = Dense(3, 1).initialize(1)
+    dense.weight.value *= 1e-3
+    dense.bias.value += 3.0
+    return Sequential(Dropout(0.5).initialize(2), dense)
+
+
 RIGHT: dict[str, Layer] = {
     **{
         kind.__name__: kind()
@@ -262,4 +271,7 @@ RIGHT: dict[str, Layer] = {
     },
     "TiedDense": TiedDense(Parameter(np.linspace(-1, 1, 6).reshape(3, 2))),
     "used before": used(),
+    "hides its mask": hides_its_mask(),
+    "draws in two dtypes": Sequential(Dropout(0.5).initialize(1), GaussianNoise(), Dense(3, 2).initialize(3)),
+    "PredictsByItself": PredictsByItself(3),
 }
