@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from .._core.parameter import Buffer, Parameter
 from ..layers._parts import named
-from .basics import TRAINS
 from .comparison import Pass, compare, same
 from .derivatives import Derivative, Differentiated
 from .report import SINGLE_PRECISION, Measurement, Rule
-from .subject import ComponentSubject, Inputs, Part
+from .subject import TRAINS, ComponentSubject, Inputs, Part, gradients
 
 DERIVES = (*TRAINS, "storage", "float64 kept")
 """What must hold before derivatives can be taken by changing the arrays of parameters."""
@@ -54,7 +53,9 @@ def of_inference(subject: ComponentSubject) -> list[Measurement]:
     """The backward of inference() gives the derivative of predict."""
     wanted = subject.differentiated("predict")
     part = subject.prepared()
-    given = subject.trained(part, _inputs(subject, wanted), wanted.weights, through=part.inference())
+    inference = part.inference()
+    y = subject.forward(inference, _inputs(subject, wanted))
+    given = Pass(y, subject.backward(inference, wanted.weights.copy()), gradients(part))
     return _compared(subject, wanted.arrays, given)
 
 

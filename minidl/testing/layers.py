@@ -10,9 +10,9 @@ from .._core.arrays import Array
 from ..layers._structure import check_part
 from ..layers.base import Layer, trait
 from ..layers.merges import Merge
-from . import activations, basics, passes, persistence, prediction, shapes
+from . import common, passes, persistence, prediction, shapes
 from .gradients import gradient_rules
-from .report import Check, Report, checks_of, conclude
+from .report import Check, Report, Rule, checks_of, conclude
 from .subject import ComponentSubject, Inputs
 
 
@@ -220,9 +220,13 @@ def _merge(
 
 def _checks(subject: ComponentSubject) -> list[Check]:
     """Make the checks of a layer, activation or merge."""
-    rules = [
-        *(*basics.CHECKS, *shapes.CHECKS, *prediction.CHECKS, *gradient_rules(subject)),
-        *(*passes.CHECKS, *persistence.CHECKS, *activations.CHECKS),
+    rules: list[Rule[ComponentSubject]] = [
+        *persistence.CHECKS,
+        *passes.CHECKS,
+        *gradient_rules(subject),
+        *common.CHECKS,
+        *shapes.CHECKS,
+        *prediction.CHECKS,
     ]
     return checks_of(subject, subject.name, rules)
 

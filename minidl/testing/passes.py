@@ -1,34 +1,52 @@
-"""Checks of training passes: their order, the memory that they use, and what each row depends on."""
+"""Checks of training passes of layers and merges: gradients add up, and rows and columns do not affect others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from .._core.arrays import Array
-from .._core.parameter import Buffer
 from ..errors import CallOrderError
 from ..layers._container import call_order_error
-from ..layers._parts import named
 from ..layers.base import Layer
-from .basics import TRAINS
-from .comparison import (
-    OF_THE_CALLER,
-    RETURNED,
-    Pass,
-    Snapshot,
-    check_apart,
-    explained,
-    gradients_of,
-    same,
-    same_arrays,
-)
+from .comparison import check_shape, explained, gradients_of, same_arrays, shape_of
 from .persistence import rebuilt
 from .report import CheckError, Rules, described
-from .subject import ComponentSubject, Part, gradients, rewinding
+from .subject import RUNS, TRAINS, ComponentSubject, Part, gradients, rewinding
 
 CHECKS: Rules[ComponentSubject] = Rules()
+
+EXTREMES = (0.0, 1e-300, 1e-7, 1.0, 30.0, 88.0, 104.0, 709.0, 745.0, 1e4)
+"""Sizes at which exponentials, their sums and their reciprocals overflow, underflow or cancel."""
+
+
+@CHECKS("forward", "deepcopy", "parts are found")
+def forward_runs(subject: ComponentSubject) -> None:
+    """Forward returns a finite floating array with the rows of its input."""
+    rows = len(subject.inputs()[0])
+    y = subject.original().astype(np.float64).forward(*subject.inputs())
+    if not isinstance(y, np.ndarray):
+        raise CheckError(f"expected forward to return an array, got {type(y).__name__}")
+    if y.ndim != 2 or len(y) != rows:
+        raise CheckError(f"expected an output of shape ({rows}, features) for {rows} rows, got {y.shape}")
+    if y.dtype.kind != "f":
+        raise CheckError(f"expected a floating output, got dtype {y.dtype}")
+    if not np.isfinite(y).all():
+        raise CheckError("expected finite numbers for ordinary input, got NaN or infinity")
+
+
+@CHECKS("backward", *RUNS)
+def backward_runs(subject: ComponentSubject) -> None:
+    """Backward returns one array for each input, of its shape."""
+    xs = subject.inputs()
+    part = subject.prepared()
+    result = part.backward(subject.weights(part.forward(*xs).shape))
+    one = isinstance(part, Layer)
+    if one and not isinstance(result, np.ndarray):
+        raise CheckError(f"expected backward to return an array like x, got {type(result).__name__}")
+    if not one and not (isinstance(result, tuple) and len(result) == len(xs)):
+        wanted = f"a tuple of {len(xs)} arrays, one for each input"
+        raise CheckError(f"expected backward to return {wanted}, got {shape_of(result)}")
+    for name, x, dx in zip(subject.input_names, xs, result if isinstance(result, tuple) else (result,), strict=True):
+        check_shape(dx, x.shape, f"gradient of {name}")
 
 
 @CHECKS("gradients add up", *TRAINS)
@@ -37,15 +55,11 @@ def gradients_add_up(subject: ComponentSubject) -> None:
     once = subject.usual()
     grad = subject.weights(once.output.shape)
 
-    def twice(part: Part) -> None:
-        subject.trained(part, subject.inputs())
-
     def earlier(part: Part) -> None:
         for parameter in part.parameters():
-            parameter.zero_grad()
             parameter.grad += np.random.default_rng(5).standard_normal(parameter.shape)
 
-    for use, what in ((twice, "after two passes"), (earlier, "on top of a gradient that was there")):
+    for use, what in ((subject.trained, "after two passes"), (earlier, "on top of a gradient that was there")):
         part = subject.prepared(use)
         before = gradients(part)
         part.forward(*subject.inputs())
@@ -54,21 +68,18 @@ def gradients_add_up(subject: ComponentSubject) -> None:
         same_arrays(gradients_of(wanted), gradients_of(gradients(part)), what)
 
 
-@CHECKS("backward again", *TRAINS)
-def backward_again(subject: ComponentSubject) -> None:
-    """A second backward gives the same gradient: the first used nothing up."""
+@CHECKS("backward_parameters", *TRAINS, "gradients add up", when=lambda subject: isinstance(subject.part, Layer))
+def backward_parameters(subject: ComponentSubject) -> None:
+    """`backward_parameters` gives the gradients of `backward`, from zero and on top of others."""
+    once = subject.usual()
     part = subject.prepared()
-    once = subject.trained(part, subject.inputs())
-    again = subject.backward(part, subject.weights(once.output.shape))
-    same_arrays(gradients_of(once.inputs), gradients_of(again), "of a second backward")
-
-
-@CHECKS("last forward counts", *TRAINS)
-def last_forward_counts(subject: ComponentSubject) -> None:
-    """Backward belongs to the last forward, whatever ran before it."""
-    part = subject.prepared(lambda part: part.forward(*subject.others()))
-    found = subject.trained(part, subject.inputs())
-    same_arrays(subject.usual().arrays, found.arrays, "after another forward before it")
+    assert isinstance(part, Layer)
+    rewind = rewinding(part)
+    for times in (1, 2):
+        rewind()
+        part.backward_parameters(subject.weights(part.forward(*subject.inputs()).shape))
+        wanted = gradients_of({name: times * g for name, g in once.parameters.items()})
+        same_arrays(wanted, gradients_of(gradients(part)), f"of backward_parameters called {times}×")
 
 
 @CHECKS("backward before forward", *TRAINS)
@@ -89,126 +100,69 @@ def backward_before_forward(subject: ComponentSubject) -> None:
     )
 
 
-@CHECKS("backward_parameters", *TRAINS, "gradients add up", when=lambda subject: isinstance(subject.part, Layer))
-def backward_parameters(subject: ComponentSubject) -> None:
-    """`backward_parameters` gives the gradients of `backward`, from zero and on top of others."""
-    once = subject.usual()
-    part = subject.prepared()
-    assert isinstance(part, Layer)
-    rewind = rewinding(part)
-    for times in (1, 2):
-        rewind()
-        y = part.forward(*subject.inputs())
-        part.backward_parameters(subject.weights(y.shape))
-        wanted = gradients_of({name: times * g for name, g in once.parameters.items()})
-        same_arrays(wanted, gradients_of(gradients(part)), f"of backward_parameters called {times}×")
-
-
-@CHECKS("arguments unmodified", *TRAINS)
-def arguments_unmodified(subject: ComponentSubject) -> None:
-    """Forward, backward and predict leave the arrays that they are given as they were."""
-    part = subject.prepared()
-    xs = subject.inputs()
-    arguments = dict(zip(subject.input_names, xs, strict=True))
-    snapshot = Snapshot(arguments, OF_THE_CALLER)
-    grad = subject.weights(part.forward(*xs).shape)
-    snapshot.check("forward")
-    snapshot = Snapshot({"the gradient that it was given": grad, **arguments}, OF_THE_CALLER)
-    part.backward(grad)
-    snapshot.check("backward")
-    part.predict(*xs)
-    snapshot.check("predict")
-
-
-@CHECKS("no aliasing", *TRAINS)
-def no_aliasing(subject: ComponentSubject) -> None:
-    """A returned array shares no memory with an input or a parameter, and is never written to later."""
-    part = subject.prepared()
-    xs, others = subject.inputs(), subject.inputs(number=1)
-    held = dict(zip(subject.input_names, xs, strict=True))
-    held |= {name: buffer.value for name, buffer in named(part, Buffer).items()}
-    for name, parameter in part.named_parameters().items():
-        held |= {name: parameter.value, f"{name}.grad": parameter.grad}
-    y = part.forward(*xs)
-    grad = subject.weights(y.shape)
-    snapshot = Snapshot({"the output of forward": y}, RETURNED)
-    given = subject.backward(part, grad)
-    snapshot.check("backward")
-    returned = {"the output of forward": y, "the output of predict": part.predict(*xs)}
-    returned |= {f"the {name}": dx for name, dx in gradients_of(given).items()}
-    snapshot = Snapshot(returned, RETURNED)
-    check_apart(returned, held)
-    part.forward(*others)
-    snapshot.check("a later forward")
-    part.backward(-grad)
-    snapshot.check("a later backward")
-    part.predict(*others)
-    snapshot.check("a later predict")
-
-
-@CHECKS("layouts", *TRAINS, "arguments unmodified")
-def layouts(subject: ComponentSubject) -> None:
-    """The order of an array in memory changes nothing, and read-only arrays are accepted."""
-    for layout, lay in LAYOUTS.items():
-        xs = tuple(np.ascontiguousarray(lay(x)) for x in subject.inputs())
-        grad = lay(subject.weights(subject.usual().output.shape))
-        reference, part = subject.prepared(), subject.prepared()
-        wanted = subject.trained(reference, xs, np.ascontiguousarray(grad))
-        with explained(f"for {layout} input or gradient: "):
-            y = part.forward(*(lay(x) for x in subject.inputs()))
-            found = Pass(y, subject.backward(part, grad), gradients(part))
-            prediction = part.predict(*(lay(x) for x in subject.inputs()))
-        same_arrays(wanted.arrays, found.arrays, f"for {layout} input and gradient")
-        same(reference.predict(*xs), prediction, f"predict for {layout} input")
-
-
 @CHECKS("rows are alone in training", *TRAINS, when=lambda subject: not subject.couples_rows)
 def rows_alone_in_training(subject: ComponentSubject) -> None:
     """A change of one row changes nothing of the others."""
-    row = _coupled_row(subject)
-    if row is not None:
+    if found := _changed_elsewhere(subject, axis=0, place=0):
         raise CheckError(
-            f"a change of row 0 changed row {row} of the output or of the gradient of x; "
-            "if that is meant, say so in the class: couples_rows = True"
+            f"a change of row 0 changed row {found}; if that is meant, say so in the class: couples_rows = True"
         )
 
 
 @CHECKS("declared: rows are coupled in training", *TRAINS, when=lambda subject: subject.couples_rows)
 def rows_coupled_as_declared(subject: ComponentSubject) -> None:
     """The output of a row depends on other rows, as it is declared."""
-    if _coupled_row(subject) is None:
+    if not _changed_elsewhere(subject, axis=0, place=0):
         raise CheckError("couples_rows is declared, but a change of one row changes nothing of the others")
 
 
-def _coupled_row(subject: ComponentSubject) -> int | None:
-    """Find a row that changes with row 0: of the output, or of ∂e/∂x."""
-    xs, others = subject.inputs(), subject.inputs(number=1)
-    changed = tuple(np.concatenate([o[:1], x[1:]]) for x, o in zip(xs, others, strict=True))
-    first, second = subject.usual(), subject.trained(subject.prepared(), changed)
-    for a, b in zip((first.output, *first.inputs.values()), (second.output, *second.inputs.values()), strict=True):
-        different = ~np.isclose(a[1:], b[1:], rtol=1e-9, atol=1e-12).reshape(len(a) - 1, -1).all(axis=1)
-        if different.any():
-            return int(np.argmax(different)) + 1
-    return None
+def _is_activation(subject: ComponentSubject) -> bool:
+    return subject.largest is not None
 
 
-def _strided(x: Array) -> Array:
-    wide: Array = np.full(tuple(2 * n for n in x.shape), np.nan, x.dtype)
-    inner = wide[tuple(slice(0, 2 * n, 2) for n in x.shape)]
-    inner[...] = x
-    return inner
+@CHECKS("each number alone", *TRAINS, when=_is_activation)
+def each_number_alone(subject: ComponentSubject) -> None:
+    """The output has the shape of x, and each of its numbers depends only on the number of x in its place."""
+    (x,) = subject.inputs()
+    y = subject.usual().output
+    if y.shape != x.shape:
+        raise CheckError(f"expected an output of the shape of x, {x.shape}, got {y.shape}")
+    for column in range(x.shape[1]):
+        if found := _changed_elsewhere(subject, axis=1, place=column):
+            raise CheckError(f"a change of column {column} of x changed column {found}")
 
 
-def _read_only(x: Array) -> Array:
-    y = x.copy()
-    y.flags.writeable = False
-    return y
+def _changed_elsewhere(subject: ComponentSubject, axis: int, place: int) -> str:
+    """Change one row or column of the inputs, and find another that changes with it: of the output, or of ∂e/∂x."""
+    xs = subject.inputs()
+    line = (slice(None),) * axis + (place,)
+    for x, other in zip(xs, subject.inputs(number=1), strict=True):
+        x[line] = other[line]
+    first, second = subject.usual(), subject.trained(subject.prepared(), xs)
+    before = {"the output": first.output, **{f"the gradient of {name}": dx for name, dx in first.inputs.items()}}
+    for (name, a), b in zip(before.items(), (second.output, *second.inputs.values()), strict=True):
+        same = np.isclose(a, b, rtol=1e-9, atol=1e-12)
+        same[line] = True
+        changed = ~np.moveaxis(same, axis, 0).reshape(same.shape[axis], -1).all(axis=1)
+        if changed.any():
+            return f"{np.argmax(changed)} of {name}"
+    return ""
 
 
-LAYOUTS: dict[str, Callable[[Array], Array]] = {
-    "Fortran-ordered": np.asfortranarray,
-    "strided": _strided,
-    "reversed": lambda x: x[::-1].copy()[::-1],
-    "read-only": _read_only,
-    "broadcast": lambda x: np.broadcast_to(x[:1], x.shape),
-}
+@CHECKS("extremes", *RUNS, when=_is_activation)
+def extremes(subject: ComponentSubject) -> None:
+    """Function and derivative are finite at 0, at tiny and at large numbers, without a floating-point warning."""
+    hint = (
+        "\nwrite it so that nothing overflows and nothing is divided by zero, "
+        "or give the largest number that it is meant for: largest=…"
+    )
+    sizes = [size for size in EXTREMES if size <= (subject.largest or 0)]
+    for value in (*(-size for size in reversed(sizes)), *sizes):
+        x = np.full(subject.inputs()[0].shape, value)
+        for method in ("forward", "backward", "predict"):
+            part = subject.prepared()
+            given = np.ones_like(part.forward(x)) if method == "backward" else x
+            with explained(f"{method} at x = {value:g}: ", hint), np.errstate(all="raise", under="ignore"):
+                result = getattr(part, method)(given)
+            if not np.isfinite(result).all():
+                raise CheckError(f"{method} at x = {value:g}: expected a finite number, got {result.flat[0]}")

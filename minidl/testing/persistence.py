@@ -1,42 +1,86 @@
-"""Checks of pickle, config and initialize."""
+"""Checks of the state of layers and merges: copies, parts, storage, config, initialize."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from functools import partial
 
 import numpy as np
 
 from .._core.configuration import from_config
 from .._core.parameter import Buffer, Parameter
-from ..layers._parts import named
-from .basics import RUNS, TRAINS
-from .comparison import REFUSED, attempt, explained, same, same_arrays
+from .._core.vector import ParameterVector
+from ..layers._parts import named, walk
+from ..layers.base import Component
+from .common import does_the_same
+from .comparison import same
 from .report import CheckError, Rules
-from .state import difference, fingerprint, through_pickle
-from .subject import ComponentSubject, Part, predicted
+from .state import contents, difference, fingerprint, private_arrays
+from .subject import RUNS, TRAINS, ComponentSubject, Part
 
 CHECKS: Rules[ComponentSubject] = Rules()
 
 
-@CHECKS("pickle", *TRAINS, "predict leaves the state", when=lambda subject: subject.picklable)
-def pickled(subject: ComponentSubject) -> None:
-    """A copy by pickle does the same."""
-    hint = (
-        "\nuse functions that are defined by def at the top of a module; "
-        "where that is not wanted, say so in the class or on the object: picklable = False"
-    )
-    with explained("pickle refuses it: ", hint):
-        again = through_pickle(subject.prepared())
-    _does_the_same(subject, again, "after pickling")
+@CHECKS("deepcopy")
+def deepcopy(subject: ComponentSubject) -> None:
+    """A deep copy has state of its own and the same parameters."""
+    first = subject.original()
+    second = copy.deepcopy(first)
+    if second is first:
+        raise CheckError("copy.deepcopy gave the object itself")
+    state = {id(child) for _, child in walk(first)}
+    for path, child in walk(second):
+        if id(child) in state:
+            raise CheckError(f"a deep copy shares {path} with the original; a copy must have state of its own")
+    names, wanted = list(second.named_parameters()), list(first.named_parameters())
+    if set(names) != set(wanted):
+        raise CheckError(f"a deep copy has the parameters {names}, the original {wanted}")
 
 
-@CHECKS("declared: does not pickle", *RUNS, when=lambda subject: not subject.picklable)
-def does_not_pickle(subject: ComponentSubject) -> None:
-    """It does not pickle, as it is declared."""
-    if attempt(partial(through_pickle, subject.prepared()), Exception, "pickle") is not REFUSED:
-        raise CheckError("picklable = False is declared, but pickle takes it; take the declaration away")
+@CHECKS("parts are found", "deepcopy")
+def parts_found(subject: ComponentSubject) -> None:
+    """Every parameter, buffer, generator and layer in the object is an attribute, or in a list, tuple or mapping."""
+    part = subject.part
+    found = {id(part), *(id(child) for _, child in walk(part))}
+    for path, held in contents(part):
+        if isinstance(held, (Parameter, Buffer, np.random.Generator, Component)) and id(held) not in found:
+            raise CheckError(
+                f"{held!r} at {path.lstrip('.')} is not found among the attributes, so it would not be learned or "
+                "saved; keep it as an attribute of the object, or in a list, tuple or dict"
+            )
+
+
+@CHECKS("storage", *TRAINS)
+def storage(subject: ComponentSubject) -> None:
+    """A parameter that an optimizer has moved to its own memory is read from there."""
+    for path, array in private_arrays(subject.part).items():
+        for name, parameter in subject.part.named_parameters().items():
+            if np.shares_memory(array, parameter.value) or np.shares_memory(array, parameter._memory()):
+                raise CheckError(
+                    f"{path.lstrip('.')} is a view of {name}, which an optimizer will move to other memory; "
+                    f"read {name}.value in each call"
+                )
+
+    def use(part: Part) -> None:
+        subject.trained(part)
+        subject.predicted(part)
+
+    part, reference = subject.prepared(use), subject.prepared()
+    learned = {name: parameter for name, parameter in part.named_parameters().items() if not parameter.frozen}
+    if not learned:
+        return
+    vector = ParameterVector(learned.values())
+    vector.values *= 1.25
+    for name in learned:
+        parameter = reference.named_parameters()[name]
+        parameter.value = 1.25 * parameter.value
+    try:
+        does_the_same(subject, part, "once an optimizer has moved and changed the parameters", reference)
+        vector.complete()
+        flat = np.concatenate([reference.named_parameters()[name].grad.ravel() for name in learned])
+        same(flat, vector.gradients, "the optimizer's vector of gradients")
+    except CheckError as failure:
+        raise CheckError(f"{failure}\ndoes a method use p.value or p.grad of an earlier call?") from None
 
 
 @CHECKS("config", *TRAINS, "predict leaves the state", "storage")
@@ -60,7 +104,7 @@ def config_round_trip(subject: ComponentSubject) -> None:
         else:
             made.value = held[name].value.copy()
             (made.freeze if held[name].frozen else made.unfreeze)()
-    _does_the_same(subject, again, "of one made from config()")
+    does_the_same(subject, again, "of one made from config()")
 
 
 @CHECKS("initialize", *RUNS)
@@ -86,10 +130,3 @@ def rebuilt(part: Part) -> Part:
             config[name] = Parameter(value.value)
     made: Part = from_config(type(part), config)
     return made
-
-
-def _does_the_same(subject: ComponentSubject, again: Part, what: str) -> None:
-    """Compare a copy with the prepared part: prediction, output and gradients."""
-    xs = subject.inputs()
-    same(predicted(subject.prepared(), xs), predicted(again, xs), f"predict {what}")
-    same_arrays(subject.usual().arrays, subject.trained(again, xs).arrays, what)

@@ -8,10 +8,11 @@ from threading import Barrier
 
 from .._core.arrays import Array
 from ..layers.base import Layer
-from .basics import RUNS, TRAINS
-from .comparison import Pass, same, same_arrays
+from .common import check_unchanged, undisturbed
+from .comparison import same
 from .report import CheckError, Rules
-from .subject import ComponentSubject, Inputs, gradients, predicted
+from .state import fingerprint
+from .subject import RUNS, TRAINS, ComponentSubject, Inputs
 
 CHECKS: Rules[ComponentSubject] = Rules()
 
@@ -20,13 +21,27 @@ PREDICTS = (*RUNS, "predict leaves the state")
 THREADS = 4
 
 
+@CHECKS("predict leaves the state", *RUNS)
+def leaves_the_state(subject: ComponentSubject) -> None:
+    """`predict` and `inference` change nothing on the object: no attribute, no statistic, no generator."""
+    for train in (False, True):
+        part = subject.prepared()
+        if train:
+            part.forward(*subject.inputs())
+        before = fingerprint(part)
+        part.predict(*subject.others())
+        check_unchanged(part, before, "predict")
+        part.inference()
+        check_unchanged(part, before, "inference()")
+
+
 @CHECKS("predict and layer(x)", *PREDICTS, when=lambda subject: isinstance(subject.part, Layer))
 def agrees_with_call(subject: ComponentSubject) -> None:
     """`layer.predict(x)` gives what `layer(x)` gives, which containers and the Trainer use."""
     part = subject.prepared()
     assert isinstance(part, Layer)
     try:
-        same(part(*subject.inputs()), predicted(part, subject.inputs()), "predict(x) against layer(x)")
+        same(part(*subject.inputs()), subject.predicted(part), "predict(x) against layer(x)")
     except CheckError as failure:
         kinds = type(part).__mro__
         names = [next(kind.__name__ for kind in kinds if method in vars(kind)) for method in ("predict", "forward")]
@@ -40,10 +55,10 @@ def agrees_with_call(subject: ComponentSubject) -> None:
 def agrees_with_inference(subject: ComponentSubject) -> None:
     """`predict` gives what `inference().forward` gives, before and after training passes."""
     part = subject.prepared()
-    wanted = predicted(part, subject.inputs())
+    wanted = subject.predicted(part)
     same(wanted, part.inference().forward(*subject.inputs()), "inference().forward against predict")
     used = subject.prepared(lambda part: subject.trained(part, subject.others()))
-    same(wanted, predicted(used, subject.inputs()), "predict after a training pass of other rows")
+    same(wanted, subject.predicted(used), "predict after a training pass of other rows")
     owned = {id(parameter) for parameter in part.parameters()}
     for name, parameter in part.inference().named_parameters().items():
         if id(parameter) not in owned:
@@ -53,13 +68,8 @@ def agrees_with_inference(subject: ComponentSubject) -> None:
 @CHECKS("predict before backward", *TRAINS, "predict leaves the state")
 def between_forward_and_backward(subject: ComponentSubject) -> None:
     """A predict between forward and backward does not disturb the training pass."""
-    wanted = subject.usual()
-    for method in ("predict", "inference().forward"):
-        part = subject.prepared()
-        y = part.forward(*subject.inputs())
-        (part.predict if method == "predict" else part.inference().forward)(*subject.others())
-        found = Pass(y, subject.backward(part, subject.weights(y.shape)), gradients(part))
-        same_arrays(wanted.arrays, found.arrays, f"with a {method} between forward and backward")
+    undisturbed(subject, lambda part: part.predict(*subject.others()), "predict")
+    undisturbed(subject, lambda part: part.inference().forward(*subject.others()), "inference().forward")
 
 
 @CHECKS("rows are alone in prediction", *PREDICTS, "batch sizes")
@@ -67,9 +77,9 @@ def rows_alone(subject: ComponentSubject) -> None:
     """The prediction of a row does not depend on the other rows."""
     part = subject.prepared()
     xs = subject.inputs()
-    together = predicted(part, xs)
+    together = subject.predicted(part, xs)
     for row in range(subject.rows):
-        alone = predicted(part, tuple(x[row : row + 1] for x in xs))
+        alone = subject.predicted(part, tuple(x[row : row + 1] for x in xs))
         same(together[row : row + 1], alone, f"predict of row {row} alone against the same row in a batch")
 
 
@@ -78,12 +88,12 @@ def threads_agree(subject: ComponentSubject) -> None:
     """Threads that predict at once with one object each get what they would get alone."""
     part = subject.prepared()
     batches = [subject.inputs(rows=subject.rows + k, number=k) for k in range(THREADS)]
-    wanted = [predicted(part, xs) for xs in batches]
+    wanted = [subject.predicted(part, xs) for xs in batches]
     start = Barrier(THREADS)
 
     def work(xs: Inputs) -> list[Array]:
         start.wait()
-        return [predicted(part, xs) for _ in range(25)]
+        return [subject.predicted(part, xs) for _ in range(25)]
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

@@ -20,6 +20,7 @@ TOLERANCES = {COMPLEX_STEP: 1e-10, CENTRAL_DIFFERENCES: 1e-6, SINGLE_PRECISION: 
 
 
 Subject = TypeVar("Subject")
+AnySubject = TypeVar("AnySubject", contravariant=True)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -198,7 +199,7 @@ def conclude(checks: Sequence[Check], subject: str, declared: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class Rule(Generic[Subject]):
+class Rule(Generic[AnySubject]):
     """What every subject of one kind must keep; `checks_of` makes it a check of one subject.
 
     Attributes:
@@ -211,7 +212,7 @@ class Rule(Generic[Subject]):
     name: str
     run: Run
     needs: tuple[str, ...] = ()
-    when: Callable[[Subject], object] = lambda subject: True
+    when: Callable[[AnySubject], object] = lambda subject: True
 
 
 class Rules(list[Rule[Subject]]):
@@ -244,13 +245,17 @@ class Rules(list[Rule[Subject]]):
 
 
 def checks_of(subject: Subject, name: str, rules: Iterable[Rule[Subject]]) -> list[Check]:
-    """Make the checks of one subject."""
+    """Make the checks of one subject; what is not asked of it is needed by none of them."""
+    asked = {rule.name: rule for rule in rules if rule.when(subject)}
     found: dict[str, Check] = {}
-    for rule in rules:
-        if rule.when(subject):
-            needs = [found[need] for need in rule.needs if need in found]
+
+    def check(rule: Rule[Subject]) -> Check:
+        if rule.name not in found:
+            needs = [check(asked[need]) for need in rule.needs if need in asked]
             found[rule.name] = Check(name, rule.name, partial(rule.run, subject), needs)
-    return list(found.values())
+        return found[rule.name]
+
+    return [check(rule) for rule in asked.values()]
 
 
 def described(error: BaseException) -> str:

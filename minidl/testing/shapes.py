@@ -12,10 +12,9 @@ from ..errors import ShapeError
 from ..layers._parts import named
 from ..layers.base import Layer, trait
 from ..layers.merges import Merge
-from .basics import RUNS, TRAINS
 from .comparison import REFUSED, attempt, check_shape, finite, refused, shape_of
 from .report import CheckError, Rules
-from .subject import ComponentSubject
+from .subject import RUNS, TRAINS, ComponentSubject
 
 CHECKS: Rules[ComponentSubject] = Rules()
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .._core.arrays import Array
-from .._core.parameter import Buffer
-from ..layers._parts import named, walk
+from .._core.parameter import Buffer, Parameter
+from ..layers._parts import Holder, named, walk
 from ..layers._structure import brief
 from ..layers.base import Component, Layer, trait
 from ..layers.merges import Merge
@@ -21,6 +22,11 @@ from .comparison import Pass
 from .derivatives import Differentiated, Differentiator, Point
 
 T = TypeVar("T")
+
+RUNS = ("deepcopy", "parts are found", "forward", "repeatable")
+"""Checks that must hold before anything else can be asked."""
+
+TRAINS = (*RUNS, "backward")
 
 Part: TypeAlias = "Layer | Merge"
 
@@ -31,8 +37,8 @@ Sample: TypeAlias = "Callable[[int, np.random.Generator], Inputs]"
 
 
 @dataclass
-class Subject(Generic[T]):
-    """What is checked.
+class Subject(ABC, Generic[T]):
+    """What is checked, and how it is run: base for layers and merges, and for losses.
 
     Attributes:
         part: As handed in; it is never run, only its copies are.
@@ -46,18 +52,101 @@ class Subject(Generic[T]):
     rows: int
     seed: int
 
+    predicting: ClassVar[str] = "predict"
+    """What messages call a prediction."""
+
+    randomness: ClassVar[str] = "; draw random numbers from a numpy.random.Generator that is an attribute"
+    """What a message says to a part that is random in another way."""
+
+    @property
+    @abstractmethod
+    def input_names(self) -> Sequence[str]:
+        """What messages call the inputs."""
+
+    @abstractmethod
+    def backward(self, part: T, grad: Array) -> dict[str, Array]:
+        """Run backward; return the gradient of each input by name."""
+
+    @abstractmethod
+    def predict(self, part: T, xs: Inputs) -> Array:
+        """Run what computes the output and keeps nothing."""
+
+    def forward(self, part: T, xs: Inputs) -> Array:
+        """Run forward."""
+        output: Array = np.asarray(part.forward(*xs))  # type: ignore[attr-defined]
+        return output
+
+    @property
+    def parts(self) -> list[Any]:
+        """List the part and those in it that may declare something."""
+        return [self.part]
+
+    @property
+    def picklable(self) -> bool:
+        """Whether pickle must take it."""
+        return all(trait(part, "picklable") for part in self.parts)
+
     def original(self) -> T:
         """Return a copy of the part as it was handed in."""
         return copy.deepcopy(self.part)
+
+    @property
+    def changed(self) -> T:
+        """The part as it is used in the checks."""
+        return self.part
+
+    def prepared(self, use: Callable[[T], object] | None = None) -> T:
+        """Return a copy of the part for the checks, always in the same state.
+
+        Args:
+            use: What is done with it before; generators and buffers are then rewound.
+        """
+        part = copy.deepcopy(self.changed)
+        if use is not None:
+            rewind = rewinding(part)
+            use(part)
+            rewind()
+        return part
 
     def inputs(self, rows: int | None = None, number: int = 0, dtype: npt.DTypeLike = np.float64) -> Inputs:
         """Make fresh inputs; the same number gives the same ones."""
         rng = np.random.default_rng([self.seed, number])
         return tuple(np.array(x, dtype, order="C") for x in self.sample(self.rows if rows is None else rows, rng))
 
+    def arguments(self) -> Inputs:
+        """Make all that forward may be given."""
+        return self.inputs()
+
     def others(self) -> Inputs:
-        """Make inputs of other numbers and more rows."""
+        """Make arguments of other numbers and more rows."""
         return self.inputs(self.rows + 2, number=1)
+
+    def weights(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
+        """Make a gradient of the output."""
+        weights: Array = np.random.default_rng([self.seed, 77]).standard_normal(shape).astype(dtype)
+        return weights
+
+    def trained(self, part: T, xs: Inputs | None = None, grad: Array | None = None) -> Pass:
+        """Run forward and backward from gradients of zero, on copies of the arguments.
+
+        Args:
+            part: What to run.
+            xs: Inputs; default the usual ones.
+            grad: ∂e/∂y; default the weights for its shape.
+        """
+        for parameter in parts_of(part, Parameter).values():
+            parameter.zero_grad()
+        output = self.forward(part, self.inputs() if xs is None else tuple(x.copy() for x in xs))
+        weights = self.weights(output.shape, output.dtype) if grad is None else grad.copy()
+        return Pass(output, self.backward(part, weights), gradients(part))
+
+    def usual(self) -> Pass:
+        """Run forward and backward of the prepared part on the usual inputs."""
+        return self.trained(self.prepared())
+
+    def predicted(self, part: T, xs: Inputs | None = None) -> Array:
+        """Predict for copies of the inputs, by default the usual ones."""
+        return self.predict(part, self.inputs() if xs is None else tuple(x.copy() for x in xs))
 
 
 @dataclass
@@ -73,12 +162,14 @@ class ComponentSubject(Subject[Part]):
 
     largest: float | None = None
 
+    @property
+    def parts(self) -> list[Any]:
+        return [self.part, *(child for _, child in walk(self.part) if isinstance(child, Component))]
+
     def __post_init__(self) -> None:
-        parts = [self.part, *(child for _, child in walk(self.part) if isinstance(child, Component))]
-        self.smallest_batch: int = max(trait(part, "smallest_batch") for part in parts)
-        self.couples_rows = any(trait(part, "couples_rows") for part in parts)
-        self.has_input_gradient = all(trait(part, "has_input_gradient") for part in parts)
-        self.picklable = all(trait(part, "picklable") for part in parts)
+        self.smallest_batch: int = max(trait(part, "smallest_batch") for part in self.parts)
+        self.couples_rows = any(trait(part, "couples_rows") for part in self.parts)
+        self.has_input_gradient = all(trait(part, "has_input_gradient") for part in self.parts)
         self.rows = max(self.rows, self.smallest_batch)
         self.name = brief(self.part)
 
@@ -106,21 +197,9 @@ class ComponentSubject(Subject[Part]):
         """The names of inputs and parameters, in the order of a `Point`."""
         return [*self.input_names, *self.part.named_parameters()]
 
-    def prepared(self, use: Callable[[Part], object] | None = None) -> Part:
-        """Return a copy of the prepared part, always in the same state.
-
-        Args:
-            use: What is done with it before; generators and buffers are then rewound.
-        """
-        part = copy.deepcopy(self._prepared)
-        if use is not None:
-            rewind = rewinding(part)
-            use(part)
-            rewind()
-        return part
-
     @cached_property
-    def _prepared(self) -> Part:
+    def changed(self) -> Part:
+        """The part in float64, with other parameters and running statistics."""
         part = self.original().astype(np.float64)
         rng = np.random.default_rng(self.seed)
         for parameter in part.parameters():
@@ -136,35 +215,12 @@ class ComponentSubject(Subject[Part]):
             buffer.value = named(practised, Buffer)[name].value
         return part
 
-    def weights(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
-        """Make a gradient of the output."""
-        weights: Array = np.random.default_rng([self.seed, 77]).standard_normal(shape).astype(dtype)
-        return weights
-
-    def trained(self, part: Part, xs: Inputs, grad: Array | None = None, *, through: Part | None = None) -> Pass:
-        """Run forward and backward from gradients of zero, on copies of the arguments.
-
-        Args:
-            part: Whose parameters' gradients are read.
-            xs: Inputs.
-            grad: ∂e/∂y; default the weights for its shape.
-            through: What to run, where that is not the part itself but shares its parameters.
-        """
-        runs = part if through is None else through
-        for parameter in part.parameters():
-            parameter.zero_grad()
-        output = runs.forward(*(x.copy() for x in xs))
-        weights = self.weights(output.shape, output.dtype) if grad is None else grad
-        return Pass(output, self.backward(runs, weights.copy()), gradients(part))
-
-    def usual(self) -> Pass:
-        """Run forward and backward of the prepared part on the usual inputs."""
-        return self.trained(self.prepared(), self.inputs())
-
     def backward(self, part: Part, grad: Array) -> dict[str, Array]:
-        """Run backward; return the gradient of each input by name."""
         result = part.backward(grad)
         return dict(zip(self.input_names, result if isinstance(result, tuple) else (result,), strict=True))
+
+    def predict(self, part: Part, xs: Inputs) -> Array:
+        return part.predict(*xs)
 
     @cached_property
     def derivatives(self) -> Differentiated:
@@ -191,21 +247,21 @@ class ComponentSubject(Subject[Part]):
         return draw(lambda number: [*self.inputs(number=number), *values])
 
 
-def predicted(part: Part, xs: Inputs) -> Array:
-    """Run predict on copies of the inputs."""
-    return part.predict(*(x.copy() for x in xs))
+def parts_of(part: object, kind: type[Any] | tuple[type[Any], ...]) -> dict[str, Any]:
+    """Map paths to the parts of one kind; a loss has none."""
+    return named(part, kind) if isinstance(part, Holder) else {}
 
 
-def gradients(part: Part) -> dict[str, Array]:
+def gradients(part: object) -> dict[str, Array]:
     """Copy the gradient of each parameter."""
-    return {name: parameter.grad.copy() for name, parameter in part.named_parameters().items()}
+    return {name: parameter.grad.copy() for name, parameter in parts_of(part, Parameter).items()}
 
 
-def rewinding(part: Part) -> Callable[[], None]:
+def rewinding(part: object) -> Callable[[], None]:
     """Return a function that brings generators and buffers back to where they are now: masks are drawn again."""
-    generators = named(part, np.random.Generator).values()
+    generators = parts_of(part, np.random.Generator).values()
     states = [(generator.bit_generator, copy.deepcopy(generator.bit_generator.state)) for generator in generators]
-    buffers = [(buffer, buffer.value.copy()) for buffer in named(part, Buffer).values()]
+    buffers = [(buffer, buffer.value.copy()) for buffer in parts_of(part, Buffer).values()]
 
     def rewind() -> None:
         for bits, state in states:

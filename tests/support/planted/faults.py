@@ -109,8 +109,8 @@ LAYERS = [
     _layer(layers.SaysAnotherWidth, "output_features", says="output_features(4) says 5, but forward gives 4"),
     _layer(
         layers.CouplesRowsUnsaid,
-        "rows are alone in prediction",
         "rows are alone in training",
+        "rows are alone in prediction",
         says="say so in the class: couples_rows = True",
     ),
     _layer(
@@ -225,10 +225,10 @@ LOSSES = [
         losses.GradientInThePrediction,
         "arguments unmodified",
         "no aliasing",
-        says="the gradient shares memory with prediction",
+        says="the gradient of prediction shares memory with prediction",
     ),
-    _loss(losses.ReusesItsGradient, "no aliasing", says="a later pass wrote into a gradient"),
-    _loss(losses.UsesItselfUp, "backward again", says="gradient of a second backward"),
+    _loss(losses.ReusesItsGradient, "no aliasing", says="a later backward wrote into the gradient of prediction"),
+    _loss(losses.UsesItselfUp, "backward again", says="gradient of prediction of a second backward"),
     _loss(losses.KeepsTheFirstWeights, "last forward counts", says="self._scales[0]"),
     _loss(losses.KeepsNothingAfterAnother, "last forward counts", says="expected shape (6, 3), got (8, 3)"),
     _loss(losses.CallKeeps, "a call keeps nothing", says="changed _difference"),
@@ -247,8 +247,8 @@ LOSSES = [
         losses.TakesTheEmptyBatch, "empty batch refused", says="a batch of no rows: expected a DataError, got a loss"
     ),
     _loss(losses.HoldsALambda, "pickle", says="pickle refuses it"),
-    _loss(losses.RandomLoss, "repeatable", says="for the same prediction and target"),
-    _loss(losses.TrustsTheLayout, "layouts", says="for Fortran-ordered prediction and target"),
+    _loss(losses.RandomLoss, "repeatable", says="gave another output for the same input and state"),
+    _loss(losses.TrustsTheLayout, "layouts", says="for Fortran-ordered input and gradient"),
     _loss(losses.SharedMemory, "deepcopy", says="gave the object itself"),
     _loss(losses.ReturnsAnArray, "forward", says="expected forward to return a finite float"),
 ]
