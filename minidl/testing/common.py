@@ -23,7 +23,7 @@ from .comparison import (
     same,
     same_arrays,
 )
-from .report import CheckError, Rules
+from .report import CheckError, Rules, expect
 from .state import difference, fingerprint, through_pickle
 from .subject import RUNS, TRAINS, Subject, gradients, parts_of, rewinding
 
@@ -38,8 +38,10 @@ def repeatable(subject: Subject[Any]) -> None:
         rewind = rewinding(part)
         first = call(part, subject.inputs()).copy()
         rewind()
-        if not np.array_equal(first, call(part, subject.inputs()), equal_nan=True):
-            raise CheckError(f"{method} gave another output for the same input and state{subject.randomness}")
+        expect(
+            np.array_equal(first, call(part, subject.inputs()), equal_nan=True),
+            f"{method} gave another output for the same input and state{subject.randomness}",
+        )
 
 
 @CHECKS("backward again", *TRAINS)
@@ -154,8 +156,10 @@ def pickled(subject: Subject[Any]) -> None:
 @CHECKS("declared: does not pickle", *RUNS, when=lambda subject: not subject.picklable)
 def does_not_pickle(subject: Subject[Any]) -> None:
     """It does not pickle, as it is declared."""
-    if attempt(partial(through_pickle, subject.prepared()), Exception, "pickle") is not REFUSED:
-        raise CheckError("picklable = False is declared, but pickle takes it; take the declaration away")
+    expect(
+        attempt(partial(through_pickle, subject.prepared()), Exception, "pickle") is REFUSED,
+        "picklable = False is declared, but pickle takes it; take the declaration away",
+    )
 
 
 def does_the_same(subject: Subject[Any], again: Any, what: str, reference: Any = None) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array
 from .derivatives import Derivative
-from .report import TOLERANCES, CheckError, Measurement, described
+from .report import TOLERANCES, CheckError, Measurement, described, expect
 
 # Arrays.
 
@@ -50,8 +50,7 @@ def gradients_of(gradients: Mapping[str, Array]) -> dict[str, Array]:
 def same(wanted: npt.ArrayLike, found: npt.ArrayLike, what: str, tolerance: float = 1e-10) -> None:
     """Raise a `CheckError` that names the worst element where two arrays are not the same to rounding."""
     a, b = np.asarray(wanted), np.asarray(found)
-    if a.shape != b.shape:
-        raise CheckError(f"{what}: expected shape {a.shape}, got {b.shape}")
+    expect(a.shape == b.shape, f"{what}: expected shape {a.shape}, got {b.shape}")
     off = np.asarray(np.abs(a - b))
     off[np.isnan(off)] = np.inf
     if (off > tolerance * max(float(np.abs(a).max(initial=0.0)), 1e-6)).any():
@@ -70,8 +69,7 @@ def same_arrays(wanted: Mapping[str, Array], found: Mapping[str, Array], what: s
 def finite(given: Pass, what: str) -> None:
     """Refuse NaN and infinity in anything that a pass gave."""
     for name, array in given.arrays.items():
-        if not np.isfinite(array).all():
-            raise CheckError(f"{name} {what}: expected finite numbers, got NaN or infinity")
+        expect(np.isfinite(array).all(), f"{name} {what}: expected finite numbers, got NaN or infinity")
 
 
 def shape_of(value: object) -> str:
@@ -83,8 +81,7 @@ def shape_of(value: object) -> str:
 
 def check_shape(value: object, shape: tuple[int, ...], what: str) -> None:
     """Refuse what is not an array of one shape."""
-    if shape_of(value) != str(shape):
-        raise CheckError(f"{what}: expected shape {shape}, got {shape_of(value)}")
+    expect(shape_of(value) == str(shape), f"{what}: expected shape {shape}, got {shape_of(value)}")
 
 
 # Memory.
@@ -108,16 +105,17 @@ class Snapshot:
     def check(self, method: str) -> None:
         """Refuse a change, for which a method is to blame."""
         for name, (now, then) in self._arrays.items():
-            if not np.array_equal(now, then):
-                raise CheckError(f"{method} wrote into {name}, {self._advice}")
+            expect(np.array_equal(now, then), f"{method} wrote into {name}, {self._advice}")
 
 
 def check_apart(returned: Mapping[str, Array], held: Mapping[str, Array]) -> None:
     """Refuse an array that shares memory with one that is held elsewhere."""
     for what, array in returned.items():
         for name, other in held.items():
-            if np.shares_memory(array, other):
-                raise CheckError(f"{what} shares memory with {name}; return an array of its own, such as a .copy()")
+            expect(
+                not np.shares_memory(array, other),
+                f"{what} shares memory with {name}; return an array of its own, such as a .copy()",
+            )
 
 
 # Errors.
@@ -157,8 +155,7 @@ def attempt(call: Callable[[], Any], kind: type[Exception], what: str, *also: ty
 def refused(call: Callable[[], Any], kind: type[Exception], what: str, *also: type[Exception], got: str = "") -> None:
     """Raise a `CheckError` where a call does not raise one kind of error."""
     result = attempt(call, kind, what, *also)
-    if result is not REFUSED:
-        raise CheckError(f"{what}: expected a {kind.__name__}, got {got or f'an output {shape_of(result)}'}")
+    expect(result is REFUSED, f"{what}: expected a {kind.__name__}, got {got or f'an output {shape_of(result)}'}")
 
 
 # Gradients.

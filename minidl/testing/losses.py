@@ -16,7 +16,7 @@ from . import common
 from .common import check_unchanged, undisturbed
 from .comparison import check_shape, compare, refused, same
 from .derivatives import Derivative, Differentiator, Point
-from .report import SINGLE_PRECISION, Check, CheckError, Measurement, Report, Rule, Rules, checks_of, conclude
+from .report import SINGLE_PRECISION, Check, Measurement, Report, Rule, Rules, checks_of, conclude, expect
 from .state import fingerprint
 from .subject import RUNS, TRAINS, Inputs, Sample, Subject
 
@@ -107,8 +107,7 @@ CAREFUL = ("arguments unmodified", "last forward counts")
 @CHECKS("deepcopy")
 def deepcopy(subject: LossSubject) -> None:
     """A deep copy is another object."""
-    if subject.original() is subject.part:
-        raise CheckError("copy.deepcopy gave the object itself")
+    expect(subject.original() is not subject.part, "copy.deepcopy gave the object itself")
 
 
 @CHECKS("forward", "deepcopy")
@@ -117,8 +116,7 @@ def forward_runs(subject: LossSubject) -> None:
     rows = subject.original().forward_rows(*subject.inputs())
     check_shape(rows, (subject.rows,), "one error for each row from forward_rows")
     value = subject.original().forward(*subject.inputs())
-    if not isinstance(value, float) or not np.isfinite(value):
-        raise CheckError(f"expected forward to return a finite float, got {value!r}")
+    expect(isinstance(value, float) and np.isfinite(value), f"expected forward to return a finite float, got {value!r}")
 
 
 @CHECKS("backward", *RUNS)
@@ -133,8 +131,7 @@ def dtype_kept(subject: LossSubject, dtype: Any) -> None:
     """The gradient has the dtype of the prediction."""
     for xs in (subject.inputs(dtype=dtype), (*subject.inputs(dtype=dtype), subject.arguments()[2])):
         found = subject.gradient(xs)
-        if found.dtype != dtype:
-            raise CheckError(f"expected a gradient in {np.dtype(dtype)} like the prediction, got {found.dtype}")
+        expect(found.dtype == dtype, f"expected a gradient in {np.dtype(dtype)} like the prediction, got {found.dtype}")
 
 
 @CHECKS("gradient with sample_weight", "gradient", weighted=True)

@@ -17,7 +17,7 @@ from .._core.vector import ParameterVector
 from ..errors import CallOrderError, DTypeError
 from ..optimizers import Optimizer
 from .comparison import REFUSED, Snapshot, attempt, explained, refused, same
-from .report import Check, CheckError, Report, Rules, checks_of, conclude
+from .report import Check, CheckError, Report, Rules, checks_of, conclude, expect
 from .state import through_pickle
 
 Make: TypeAlias = "Callable[[list[Parameter]], Optimizer]"
@@ -138,12 +138,12 @@ def step(subject: OptimizerSubject) -> None:
     run = subject.run()
     before = run.values()
     run.to(2)
-    if np.array_equal(before, run.values()):
-        raise CheckError("two steps changed no parameter; update must write into values: values -= …")
-    if not np.isfinite(run.values()).all():
-        raise CheckError("two steps with ordinary gradients gave NaN or infinity")
-    if run.optimizer.steps != 2:
-        raise CheckError(f"expected steps to be 2 after two steps, got {run.optimizer.steps}")
+    expect(
+        not np.array_equal(before, run.values()),
+        "two steps changed no parameter; update must write into values: values -= …",
+    )
+    expect(np.isfinite(run.values()).all(), "two steps with ordinary gradients gave NaN or infinity")
+    expect(run.optimizer.steps == 2, f"expected steps to be 2 after two steps, got {run.optimizer.steps}")
 
 
 @CHECKS("same bits again", "step")
@@ -159,20 +159,24 @@ def storage(subject: OptimizerSubject) -> None:
     vector = run.optimizer.vector
     values, gradients = vector.values, vector.gradients
     run.to(2)
-    if vector.values is not values or vector.gradients is not gradients:
-        raise CheckError(
-            "a step put another array in the place of vector.values or vector.gradients; write into the array"
-        )
-    if not all(np.shares_memory(p.value, values) for p in run.parameters):
-        raise CheckError("after a step a parameter lies outside of vector.values; write into the array that is there")
+    expect(
+        vector.values is values and vector.gradients is gradients,
+        "a step put another array in the place of vector.values or vector.gradients; write into the array",
+    )
+    expect(
+        all(np.shares_memory(p.value, values) for p in run.parameters),
+        "after a step a parameter lies outside of vector.values; write into the array that is there",
+    )
 
 
 @CHECKS("gradients used up", "step", "same bits again", "storage")
 def gradients_used_up(subject: OptimizerSubject) -> None:
     """The gradients of a step are those since the last one."""
     run = subject.run(1)
-    if any(parameter.grad.any() for parameter in run.parameters):
-        raise CheckError("after a step a parameter's gradient is not zero; step must use the gradients up")
+    expect(
+        not any(parameter.grad.any() for parameter in run.parameters),
+        "after a step a parameter's gradient is not zero; step must use the gradients up",
+    )
     run.add_gradients(0.5)
     run.add_gradients(0.5)
     run.optimizer.step()
@@ -212,8 +216,10 @@ def regathered(subject: OptimizerSubject) -> None:
     run = subject.run(3)
     kept = ParameterVector(run.parameters)
     subject.check_end(run.to(STEPS), "a run whose parameters another vector gathered between two steps")
-    if any(np.shares_memory(p.value, kept.values) for p in run.parameters):
-        raise CheckError("after a step the parameters still lie where another vector had gathered them")
+    expect(
+        not any(np.shares_memory(p.value, kept.values) for p in run.parameters),
+        "after a step the parameters still lie where another vector had gathered them",
+    )
 
 
 def _is_picklable(subject: OptimizerSubject) -> bool:
@@ -228,8 +234,7 @@ def copied(subject: OptimizerSubject, duplicate: Callable[[Any], Any], how: str)
     hint = "\nfor a learning rate that is a lambda: check_optimizer(…, picklable=False)"
     with explained(f"{how} refuses it: ", hint):
         parameters, optimizer = duplicate((run.parameters, run.optimizer))
-    if optimizer is run.optimizer:
-        raise CheckError(f"{how} gave the optimizer itself")
+    expect(optimizer is not run.optimizer, f"{how} gave the optimizer itself")
     again = Run(parameters, optimizer, subject.seed, taken=3).to(STEPS)
     run.to(STEPS)
     subject.check_end(again, f"a run that went on with what came out of {how}")
@@ -239,8 +244,10 @@ def copied(subject: OptimizerSubject, duplicate: Callable[[Any], Any], how: str)
 @CHECKS("declared: does not pickle", *STEPS_WELL, when=lambda subject: not subject.picklable)
 def does_not_pickle(subject: OptimizerSubject) -> None:
     """It does not pickle, as it is declared."""
-    if attempt(partial(through_pickle, subject.run().optimizer), Exception, "pickle") is not REFUSED:
-        raise CheckError("picklable=False is given, but pickle takes it; leave it out")
+    expect(
+        attempt(partial(through_pickle, subject.run().optimizer), Exception, "pickle") is REFUSED,
+        "picklable=False is given, but pickle takes it; leave it out",
+    )
 
 
 @CHECKS("slots", *STEPS_WELL)
@@ -251,11 +258,11 @@ def slots(subject: OptimizerSubject) -> None:
     numbers = {name: value for name, value in vars(run.optimizer).items() if isinstance(value, (int, float))}
     again = subject.run_of([Parameter(p.value) for p in run.parameters])
     made = again.optimizer.slots()
-    if set(made) != set(kept):
-        raise CheckError(
-            f"a new optimizer has the slots {sorted(made)}, one that has taken steps has {sorted(kept)}; "
-            "make each in __init__: np.zeros_like(self.vector.values)"
-        )
+    expect(
+        set(made) == set(kept),
+        f"a new optimizer has the slots {sorted(made)}, one that has taken steps has {sorted(kept)}; "
+        "make each in __init__: np.zeros_like(self.vector.values)",
+    )
     for name, slot in made.items():
         slot[...] = kept[name]
     for name, value in numbers.items():
@@ -318,5 +325,4 @@ def dtype_kept(subject: OptimizerSubject) -> None:
     arrays |= {"vector.values": run.optimizer.vector.values}
     arrays |= {f"parameter {place}": p.value for place, p in enumerate(run.parameters)}
     for what, array in arrays.items():
-        if array.dtype != np.float32:
-            raise CheckError(f"{what}: expected float32 like the parameters, got {array.dtype}")
+        expect(array.dtype == np.float32, f"{what}: expected float32 like the parameters, got {array.dtype}")

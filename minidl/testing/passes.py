@@ -9,7 +9,7 @@ from ..layers._container import call_order_error
 from ..layers.base import Layer
 from .comparison import check_shape, explained, gradients_of, same_arrays, shape_of
 from .persistence import rebuilt
-from .report import CheckError, Rules, described
+from .report import CheckError, Rules, described, expect
 from .subject import RUNS, TRAINS, ComponentSubject, Part, gradients, rewinding
 
 CHECKS: Rules[ComponentSubject] = Rules()
@@ -23,14 +23,12 @@ def forward_runs(subject: ComponentSubject) -> None:
     """Forward returns a finite floating array with the rows of its input."""
     rows = len(subject.inputs()[0])
     y = subject.original().astype(np.float64).forward(*subject.inputs())
-    if not isinstance(y, np.ndarray):
-        raise CheckError(f"expected forward to return an array, got {type(y).__name__}")
-    if y.ndim != 2 or len(y) != rows:
-        raise CheckError(f"expected an output of shape ({rows}, features) for {rows} rows, got {y.shape}")
-    if y.dtype.kind != "f":
-        raise CheckError(f"expected a floating output, got dtype {y.dtype}")
-    if not np.isfinite(y).all():
-        raise CheckError("expected finite numbers for ordinary input, got NaN or infinity")
+    expect(isinstance(y, np.ndarray), f"expected forward to return an array, got {type(y).__name__}")
+    expect(
+        y.ndim == 2 and len(y) == rows, f"expected an output of shape ({rows}, features) for {rows} rows, got {y.shape}"
+    )
+    expect(y.dtype.kind == "f", f"expected a floating output, got dtype {y.dtype}")
+    expect(np.isfinite(y).all(), "expected finite numbers for ordinary input, got NaN or infinity")
 
 
 @CHECKS("backward", *RUNS)
@@ -40,8 +38,10 @@ def backward_runs(subject: ComponentSubject) -> None:
     part = subject.prepared()
     result = part.backward(subject.weights(part.forward(*xs).shape))
     one = isinstance(part, Layer)
-    if one and not isinstance(result, np.ndarray):
-        raise CheckError(f"expected backward to return an array like x, got {type(result).__name__}")
+    expect(
+        not one or isinstance(result, np.ndarray),
+        f"expected backward to return an array like x, got {type(result).__name__}",
+    )
     if not one and not (isinstance(result, tuple) and len(result) == len(xs)):
         wanted = f"a tuple of {len(xs)} arrays, one for each input"
         raise CheckError(f"expected backward to return {wanted}, got {shape_of(result)}")
@@ -112,8 +112,10 @@ def rows_alone_in_training(subject: ComponentSubject) -> None:
 @CHECKS("declared: rows are coupled in training", *TRAINS, when=lambda subject: subject.couples_rows)
 def rows_coupled_as_declared(subject: ComponentSubject) -> None:
     """The output of a row depends on other rows, as it is declared."""
-    if not _changed_elsewhere(subject, axis=0, place=0):
-        raise CheckError("couples_rows is declared, but a change of one row changes nothing of the others")
+    expect(
+        _changed_elsewhere(subject, axis=0, place=0),
+        "couples_rows is declared, but a change of one row changes nothing of the others",
+    )
 
 
 def _is_activation(subject: ComponentSubject) -> bool:
@@ -125,8 +127,7 @@ def each_number_alone(subject: ComponentSubject) -> None:
     """The output has the shape of x, and each of its numbers depends only on the number of x in its place."""
     (x,) = subject.inputs()
     y = subject.usual().output
-    if y.shape != x.shape:
-        raise CheckError(f"expected an output of the shape of x, {x.shape}, got {y.shape}")
+    expect(y.shape == x.shape, f"expected an output of the shape of x, {x.shape}, got {y.shape}")
     for column in range(x.shape[1]):
         if found := _changed_elsewhere(subject, axis=1, place=column):
             raise CheckError(f"a change of column {column} of x changed column {found}")
@@ -164,5 +165,6 @@ def extremes(subject: ComponentSubject) -> None:
             given = np.ones_like(part.forward(x)) if method == "backward" else x
             with explained(f"{method} at x = {value:g}: ", hint), np.errstate(all="raise", under="ignore"):
                 result = getattr(part, method)(given)
-            if not np.isfinite(result).all():
-                raise CheckError(f"{method} at x = {value:g}: expected a finite number, got {result.flat[0]}")
+            expect(
+                np.isfinite(result).all(), f"{method} at x = {value:g}: expected a finite number, got {result.flat[0]}"
+            )

@@ -14,7 +14,7 @@ from ..layers._parts import named, walk
 from ..layers.base import Component
 from .common import does_the_same
 from .comparison import same
-from .report import CheckError, Rules
+from .report import CheckError, Rules, expect
 from .state import contents, difference, fingerprint, private_arrays
 from .subject import RUNS, TRAINS, ComponentSubject, Part
 
@@ -26,15 +26,14 @@ def deepcopy(subject: ComponentSubject) -> None:
     """A deep copy has state of its own and the same parameters."""
     first = subject.original()
     second = copy.deepcopy(first)
-    if second is first:
-        raise CheckError("copy.deepcopy gave the object itself")
+    expect(second is not first, "copy.deepcopy gave the object itself")
     state = {id(child) for _, child in walk(first)}
     for path, child in walk(second):
-        if id(child) in state:
-            raise CheckError(f"a deep copy shares {path} with the original; a copy must have state of its own")
+        expect(
+            id(child) not in state, f"a deep copy shares {path} with the original; a copy must have state of its own"
+        )
     names, wanted = list(second.named_parameters()), list(first.named_parameters())
-    if set(names) != set(wanted):
-        raise CheckError(f"a deep copy has the parameters {names}, the original {wanted}")
+    expect(set(names) == set(wanted), f"a deep copy has the parameters {names}, the original {wanted}")
 
 
 @CHECKS("parts are found", "deepcopy")
@@ -55,11 +54,11 @@ def storage(subject: ComponentSubject) -> None:
     """A parameter that an optimizer has moved to its own memory is read from there."""
     for path, array in private_arrays(subject.part).items():
         for name, parameter in subject.part.named_parameters().items():
-            if np.shares_memory(array, parameter.value) or np.shares_memory(array, parameter._memory()):
-                raise CheckError(
-                    f"{path.lstrip('.')} is a view of {name}, which an optimizer will move to other memory; "
-                    f"read {name}.value in each call"
-                )
+            expect(
+                not np.shares_memory(array, parameter.value) and not np.shares_memory(array, parameter._memory()),
+                f"{path.lstrip('.')} is a view of {name}, which an optimizer will move to other memory; "
+                f"read {name}.value in each call",
+            )
 
     def use(part: Part) -> None:
         subject.trained(part)
@@ -89,14 +88,13 @@ def config_round_trip(subject: ComponentSubject) -> None:
     part = subject.prepared()
     again = rebuilt(part)
     shapes, wanted = ([(name, p.shape) for name, p in made.named_parameters().items()] for made in (again, part))
-    if shapes != wanted:
-        raise CheckError(f"made from config(): expected the parameters {wanted}, got {shapes}")
+    expect(shapes == wanted, f"made from config(): expected the parameters {wanted}, got {shapes}")
     changed = difference(fingerprint(part.config()), fingerprint(again.config()))
-    if changed:
-        raise CheckError(
-            f"made from config(), the object has another config: {changed}; "
-            "keep each argument under its name, as it was given"
-        )
+    expect(
+        not changed,
+        f"made from config(), the object has another config: {changed}; "
+        "keep each argument under its name, as it was given",
+    )
     held = named(part, (Parameter, Buffer, np.random.Generator))
     for name, made in named(again, (Parameter, Buffer, np.random.Generator)).items():
         if isinstance(made, np.random.Generator):
@@ -111,14 +109,13 @@ def config_round_trip(subject: ComponentSubject) -> None:
 def initialize(subject: ComponentSubject) -> None:
     """`initialize` with one seed gives the same parameters, whatever they were, and returns the object."""
     part, other = subject.original(), subject.prepared().astype(subject.part.dtype or np.float64)
-    if part.initialize(7) is not part:
-        raise CheckError("expected initialize to return the object itself")
+    expect(part.initialize(7) is part, "expected initialize to return the object itself")
     values = other.initialize(7).named_parameters()
     for name, parameter in part.named_parameters().items():
-        if not parameter.frozen and not np.array_equal(parameter.value, values[name].value):
-            raise CheckError(
-                f"initialize(7) gave two different values of {name}; draw only from the generator that is given"
-            )
+        expect(
+            parameter.frozen or np.array_equal(parameter.value, values[name].value),
+            f"initialize(7) gave two different values of {name}; draw only from the generator that is given",
+        )
 
 
 def rebuilt(part: Part) -> Part:

@@ -10,7 +10,7 @@ from .._core.arrays import Array
 from ..layers.base import Layer
 from .common import check_unchanged, undisturbed
 from .comparison import same
-from .report import CheckError, Rules
+from .report import CheckError, Rules, expect
 from .state import fingerprint
 from .subject import RUNS, TRAINS, ComponentSubject, Inputs
 
@@ -61,8 +61,9 @@ def agrees_with_inference(subject: ComponentSubject) -> None:
     same(wanted, subject.predicted(used), "predict after a training pass of other rows")
     owned = {id(parameter) for parameter in part.parameters()}
     for name, parameter in part.inference().named_parameters().items():
-        if id(parameter) not in owned:
-            raise CheckError(f"inference() has a parameter {name} of its own; it must share those of the layer")
+        expect(
+            id(parameter) in owned, f"inference() has a parameter {name} of its own; it must share those of the layer"
+        )
 
 
 @CHECKS("predict before backward", *TRAINS, "predict leaves the state")

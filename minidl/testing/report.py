@@ -28,6 +28,12 @@ class CheckError(AssertionError):
     """A check does not hold; the message says what was expected and what came."""
 
 
+def expect(holds: object, failure: str) -> None:
+    """Raise a `CheckError` where something does not hold."""
+    if not holds:
+        raise CheckError(failure)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """How far a derivative was from what one of the methods found, relative to its greatest element."""

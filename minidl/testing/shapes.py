@@ -13,7 +13,7 @@ from ..layers._parts import named
 from ..layers.base import Layer, trait
 from ..layers.merges import Merge
 from .comparison import REFUSED, attempt, check_shape, finite, refused, shape_of
-from .report import CheckError, Rules
+from .report import CheckError, Rules, expect
 from .subject import RUNS, TRAINS, ComponentSubject
 
 CHECKS: Rules[ComponentSubject] = Rules()
@@ -33,11 +33,11 @@ def dtype_kept(subject: ComponentSubject, dtype: type[np.float32] | type[np.floa
         **{name: p.value for name, p in part.named_parameters().items()},
     }
     for what, array in arrays.items():
-        if array.dtype != dtype:
-            raise CheckError(
-                f"{what}: expected {np.dtype(dtype)} after astype({np.dtype(dtype)}) for input of that dtype, "
-                f"got {array.dtype}; does it meet an array that is always of another dtype?"
-            )
+        expect(
+            array.dtype == dtype,
+            f"{what}: expected {np.dtype(dtype)} after astype({np.dtype(dtype)}) for input of that dtype, "
+            f"got {array.dtype}; does it meet an array that is always of another dtype?",
+        )
 
 
 @CHECKS("batch sizes", *TRAINS)
@@ -50,8 +50,10 @@ def batch_sizes(subject: ComponentSubject) -> None:
         xs = subject.inputs(rows)
         part = subject.prepared()
         prediction = part.predict(*subject.inputs(rows))
-        if prediction.ndim != 2 or len(prediction) != rows:
-            raise CheckError(f"predict of a batch of {rows}: expected {rows} rows, got {prediction.shape}")
+        expect(
+            prediction.ndim == 2 and len(prediction) == rows,
+            f"predict of a batch of {rows}: expected {rows} rows, got {prediction.shape}",
+        )
         if 0 < rows < subject.smallest_batch:
             continue
         try:
@@ -88,8 +90,7 @@ def output_features_agree(subject: ComponentSubject) -> None:
     said = part.output_features(*widths)
     for method in ("forward", "predict"):
         came = getattr(part, method)(*subject.inputs()).shape[1]
-        if said != came:
-            raise CheckError(f"output_features({', '.join(map(str, widths))}) says {said}, but {method} gives {came}")
+        expect(said == came, f"output_features({', '.join(map(str, widths))}) says {said}, but {method} gives {came}")
 
 
 def _has_one_matrix(subject: ComponentSubject) -> bool:
@@ -111,8 +112,7 @@ def wrong_width(subject: ComponentSubject) -> None:
             part = subject.prepared()
             case = f"{method} of {what}, {bad.shape}"
             y = attempt(partial(getattr(part, method), bad.copy()), ShapeError, case)
-            if fixed and y is not REFUSED:
-                raise CheckError(f"{case}: expected a ShapeError, got an output {shape_of(y)}")
+            expect(not fixed or y is REFUSED, f"{case}: expected a ShapeError, got an output {shape_of(y)}")
             if y is not REFUSED and y.shape[1] != (width := part.output_features(bad.shape[1])):
                 raise CheckError(
                     f"{case}: expected a ShapeError, or an output {width} wide as output_features says, got {y.shape}"
@@ -145,11 +145,11 @@ def unequal_widths(subject: ComponentSubject) -> None:
         if y is not REFUSED:
             gradients = subject.backward(part, subject.weights(y.shape))
             for x, (name, dx) in zip(uneven, gradients.items(), strict=True):
-                if dx.shape != x.shape:
-                    raise CheckError(
-                        f"{case} was taken, but the gradient of {name} is of shape {dx.shape} where {name} is "
-                        f"{x.shape}; refuse inputs of different widths by a ShapeError"
-                    )
+                expect(
+                    dx.shape == x.shape,
+                    f"{case} was taken, but the gradient of {name} is of shape {dx.shape} where {name} is "
+                    f"{x.shape}; refuse inputs of different widths by a ShapeError",
+                )
 
 
 @CHECKS("declared: input of any rank", *TRAINS, when=lambda subject: trait(subject.part, "takes_any_rank"))
@@ -161,10 +161,10 @@ def any_rank(subject: ComponentSubject) -> None:
         given = subject.trained(subject.prepared(), (flat.reshape(shape),))
         for dx in given.inputs.values():
             check_shape(dx, shape, "takes_any_rank is declared: gradient of x")
-        if len(given.output) != len(x) or given.output.ndim != 2:
-            raise CheckError(
-                f"takes_any_rank is declared: expected {len(x)} rows out of {shape}, got {given.output.shape}"
-            )
+        expect(
+            len(given.output) == len(x) and given.output.ndim == 2,
+            f"takes_any_rank is declared: expected {len(x)} rows out of {shape}, got {given.output.shape}",
+        )
 
 
 def _takes_codes(subject: ComponentSubject) -> bool:
@@ -174,5 +174,7 @@ def _takes_codes(subject: ComponentSubject) -> bool:
 @CHECKS("declared: no gradient of the input", *TRAINS, when=_takes_codes)
 def no_input_gradient(subject: ComponentSubject) -> None:
     """The gradient of an input that is declared to have none is zero."""
-    if any(dx.any() for dx in subject.usual().inputs.values()):
-        raise CheckError("has_input_gradient = False is declared: expected a gradient of zeros, got other numbers")
+    expect(
+        not any(dx.any() for dx in subject.usual().inputs.values()),
+        "has_input_gradient = False is declared: expected a gradient of zeros, got other numbers",
+    )

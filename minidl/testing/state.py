@@ -61,20 +61,21 @@ def private_arrays(value: object) -> dict[str, np.ndarray[Any, Any]]:
 
 def _held(value: object) -> list[tuple[str, Any]]:
     """List what an object holds directly."""
-    if isinstance(value, dict):
-        return [(f"[{key!r}]", item) for key, item in value.items()]
-    if isinstance(value, (list, tuple, deque)):
-        return [(f"[{place}]", item) for place, item in enumerate(value)]
-    if isinstance(value, (set, frozenset)):
-        return [("{…}", item) for item in value]
-    if isinstance(value, Parameter):
-        return [(".value", value._value)] + ([(".grad", value._grad)] if value.has_grad else [])
-    if isinstance(value, Buffer):
-        return [(".value", value.value)]
-    if isinstance(value, (type, np.ndarray, np.random.Generator)) or not hasattr(value, "__dict__"):
-        return []
-    held = [(f".{name}", item) for name, item in vars(value).items()]
-    for kind in type(value).__mro__:
+    match value:
+        case dict():
+            return [(f"[{key!r}]", item) for key, item in value.items()]
+        case list() | tuple() | deque():
+            return [(f"[{place}]", item) for place, item in enumerate(value)]
+        case set() | frozenset():
+            return [("{…}", item) for item in value]
+        case Parameter():
+            return [(".value", value._value)] + ([(".grad", value._grad)] if value.has_grad else [])
+        case Buffer():
+            return [(".value", value.value)]
+        case type() | np.ndarray() | np.random.Generator():
+            return []
+    held = [(f".{name}", item) for name, item in getattr(value, "__dict__", {}).items()]
+    for kind in type(value).__mro__ if hasattr(value, "__dict__") else ():
         if kind not in _BASES and not kind.__module__.startswith(("builtins", "abc", "numpy")):
             held += [
                 (f".{name} (of the class)", item)
@@ -86,16 +87,17 @@ def _held(value: object) -> list[tuple[str, Any]]:
 
 def _comparable(value: object) -> object:
     """Return what two objects are compared by, without what they hold."""
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str, value.tobytes()
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    if isinstance(value, (int, str, bytes, complex, type(None), type, np.dtype)):
-        return value
-    if isinstance(value, (float, np.generic)):
-        return repr(value)
-    if isinstance(value, (list, tuple, deque, dict, set, frozenset)):
-        return type(value), len(value)
+    match value:
+        case np.ndarray():
+            return value.shape, value.dtype.str, value.tobytes()
+        case np.random.Generator():
+            return repr(value.bit_generator.state)
+        case int() | str() | bytes() | complex() | None | type() | np.dtype():
+            return value
+        case float() | np.generic():
+            return repr(value)
+        case list() | tuple() | deque() | dict() | set() | frozenset():
+            return type(value), len(value)
     is_function = isinstance(value, (FunctionType, BuiltinFunctionType, MethodType, np.ufunc))
     plain = hasattr(value, "__dict__") or isinstance(value, (Parameter, Buffer))
     return type(value) if plain and not is_function else id(value)
