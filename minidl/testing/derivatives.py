@@ -117,7 +117,8 @@ class Differentiator:
                 if slopes.roughness() < SMOOTH:
                     break
         best = min(tried, key=_Slopes.roughness)
-        self._along_elements(best)
+        if not best.single:
+            self._along_elements(best)
         return self._differentiated(best)
 
     def _along_elements(self, slopes: _Slopes) -> None:

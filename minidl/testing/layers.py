@@ -10,7 +10,7 @@ from .._core.arrays import Array
 from ..layers._structure import check_part
 from ..layers.base import Layer, trait
 from ..layers.merges import Merge
-from . import common, passes, persistence, prediction, shapes
+from . import common, passes, persistence, shapes
 from .gradients import gradient_rules
 from .report import Check, Report, Rule, checks_of, conclude
 from .subject import ComponentSubject, Inputs
@@ -226,7 +226,6 @@ def _checks(subject: ComponentSubject) -> list[Check]:
         *gradient_rules(subject),
         *common.CHECKS,
         *shapes.CHECKS,
-        *prediction.CHECKS,
     ]
     return checks_of(subject, subject.name, rules)
 

@@ -265,8 +265,7 @@ def slots(subject: OptimizerSubject) -> None:
     )
     for name, slot in made.items():
         slot[...] = kept[name]
-    for name, value in numbers.items():
-        setattr(again.optimizer, name, value)
+    vars(again.optimizer).update(numbers)
     again.taken = 3
     hint = "what is remembered must be arrays like vector.values, or numbers"
     subject.check_end(again.to(STEPS), f"a run that went on from the slots; {hint}")

@@ -19,15 +19,23 @@ from minidl.testing import (
     check_loss,
     check_merge,
     check_optimizer,
+    common,
     layer_checks,
     loss_checks,
+    losses,
     merge_checks,
     optimizer_checks,
+    optimizers,
+    passes,
+    persistence,
+    shapes,
 )
 from minidl.testing.comparison import compare
 from minidl.testing.derivatives import Derivative, Differentiator, Point
-from minidl.testing.report import CheckError
+from minidl.testing.gradients import gradient_rules
+from minidl.testing.report import CheckError, Rule
 from minidl.testing.state import difference, fingerprint
+from minidl.testing.subject import ComponentSubject
 from tests.support.conformance_table import codes
 from tests.support.planted.layers import WrongSign
 from tests.support.planted.right import RIGHT, hides_its_mask
@@ -150,6 +158,15 @@ def test_each_kind_of_checks_has_the_names_of_its_report() -> None:
     assert set(check_layer(Tanh()).passed) < set(check_activation(Tanh()).passed)
 
 
+def test_each_check_needs_only_checks_that_exist() -> None:
+    gradients = gradient_rules(ComponentSubject(Tanh(), ones_of_x, 3, 0))
+    parts: list[Rule[Any]] = [*passes.CHECKS, *common.CHECKS, *persistence.CHECKS, *shapes.CHECKS, *gradients]
+    names = {rule.name for rule in parts}
+    assert {need for rule in parts for need in rule.needs} <= names
+    assert {need for rule in losses.CHECKS for need in rule.needs} <= names | {rule.name for rule in losses.CHECKS}
+    assert {need for rule in optimizers.CHECKS for need in rule.needs} <= {rule.name for rule in optimizers.CHECKS}
+
+
 def test_something_of_another_kind_is_refused() -> None:
     with pytest.raises(DTypeError, match="did you forget the parentheses of Tanh"):
         check_layer(Tanh)  # type: ignore[arg-type]
@@ -162,6 +179,10 @@ def test_something_of_another_kind_is_refused() -> None:
 
 
 # Derivatives.
+
+
+def ones_of_x(rows: int, rng: np.random.Generator) -> tuple[Array, ...]:
+    return (np.ones((rows, 3)),)
 
 
 def ones(shape: tuple[int, ...]) -> Array:
