@@ -76,27 +76,27 @@ class OptimizerSubject:
     picklable: bool
     seed: int
 
-    def run(self, steps: int = 0, dtype: npt.DTypeLike = np.float64) -> Run:
+    def run(self, steps: int = 0, dtype: npt.DTypeLike = np.float64) -> Descent:
         """Make a run from the start and take some steps."""
         rng = np.random.default_rng(self.seed)
         shapes: list[tuple[int, ...]] = [(4, 3), (4,), ()]
         parameters = [Parameter(rng.standard_normal(shape).astype(dtype)) for shape in shapes]
         return self.run_of(parameters).to(steps)
 
-    def run_of(self, parameters: list[Parameter]) -> Run:
+    def run_of(self, parameters: list[Parameter]) -> Descent:
         """Make a run of other parameters."""
         optimizer = self.make(parameters)
         if not isinstance(optimizer, Optimizer):
             raise DTypeError(f"check_optimizer(make): expected it to return an Optimizer, got {optimizer!r}")
-        return Run(parameters, optimizer, self.seed)
+        return Descent(parameters, optimizer, self.seed)
 
-    def check_end(self, run: Run, what: str) -> None:
+    def check_end(self, run: Descent, what: str) -> None:
         """Refuse a run that does not end, bit for bit, where an undisturbed run ends."""
         same(self.run(STEPS).values(), run.values(), what, 0.0)
 
 
 @dataclass
-class Run:
+class Descent:
     """Some parameters, an optimizer of them, and gradients that are the same in every run."""
 
     parameters: list[Parameter]
@@ -104,7 +104,7 @@ class Run:
     seed: int
     taken: int = 0
 
-    def to(self, last: int) -> Run:
+    def to(self, last: int) -> Descent:
         """Take the steps up to a number, each with gradients of its own; return the run itself."""
         while self.taken < last:
             self.add_gradients()
@@ -235,7 +235,7 @@ def copied(subject: OptimizerSubject, duplicate: Callable[[Any], Any], how: str)
     with explained(f"{how} refuses it: ", hint):
         parameters, optimizer = duplicate((run.parameters, run.optimizer))
     expect(optimizer is not run.optimizer, f"{how} gave the optimizer itself")
-    again = Run(parameters, optimizer, subject.seed, taken=3).to(STEPS)
+    again = Descent(parameters, optimizer, subject.seed, taken=3).to(STEPS)
     run.to(STEPS)
     subject.check_end(again, f"a run that went on with what came out of {how}")
     subject.check_end(run, f"the original, after a copy by {how} went on")
@@ -312,7 +312,7 @@ def shared_once(subject: OptimizerSubject) -> None:
     """A parameter that is given twice is one parameter."""
     parameters = [Parameter(parameter.value.copy()) for parameter in subject.run().parameters]
     optimizer = subject.make([*parameters, parameters[0]])
-    twice = Run(parameters, optimizer, subject.seed).to(STEPS)
+    twice = Descent(parameters, optimizer, subject.seed).to(STEPS)
     subject.check_end(twice, "a run in which the first parameter was given twice")
 
 

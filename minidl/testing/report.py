@@ -19,8 +19,8 @@ TOLERANCES = {COMPLEX_STEP: 1e-10, CENTRAL_DIFFERENCES: 1e-6, SINGLE_PRECISION: 
 """The greatest relative error of a derivative, by the method that it was compared with."""
 
 
-Subject = TypeVar("Subject")
-AnySubject = TypeVar("AnySubject", contravariant=True)
+S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -66,7 +66,7 @@ class Outcome:
         return not (self.failure or self.needs)
 
 
-Run: TypeAlias = "Callable[..., Iterable[Measurement] | None]"
+CheckFunction: TypeAlias = "Callable[..., Iterable[Measurement] | None]"
 """Raises where something does not hold; may return measurements."""
 
 
@@ -86,7 +86,7 @@ class Check:
         needs: Checks without which this one says nothing.
     """
 
-    def __init__(self, subject: str, name: str, run: Run, needs: Sequence[Check] = ()) -> None:
+    def __init__(self, subject: str, name: str, run: CheckFunction, needs: Sequence[Check] = ()) -> None:
         self.subject, self.name = subject, name
         # Of a partial, its own docstring is that of every partial: read that of the function.
         self.about = (inspect.getdoc(getattr(run, "func", run)) or "").split("\n")[0]
@@ -205,7 +205,7 @@ def conclude(checks: Sequence[Check], subject: str, declared: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class Rule(Generic[AnySubject]):
+class Rule(Generic[S_contra]):
     """What every subject of one kind must keep; `checks_of` makes it a check of one subject.
 
     Attributes:
@@ -216,12 +216,12 @@ class Rule(Generic[AnySubject]):
     """
 
     name: str
-    run: Run
+    run: CheckFunction
     needs: tuple[str, ...] = ()
-    when: Callable[[AnySubject], object] = lambda subject: True
+    when: Callable[[S_contra], object] = lambda subject: True
 
 
-class Rules(list[Rule[Subject]]):
+class Rules(list[Rule[S]]):
     """A list of rules that decorates the functions to put into it.
 
 
@@ -232,7 +232,7 @@ class Rules(list[Rule[Subject]]):
     """
 
     def __call__(
-        self, name: str, *needs: str, when: Callable[[Subject], object] = lambda subject: True, **arguments: Any
+        self, name: str, *needs: str, when: Callable[[S], object] = lambda subject: True, **arguments: Any
     ) -> Callable[[Function], Function]:
         """Return a decorator that adds a function to the list.
 
@@ -250,12 +250,12 @@ class Rules(list[Rule[Subject]]):
         return add
 
 
-def checks_of(subject: Subject, name: str, rules: Iterable[Rule[Subject]]) -> list[Check]:
+def checks_of(subject: S, name: str, rules: Iterable[Rule[S]]) -> list[Check]:
     """Make the checks of one subject; what is not asked of it is needed by none of them."""
     asked = {rule.name: rule for rule in rules if rule.when(subject)}
     found: dict[str, Check] = {}
 
-    def check(rule: Rule[Subject]) -> Check:
+    def check(rule: Rule[S]) -> Check:
         if rule.name not in found:
             needs = [check(asked[need]) for need in rule.needs if need in asked]
             found[rule.name] = Check(name, rule.name, partial(rule.run, subject), needs)

@@ -237,6 +237,24 @@ class NoLearningForZero(Layer):
         return grad
 
 
+class NamesAParameterX(Layer):
+    """y = x + the parameter x."""
+
+    def __init__(self) -> None:
+        self.x = Parameter(0.5)
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._rows = len(x)
+        return x + self.x.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self._rows  # noqa: B018
+        self.x.grad += np.sum(grad)
+        return grad
+
+
 def used() -> Layer:
     """A layer that has been trained with before it is checked, in float32."""
     model = Sequential(Dense(3, 4).initialize(1), Tanh(), Dense(4, 2).initialize(2)).astype(np.float32)
@@ -267,6 +285,7 @@ RIGHT: dict[str, Layer] = {
             DeclaredLambda,
             FixedMatrix,
             NoLearningForZero,
+            NamesAParameterX,
         )
     },
     "TiedDense": TiedDense(Parameter(np.linspace(-1, 1, 6).reshape(3, 2))),
