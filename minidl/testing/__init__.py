@@ -5,10 +5,8 @@ that failed with its worst element. Each ``…_checks`` lists the same checks by
 by one.
 """
 
-from .activations import activation_checks, check_activation
-from .layers import check_layer, layer_checks
+from .layers import activation_checks, check_activation, check_layer, check_merge, layer_checks, merge_checks
 from .losses import check_loss, loss_checks
-from .merges import check_merge, merge_checks
 from .optimizers import check_optimizer, optimizer_checks
 from .report import Check, ConformanceError, Measurement, Outcome, Report
 

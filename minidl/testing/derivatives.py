@@ -94,15 +94,11 @@ class Differentiator:
         function: y of a list of arrays, real or complex.
         varied: Which arrays of the point to differentiate for.
         weigh: g of the shape of y.
-        step: Of the differences.
-        complex_too: Whether to try the complex step.
     """
 
     function: Callable[[Point], npt.NDArray[Any]]
     varied: Sequence[bool]
     weigh: Callable[[tuple[int, ...]], Array]
-    step: float = STEP
-    complex_too: bool = True
 
     def at_a_smooth_point(self, draw: Callable[[int], Point]) -> Differentiated:
         """Differentiate at the first of some points that has no kink nearby, or else at the smoothest.
@@ -115,43 +111,39 @@ class Differentiator:
             point = draw(number)
             weights = self.weigh(self.function(point).shape)
             slopes = _Slopes(point, weights, self.slope(point, self._random_direction(point), weights))
-            if slopes.roughness() < SMOOTH:
-                self._along_elements(slopes)
             tried.append(slopes)
             if slopes.roughness() < SMOOTH:
-                break
+                self._along_elements(slopes)
+                if slopes.roughness() < SMOOTH:
+                    break
         best = min(tried, key=_Slopes.roughness)
         if not best.single:
             self._along_elements(best)
         return self._differentiated(best)
 
     def _along_elements(self, slopes: _Slopes) -> None:
-        """Add the slopes along single elements."""
-        for k in range(len(slopes.point)):
-            directions = self._directions(slopes.point, k)
-            slopes.single.append([self.slope(slopes.point, d, slopes.weights) for d in directions])
+        """Find the slopes along single elements of each array."""
+        slopes.single = [
+            [self.slope(slopes.point, direction, slopes.weights) for direction in self._directions(slopes.point, k)]
+            for k in range(len(slopes.point))
+        ]
 
     def _differentiated(self, slopes: _Slopes) -> Differentiated:
         """Put everything that was found at one point together."""
-        point, weights, total = slopes.point, slopes.weights, slopes.total
-        floor = max(
-            [1e-2 * abs(s.value) / size_of(v) for v, array in zip(point, slopes.single, strict=True) for s in array],
-            default=0.0,
-        )
+        point = slopes.point
+        values = [abs(s.value) / size_of(v) for v, array in zip(point, slopes.single, strict=True) for s in array]
+        floor = max(1e-2 * max(values, default=0.0), 1e-6)
         arrays = [
-            self._derivative(
-                point, weights, self._directions(point, k), slopes.single[k], size_of(v), max(floor, 1e-6), _places(v)
-            )
+            self._derivative(slopes, self._directions(point, k), slopes.single[k], _places(v), size_of(v), floor)
             if self.varied[k]
             else None
             for k, v in enumerate(point)
         ]
-        direction = self._random_direction(point)
-        along = self._derivative(
-            point, weights, [direction], [total], 1.0, max(total.size, floor, 1e-6), np.zeros(1, np.intp)
-        )
-        dense = [direction.get(k, np.zeros(v.shape)) for k, v in enumerate(point)]
-        return Differentiated(point, weights, arrays, dense, along)
+        along = self._random_direction(point)
+        places = np.zeros(1, np.intp)
+        total = self._derivative(slopes, [along], [slopes.total], places, 1.0, max(slopes.total.size, floor))
+        direction = [along.get(k, np.zeros(v.shape)) for k, v in enumerate(point)]
+        return Differentiated(point, slopes.weights, arrays, direction, total)
 
     def slope(self, point: Point, direction: Direction, weights: Array) -> Slope:
         """Differentiate along a direction by differences over two steps, extrapolated to the fourth order."""
@@ -160,7 +152,7 @@ class Differentiator:
             moved = [v + (t * direction[k]).astype(v.dtype) if k in direction else v for k, v in enumerate(point)]
             return self.function(moved).astype(np.float64)
 
-        h = self.step
+        h = STEP
         above, below = at(h / 2), at(-h / 2)
         far, near = (at(h) - at(-h)) / (2 * h), (above - below) / h
         both_sides = (above - 2 * at(0.0) + below) / (h / 2)
@@ -193,18 +185,17 @@ class Differentiator:
 
     def _derivative(
         self,
-        point: Point,
-        weights: Array,
+        at: _Slopes,
         directions: list[Direction],
         slopes: list[Slope],
+        places: npt.NDArray[np.intp],
         length: float,
         floor: float,
-        places: npt.NDArray[np.intp],
     ) -> Derivative:
         """Put slopes along directions of one length together: by complex step where that agrees with differences."""
         differences = np.array([slope.value for slope in slopes]) / length
         scale = max(float(np.max(np.abs(differences), initial=0.0)), floor)
-        exact = [self.complex_step(point, d, weights) for d in directions] if self.complex_too else [None]
+        exact = [self.complex_step(at.point, direction, at.weights) for direction in directions]
         if all(value is not None for value in exact):
             values = np.array(exact, np.float64) / length
             if np.all(np.abs(values - differences) <= TOLERANCES[CENTRAL_DIFFERENCES] * scale):

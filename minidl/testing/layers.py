@@ -1,18 +1,19 @@
-"""All that a layer promises, as named checks."""
+"""Check a layer, an activation or a merge: the public functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .._core.arrays import Array
 from ..layers._structure import check_part
 from ..layers.base import Layer, trait
-from . import parts, passes, shapes
-from .report import Check, Checks, Report, conclude
-from .subject import Inputs, Subject
+from ..layers.merges import Merge
+from . import common, passes, persistence, shapes
+from .gradients import gradient_rules
+from .report import Check, Report, Rule, checks_of, conclude
+from .subject import ComponentSubject, Inputs
 
 
 def check_layer(
@@ -49,8 +50,7 @@ def check_layer(
         >>> check_layer(Dense(3, 2)).failed
         ()
     """
-    subject = layer_subject(layer, features, sample, rows, seed)
-    return conclude(layer_checks_of(subject), subject.name, layer_declared(subject))
+    return _examined(_layer(layer, features, sample, rows, seed))
 
 
 def layer_checks(
@@ -70,59 +70,165 @@ def layer_checks(
         rows: As for `check_layer`.
         seed: As for `check_layer`.
     """
-    return layer_checks_of(layer_subject(layer, features, sample, rows, seed))
+    return _checks(_layer(layer, features, sample, rows, seed))
 
 
-def layer_subject(
+def check_activation(
+    activation: Layer,
+    features: int | None = None,
+    *,
+    sample: Callable[[int, np.random.Generator], Array] | None = None,
+    largest: float = 1e4,
+    rows: int = 5,
+    seed: int = 0,
+) -> Report:
+    """Check everything that a layer promises, and what an elementwise function promises beyond it.
+
+    The width is kept, each output depends on its own number alone, and up to ``largest`` the function and its
+    derivative are finite and quiet: no overflow, no division by zero, no NaN.
+
+    Args:
+        activation: What to check: `Activation` with a pair of functions, or a layer of your own.
+        features: Width of the input; default the activation's own, 5 where it takes any.
+        sample: Makes inputs, ``(rows, features)``, from a number of rows and a generator; default uniform in −6 … 6.
+        largest: Size of the largest numbers that it is to be given.
+        rows: Rows of the usual batch.
+        seed: Of the inputs.
+
+    Returns:
+        The report, where every check passed.
+
+    Raises:
+        ConformanceError: at least one failed; its text names every one, with the worst element.
+
+    Example:
+        >>> from minidl import Activation
+        >>> check_activation(Activation(np.sin, np.cos)).failed
+        ()
+    """
+    return _examined(_layer(activation, features, sample, rows, seed, largest))
+
+
+def activation_checks(
+    activation: Layer,
+    features: int | None = None,
+    *,
+    sample: Callable[[int, np.random.Generator], Array] | None = None,
+    largest: float = 1e4,
+    rows: int = 5,
+    seed: int = 0,
+) -> list[Check]:
+    """List the checks that `check_activation` makes, for ``pytest.mark.parametrize("check", …, ids=str)``.
+
+    Args:
+        activation: As for `check_activation`.
+        features: As for `check_activation`.
+        sample: As for `check_activation`.
+        largest: As for `check_activation`.
+        rows: As for `check_activation`.
+        seed: As for `check_activation`.
+    """
+    return _checks(_layer(activation, features, sample, rows, seed, largest))
+
+
+def check_merge(
+    merge: Merge,
+    features: Sequence[int] = (3, 3, 3),
+    *,
+    sample: Callable[[int, np.random.Generator], Inputs] | None = None,
+    rows: int = 5,
+    seed: int = 0,
+) -> Report:
+    """Check everything that a merge promises: as `check_layer`, with a gradient for each of several inputs.
+
+    Args:
+        merge: What to check.
+        features: Width of each input.
+        sample: Makes a tuple of inputs from a number of rows and a generator; default standard normal numbers.
+        rows: Rows of the usual batch.
+        seed: Of the inputs.
+
+    Returns:
+        The report, where every check passed.
+
+    Raises:
+        ConformanceError: at least one failed; its text names every one, with the worst element.
+
+    Example:
+        >>> from minidl import Concat
+        >>> check_merge(Concat(), features=(2, 4)).failed
+        ()
+    """
+    return _examined(_merge(merge, features, sample, rows, seed))
+
+
+def merge_checks(
+    merge: Merge,
+    features: Sequence[int] = (3, 3, 3),
+    *,
+    sample: Callable[[int, np.random.Generator], Inputs] | None = None,
+    rows: int = 5,
+    seed: int = 0,
+) -> list[Check]:
+    """List the checks that `check_merge` makes, for ``pytest.mark.parametrize("check", …, ids=str)``.
+
+    Args:
+        merge: As for `check_merge`.
+        features: As for `check_merge`.
+        sample: As for `check_merge`.
+        rows: As for `check_merge`.
+        seed: As for `check_merge`.
+    """
+    return _checks(_merge(merge, features, sample, rows, seed))
+
+
+def _layer(
     layer: Layer,
     features: int | tuple[int, ...] | None,
     sample: Callable[[int, np.random.Generator], Array] | None,
     rows: int,
     seed: int,
-) -> Subject:
-    """Make the subject of the checks of a layer."""
+    largest: float | None = None,
+) -> ComponentSubject:
     check_part(layer, Layer, "the conformance kit")
     width = features if features is not None else trait(layer, "in_features") or 5
     shape = width if isinstance(width, tuple) else (width,)
 
-    def inputs(count: int, rng: np.random.Generator) -> Inputs:
-        return (rng.standard_normal((count, *shape)) if sample is None else sample(count, rng),)
+    def numbers(count: int, rng: np.random.Generator) -> Array:
+        if largest is None:
+            return rng.standard_normal((count, *shape))
+        return rng.uniform(-6.0, 6.0, (count, *shape))
 
-    return Subject(layer, inputs, rows, seed)
-
-
-def layer_checks_of(subject: Subject) -> list[Check]:
-    """List the checks of a layer."""
-    layer = subject.part
-    assert isinstance(layer, Layer)
-    checks = Checks(subject.name)
-    parts.add_common(checks, subject)
-    trains = parts.TRAINS
-    checks.add("backward_parameters", partial(passes.backward_parameters, subject), *trains, "gradients add up")
-    if subject.inputs(1)[0].ndim == 2:
-        checks.add("wrong width", partial(shapes.wrong_width, subject), *trains, "batch sizes")
-    if subject.smallest_batch > 1:
-        checks.add("declared: smallest batch", partial(shapes.below_smallest_batch, subject), *trains, "batch sizes")
-    if subject.couples_rows:
-        checks.add("declared: rows are coupled in training", partial(shapes.rows_coupled_as_declared, subject), *trains)
-    else:
-        checks.add("rows are alone in training", partial(shapes.rows_alone_in_training, subject), *trains)
-    if trait(layer, "takes_any_rank"):
-        checks.add("declared: input of any rank", partial(shapes.any_rank, subject), *trains)
-    if not trait(layer, "has_input_gradient"):
-        checks.add("declared: no gradient of the input", partial(shapes.no_input_gradient, subject), *trains)
-    return checks.found
+    make = sample or numbers
+    return ComponentSubject(layer, lambda count, rng: (make(count, rng),), rows, seed, largest)
 
 
-def layer_declared(subject: Subject) -> list[str]:
-    """List what the layer declares, as far as it changes what is asked of it."""
-    layer = subject.part
-    assert isinstance(layer, Layer)
-    few = f"smallest_batch = {subject.smallest_batch}: training passes of fewer rows may be refused"
-    lines = {
-        few: subject.smallest_batch > 1,
-        "couples_rows = True: in training a row may depend on the others": subject.couples_rows,
-        "has_input_gradient = False: the gradient of the input is not compared": not subject.has_input_gradient,
-        "takes_any_rank = True: the numbers of a row may lie along several dimensions": trait(layer, "takes_any_rank"),
-    }
-    return [line for line, holds in lines.items() if holds] + parts.declared(subject)
+def _merge(
+    merge: Merge,
+    features: Sequence[int],
+    sample: Callable[[int, np.random.Generator], Inputs] | None,
+    rows: int,
+    seed: int,
+) -> ComponentSubject:
+    check_part(merge, Merge, "the conformance kit")
+
+    def numbers(count: int, rng: np.random.Generator) -> Inputs:
+        return tuple(rng.standard_normal((count, width)) for width in features)
+
+    return ComponentSubject(merge, sample or numbers, rows, seed)
+
+
+def _checks(subject: ComponentSubject) -> list[Check]:
+    """Make the checks of a layer, activation or merge."""
+    rules: list[Rule[ComponentSubject]] = [
+        *persistence.CHECKS,
+        *passes.CHECKS,
+        *gradient_rules(subject),
+        *common.CHECKS,
+        *shapes.CHECKS,
+    ]
+    return checks_of(subject, subject.name, rules)
+
+
+def _examined(subject: ComponentSubject) -> Report:
+    return conclude(_checks(subject), subject.name, subject.declared)

@@ -1,4 +1,4 @@
-"""All that an optimizer promises, as named checks."""
+"""Check an optimizer: the public functions and the checks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from .._core.parameter import Parameter
 from .._core.vector import ParameterVector
 from ..errors import CallOrderError, DTypeError
 from ..optimizers import Optimizer
-from .pickling import through_pickle
-from .report import Check, CheckError, Checks, Report, conclude, described
+from .comparison import REFUSED, Snapshot, attempt, explained, refused, same
+from .report import Check, CheckError, Report, Rules, checks_of, conclude, expect
+from .state import through_pickle
 
 Make: TypeAlias = "Callable[[list[Parameter]], Optimizer]"
 """Makes the optimizer of some parameters: ``lambda parameters: SGD(parameters, learning_rate=0.1)``."""
@@ -62,49 +63,63 @@ def optimizer_checks(make: Make, *, steps: int = 1000, picklable: bool = True, s
         picklable: As for `check_optimizer`.
         seed: As for `check_optimizer`.
     """
-    subject = _Subject(make, seed)
-    checks = Checks(type(subject.run().optimizer).__name__)
-    checks.add("step", partial(_step, subject))
-    checks.add("same bits again", partial(_same_bits, subject), "step")
-    checks.add("storage", partial(_storage, subject), "step")
-    checks.add("gradients used up", partial(_gradients_used_up, subject), "step", "same bits again", "storage")
-    steps_well = [check.name for check in checks.found]
-    checks.add("learns the parabola", partial(_learns_the_parabola, subject, steps), *steps_well)
-    checks.add("regathered parameters", partial(_regathered, subject), *steps_well)
-    checks.add("deepcopy", partial(_copied, subject, copy.deepcopy, "copy.deepcopy"), *steps_well)
-    if picklable:
-        checks.add("pickle", partial(_copied, subject, through_pickle, "pickle"), *steps_well)
-    else:
-        checks.add("declared: does not pickle", partial(_does_not_pickle, subject), *steps_well)
-    checks.add("slots", partial(_slots, subject), *steps_well)
-    checks.add("no gradient refused", partial(_refuses_no_gradient, subject), *steps_well)
-    checks.add("gradients unmodified", partial(_gradients_unmodified, subject), *steps_well)
-    checks.add("missing gradient is zero", partial(_missing_gradient_is_zero, subject), *steps_well)
-    checks.add("shared parameter once", partial(_shared_once, subject), *steps_well)
-    checks.add("float32 kept", partial(_dtype_kept, subject), "step", "slots")
-    return checks.found
+    subject = OptimizerSubject(make, steps, picklable, seed)
+    return checks_of(subject, type(subject.run().optimizer).__name__, CHECKS)
 
 
-class _Run:
+@dataclass(frozen=True)
+class OptimizerSubject:
+    """The optimizer that is checked: how it is made, and what is declared about it."""
+
+    make: Make
+    steps: int
+    picklable: bool
+    seed: int
+
+    def run(self, steps: int = 0, dtype: npt.DTypeLike = np.float64) -> Descent:
+        """Make a run from the start and take some steps."""
+        rng = np.random.default_rng(self.seed)
+        shapes: list[tuple[int, ...]] = [(4, 3), (4,), ()]
+        parameters = [Parameter(rng.standard_normal(shape).astype(dtype)) for shape in shapes]
+        return self.run_of(parameters).to(steps)
+
+    def run_of(self, parameters: list[Parameter]) -> Descent:
+        """Make a run of other parameters."""
+        optimizer = self.make(parameters)
+        if not isinstance(optimizer, Optimizer):
+            raise DTypeError(f"check_optimizer(make): expected it to return an Optimizer, got {optimizer!r}")
+        return Descent(parameters, optimizer, self.seed)
+
+    def check_end(self, run: Descent, what: str) -> None:
+        """Refuse a run that does not end, bit for bit, where an undisturbed run ends."""
+        same(self.run(STEPS).values(), run.values(), what, 0.0)
+
+
+@dataclass
+class Descent:
     """Some parameters, an optimizer of them, and gradients that are the same in every run."""
 
-    def __init__(self, make: Make, parameters: list[Parameter], seed: int) -> None:
-        self.parameters = parameters
-        self.optimizer = make(parameters)
-        if not isinstance(self.optimizer, Optimizer):
-            raise DTypeError(f"check_optimizer(make): expected it to return an Optimizer, got {self.optimizer!r}")
-        self._seed = seed
+    parameters: list[Parameter]
+    optimizer: Optimizer
+    seed: int
+    taken: int = 0
 
-    def steps(self, first: int, last: int) -> None:
-        """Take the steps of these numbers, each with gradients of its own."""
-        for number in range(first, last):
-            for parameter, gradient in zip(self.parameters, self.gradients(number), strict=True):
-                parameter.grad += gradient
+    def to(self, last: int) -> Descent:
+        """Take the steps up to a number, each with gradients of its own; return the run itself."""
+        while self.taken < last:
+            self.add_gradients()
             self.optimizer.step()
+            self.taken += 1
+        return self
 
-    def gradients(self, number: int) -> list[Array]:
-        """Make the gradients of a step."""
-        rng = np.random.default_rng([self._seed, number])
+    def add_gradients(self, share: float = 1.0) -> None:
+        """Add the gradients of the next step."""
+        for parameter, gradient in zip(self.parameters, self.gradients(), strict=True):
+            parameter.grad += share * gradient
+
+    def gradients(self) -> list[Array]:
+        """Make the gradients of the next step."""
+        rng = np.random.default_rng([self.seed, self.taken])
         return [rng.standard_normal(p.shape).astype(p.dtype) for p in self.parameters]
 
     def values(self) -> Array:
@@ -112,234 +127,201 @@ class _Run:
         return np.concatenate([p.value.ravel() for p in self.parameters])
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """How the optimizer is made."""
+CHECKS: Rules[OptimizerSubject] = Rules()
 
-    make: Make
-    seed: int
-
-    def run(self, dtype: Any = np.float64) -> _Run:
-        """Make a run from the start."""
-        rng = np.random.default_rng(self.seed)
-        shapes: list[tuple[int, ...]] = [(4, 3), (4,), ()]
-        return _Run(self.make, [Parameter(rng.standard_normal(shape).astype(dtype)) for shape in shapes], self.seed)
-
-    def reference(self) -> Array:
-        """Return the values after an undisturbed run."""
-        run = self.run()
-        run.steps(0, STEPS)
-        return run.values()
+STEPS_WELL = ("step", "same bits again", "storage", "gradients used up")
 
 
-def _step(subject: _Subject) -> None:
-    """A step changes the parameters, counts itself and says its learning rate."""
+@CHECKS("step")
+def step(subject: OptimizerSubject) -> None:
+    """A step changes the parameters and counts itself."""
     run = subject.run()
     before = run.values()
-    run.steps(0, 2)
-    if np.array_equal(before, run.values()):
-        raise CheckError("two steps changed no parameter; update must write into values: values -= …")
-    if not np.isfinite(run.values()).all():
-        raise CheckError("two steps with ordinary gradients gave NaN or infinity")
-    if run.optimizer.steps != 2:
-        raise CheckError(f"expected steps to be 2 after two steps, got {run.optimizer.steps}")
+    run.to(2)
+    expect(
+        not np.array_equal(before, run.values()),
+        "two steps changed no parameter; update must write into values: values -= …",
+    )
+    expect(np.isfinite(run.values()).all(), "two steps with ordinary gradients gave NaN or infinity")
+    expect(run.optimizer.steps == 2, f"expected steps to be 2 after two steps, got {run.optimizer.steps}")
 
 
-def _learns_the_parabola(subject: _Subject, steps: int) -> None:
-    """The error of a parabola, the sum of c (w - m)² / 2, goes to a hundredth."""
+@CHECKS("same bits again", "step")
+def same_bits(subject: OptimizerSubject) -> None:
+    """The same values and gradients give the same bits."""
+    subject.check_end(subject.run(STEPS), "a second run with the same values and gradients")
+
+
+@CHECKS("storage", "step")
+def storage(subject: OptimizerSubject) -> None:
+    """Values and gradients stay in the two vectors of the optimizer, and the parameters are views of them."""
+    run = subject.run()
+    vector = run.optimizer.vector
+    values, gradients = vector.values, vector.gradients
+    run.to(2)
+    expect(
+        vector.values is values and vector.gradients is gradients,
+        "a step put another array in the place of vector.values or vector.gradients; write into the array",
+    )
+    expect(
+        all(np.shares_memory(p.value, values) for p in run.parameters),
+        "after a step a parameter lies outside of vector.values; write into the array that is there",
+    )
+
+
+@CHECKS("gradients used up", "step", "same bits again", "storage")
+def gradients_used_up(subject: OptimizerSubject) -> None:
+    """The gradients of a step are those since the last one."""
+    run = subject.run(1)
+    expect(
+        not any(parameter.grad.any() for parameter in run.parameters),
+        "after a step a parameter's gradient is not zero; step must use the gradients up",
+    )
+    run.add_gradients(0.5)
+    run.add_gradients(0.5)
+    run.optimizer.step()
+    run.taken = 2
+    subject.check_end(run.to(STEPS), "a run with one gradient added in two halves")
+
+
+@CHECKS("learns the parabola", *STEPS_WELL)
+def learns_the_parabola(subject: OptimizerSubject) -> None:
+    """The error of a parabola, the sum of c (w - m)² / 2, falls to a hundredth."""
     run = subject.run()
     rng = np.random.default_rng([subject.seed, 3])
     minimum = [p.value + rng.choice([-1.0, 1.0], p.shape) for p in run.parameters]
     curvature = [rng.uniform(0.5, 2.0, p.shape) for p in run.parameters]
+    terms = list(zip(run.parameters, minimum, curvature, strict=True))
 
     def error() -> float:
-        return float(
-            sum(
-                0.5 * np.sum(c * (p.value - m) ** 2) for p, m, c in zip(run.parameters, minimum, curvature, strict=True)
-            )
-        )
+        return float(sum(0.5 * np.sum(c * (p.value - m) ** 2) for p, m, c in terms))
 
     start = error()
     with np.errstate(all="ignore"):
-        for _ in range(steps):
-            for parameter, m, c in zip(run.parameters, minimum, curvature, strict=True):
+        for _ in range(subject.steps):
+            for parameter, m, c in terms:
                 parameter.grad += c * (parameter.value - m)
             run.optimizer.step()
     if not error() <= 0.01 * start:
         direction = "away from" if not error() < start else "too slowly towards"
         raise CheckError(
-            f"after {steps} steps the parabola is at {error():.4g} of {start:.4g} at the start, expected at most "
-            f"{0.01 * start:.4g}: it goes {direction} the minimum; is the sign right, and the learning rate?"
+            f"after {subject.steps} steps the parabola is at {error():.4g} of {start:.4g} at the start, expected at "
+            f"most {0.01 * start:.4g}: it goes {direction} the minimum; is the sign right, and the learning rate?"
         )
 
 
-def _same_bits(subject: _Subject) -> None:
-    """The same values and gradients give the same bits."""
-    _equal(subject.reference(), subject.reference(), "a second run with the same values and gradients")
-
-
-def _storage(subject: _Subject) -> None:
-    """Values and gradients stay in the two vectors of the optimizer, and the parameters are views of them."""
-    run = subject.run()
-    vector = run.optimizer.vector
-    values, gradients = vector.values, vector.gradients
-    run.steps(0, 2)
-    if vector.values is not values or vector.gradients is not gradients:
-        raise CheckError(
-            "a step put another array in the place of vector.values or vector.gradients; write into the array"
-        )
-    if not all(np.shares_memory(p.value, values) for p in run.parameters):
-        raise CheckError("after a step a parameter lies outside of vector.values; write into the array that is there")
-
-
-def _regathered(subject: _Subject) -> None:
+@CHECKS("regathered parameters", *STEPS_WELL)
+def regathered(subject: OptimizerSubject) -> None:
     """Parameters that something else has moved between two steps are found again."""
-    run = subject.run()
-    run.steps(0, 3)
+    run = subject.run(3)
     kept = ParameterVector(run.parameters)
-    run.steps(3, STEPS)
-    _equal(subject.reference(), run.values(), "a run whose parameters another vector gathered between two steps")
-    if any(np.shares_memory(p.value, kept.values) for p in run.parameters):
-        raise CheckError("after a step the parameters still lie where another vector had gathered them")
-
-
-def _copied(subject: _Subject, duplicate: Callable[[Any], Any], how: str) -> None:
-    """A copy of parameters and optimizer goes on as the original does, and neither disturbs the other."""
-    run = subject.run()
-    run.steps(0, 3)
-    try:
-        parameters, optimizer = duplicate((run.parameters, run.optimizer))
-    except Exception as error:
-        raise CheckError(
-            f"{how} refuses it: {described(error)}\nfor a learning rate that is a lambda: "
-            "check_optimizer(…, picklable=False)"
-        ) from error
-    if optimizer is run.optimizer:
-        raise CheckError(f"{how} gave the optimizer itself")
-    again = copy.copy(run)
-    again.parameters, again.optimizer = parameters, optimizer
-    again.steps(3, STEPS)
-    run.steps(3, STEPS)
-    _equal(subject.reference(), again.values(), f"a run that went on with what came out of {how}")
-    _equal(subject.reference(), run.values(), f"the original, after a copy by {how} went on")
-
-
-def _does_not_pickle(subject: _Subject) -> None:
-    """It does not pickle, as it is declared."""
-    try:
-        through_pickle(subject.run().optimizer)
-    except Exception:
-        return
-    raise CheckError("picklable=False is given, but pickle takes it; leave it out")
-
-
-def _slots(subject: _Subject) -> None:
-    """`slots` and `numbers` are all that an optimizer remembers from step to step."""
-    run = subject.run()
-    run.steps(0, 3)
-    kept = {name: slot.copy() for name, slot in run.optimizer.slots().items()}
-    numbers = run.optimizer.numbers()
-    again = _Run(subject.make, [Parameter(p.value) for p in run.parameters], subject.seed)
-    if set(again.optimizer.slots()) != set(kept):
-        raise CheckError(
-            f"a new optimizer has the slots {sorted(again.optimizer.slots())}, one that has taken steps has "
-            f"{sorted(kept)}; make each in __init__: self.slot()"
-        )
-    for name, slot in again.optimizer.slots().items():
-        slot[...] = kept[name]
-    again.optimizer.restore_numbers(numbers)
-    again.steps(3, STEPS)
-    _equal(
-        subject.reference(),
-        again.values(),
-        "a run that went on from the slots; vectors that are remembered must come from self.slot(), "
-        "numbers must be in `changing`",
+    subject.check_end(run.to(STEPS), "a run whose parameters another vector gathered between two steps")
+    expect(
+        not any(np.shares_memory(p.value, kept.values) for p in run.parameters),
+        "after a step the parameters still lie where another vector had gathered them",
     )
 
 
-def _refuses_no_gradient(subject: _Subject) -> None:
+def _is_picklable(subject: OptimizerSubject) -> bool:
+    return subject.picklable
+
+
+@CHECKS("pickle", *STEPS_WELL, when=_is_picklable, duplicate=through_pickle, how="pickle")
+@CHECKS("deepcopy", *STEPS_WELL, duplicate=copy.deepcopy, how="copy.deepcopy")
+def copied(subject: OptimizerSubject, duplicate: Callable[[Any], Any], how: str) -> None:
+    """A copy of parameters and optimizer goes on as the original does, and neither disturbs the other."""
+    run = subject.run(3)
+    hint = "\nfor a learning rate that is a lambda: check_optimizer(…, picklable=False)"
+    with explained(f"{how} refuses it: ", hint):
+        parameters, optimizer = duplicate((run.parameters, run.optimizer))
+    expect(optimizer is not run.optimizer, f"{how} gave the optimizer itself")
+    again = Descent(parameters, optimizer, subject.seed, taken=3).to(STEPS)
+    run.to(STEPS)
+    subject.check_end(again, f"a run that went on with what came out of {how}")
+    subject.check_end(run, f"the original, after a copy by {how} went on")
+
+
+@CHECKS("declared: does not pickle", *STEPS_WELL, when=lambda subject: not subject.picklable)
+def does_not_pickle(subject: OptimizerSubject) -> None:
+    """It does not pickle, as it is declared."""
+    expect(
+        attempt(partial(through_pickle, subject.run().optimizer), Exception, "pickle") is REFUSED,
+        "picklable=False is given, but pickle takes it; leave it out",
+    )
+
+
+@CHECKS("slots", *STEPS_WELL)
+def slots(subject: OptimizerSubject) -> None:
+    """`slots` and `numbers` are all that an optimizer remembers from step to step."""
+    run = subject.run(3)
+    kept = {name: slot.copy() for name, slot in run.optimizer.slots().items()}
+    numbers = run.optimizer.numbers()
+    again = subject.run_of([Parameter(p.value) for p in run.parameters])
+    made = again.optimizer.slots()
+    expect(
+        set(made) == set(kept),
+        f"a new optimizer has the slots {sorted(made)}, one that has taken steps has {sorted(kept)}; "
+        "make each in __init__: self.slot()",
+    )
+    for name, slot in made.items():
+        slot[...] = kept[name]
+    again.optimizer.restore_numbers(numbers)
+    again.taken = 3
+    hint = "vectors that are remembered must come from self.slot(), numbers must be in `changing`"
+    subject.check_end(again.to(STEPS), f"a run that went on from the slots; {hint}")
+
+
+@CHECKS("no gradient refused", *STEPS_WELL)
+def no_gradient_refused(subject: OptimizerSubject) -> None:
     """A step without any gradient is a `CallOrderError`, and changes nothing."""
-    run = subject.run()
-    for when in ("before any gradient", "after a step has used the gradients up"):
+    for taken, when in ((0, "before any gradient"), (1, "after a step has used the gradients up")):
+        run = subject.run(taken)
         before = run.values()
-        try:
-            run.optimizer.step()
-        except CallOrderError:
-            _equal(before, run.values(), f"a refused step {when}")
-            run.steps(0, 1)
-            continue
-        except Exception as error:
-            raise CheckError(f"expected CallOrderError for a step {when}; {described(error)}") from error
-        raise CheckError(f"expected CallOrderError for a step {when}, got a step")
+        refused(run.optimizer.step, CallOrderError, f"a step {when}", got="a step")
+        same(before, run.values(), f"a refused step {when}", 0.0)
 
 
-def _gradients_used_up(subject: _Subject) -> None:
-    """The gradients of a step are those since the last one."""
-    run = subject.run()
-    run.steps(0, 1)
-    for parameter, gradient in zip(run.parameters, run.gradients(1), strict=True):
-        if parameter.grad.any():
-            raise CheckError("after a step a parameter's gradient is not zero; step must use the gradients up")
-        parameter.grad += gradient / 2
-        parameter.grad += gradient / 2
-    run.optimizer.step()
-    run.steps(2, STEPS)
-    _equal(subject.reference(), run.values(), "a run with one gradient added in two halves")
-
-
-def _gradients_unmodified(subject: _Subject) -> None:
+@CHECKS("gradients unmodified", *STEPS_WELL)
+def gradients_unmodified(subject: OptimizerSubject) -> None:
     """An update leaves the vector of gradients as it was."""
-    run = subject.run()
-    run.steps(0, 2)
-    optimizer = run.optimizer
-    for parameter, gradient in zip(run.parameters, run.gradients(2), strict=True):
-        parameter.grad += gradient
-    optimizer.vector.complete()
-    before = optimizer.vector.gradients.copy()
-    optimizer.update(optimizer.vector.values, optimizer.vector.gradients, optimizer.current_rate())
-    if not np.array_equal(before, optimizer.vector.gradients):
-        raise CheckError("update wrote into the gradients; work on a copy, or in an array of your own")
+    run = subject.run(2)
+    run.add_gradients()
+    optimizer, vector = run.optimizer, run.optimizer.vector
+    vector.complete()
+    snapshot = Snapshot({"the gradients": vector.gradients}, "which must stay as they are; work on a copy")
+    optimizer.update(vector.values, vector.gradients, optimizer.current_rate())
+    snapshot.check("update")
 
 
-def _missing_gradient_is_zero(subject: _Subject) -> None:
+@CHECKS("missing gradient is zero", *STEPS_WELL)
+def missing_gradient_is_zero(subject: OptimizerSubject) -> None:
     """A parameter without a gradient in this step is treated as one with a gradient of zero."""
-    runs = [subject.run(), subject.run()]
-    for run, explicit in zip(runs, (True, False), strict=True):
-        run.steps(0, 2)
-        run.parameters[0].grad += run.gradients(2)[0]
-        if explicit:
-            for parameter in run.parameters[1:]:
-                parameter.grad += 0.0
+    ends = []
+    for explicit in (True, False):
+        run = subject.run(2)
+        run.parameters[0].grad += run.gradients()[0]
+        for parameter in run.parameters[1:] if explicit else ():
+            parameter.grad += 0.0
         run.optimizer.step()
-    _equal(runs[0].values(), runs[1].values(), "a step in which two parameters have no gradient")
+        ends.append(run.values())
+    same(ends[0], ends[1], "a step in which two parameters have no gradient", 0.0)
 
 
-def _shared_once(subject: _Subject) -> None:
+@CHECKS("shared parameter once", *STEPS_WELL)
+def shared_once(subject: OptimizerSubject) -> None:
     """A parameter that is given twice is one parameter."""
-    run = subject.run()
-    values = [parameter.value.copy() for parameter in run.parameters]
-    shared = [Parameter(value) for value in values]
-    twice = _Run(lambda parameters: subject.make([*parameters, parameters[0]]), shared, subject.seed)
-    twice.steps(0, STEPS)
-    _equal(subject.reference(), twice.values(), "a run in which the first parameter was given twice")
+    parameters = [Parameter(parameter.value.copy()) for parameter in subject.run().parameters]
+    optimizer = subject.make([*parameters, parameters[0]])
+    twice = Descent(parameters, optimizer, subject.seed).to(STEPS)
+    subject.check_end(twice, "a run in which the first parameter was given twice")
 
 
-def _dtype_kept(subject: _Subject) -> None:
+@CHECKS("float32 kept", "step", "slots")
+def dtype_kept(subject: OptimizerSubject) -> None:
     """Parameters in float32 stay so, and so do the slots."""
-    run = subject.run(np.float32)
-    run.steps(0, 3)
+    run = subject.run(3, np.float32)
     arrays: dict[str, npt.NDArray[Any]] = {f"slot {name}": slot for name, slot in run.optimizer.slots().items()}
     arrays |= {"vector.values": run.optimizer.vector.values}
     arrays |= {f"parameter {place}": p.value for place, p in enumerate(run.parameters)}
     for what, array in arrays.items():
-        if array.dtype != np.float32:
-            raise CheckError(f"{what}: expected float32 like the parameters, got {array.dtype}")
-
-
-def _equal(wanted: Array, found: Array, what: str) -> None:
-    """Refuse a single bit of difference."""
-    if not np.array_equal(wanted, found):
-        place = int(np.argmax(wanted != found))
-        raise CheckError(
-            f"{what}: expected the same bits, got {float(found[place])} for {float(wanted[place])} at number {place}"
-        )
+        expect(array.dtype == np.float32, f"{what}: expected float32 like the parameters, got {array.dtype}")

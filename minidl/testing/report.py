@@ -6,9 +6,10 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..errors import MinidlError
 
@@ -18,8 +19,19 @@ TOLERANCES = {COMPLEX_STEP: 1e-10, CENTRAL_DIFFERENCES: 1e-6, SINGLE_PRECISION: 
 """The greatest relative error of a derivative, by the method that it was compared with."""
 
 
+S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
 class CheckError(AssertionError):
     """A check does not hold; the message says what was expected and what came."""
+
+
+def expect(holds: object, failure: str) -> None:
+    """Raise a `CheckError` where something does not hold."""
+    if not holds:
+        raise CheckError(failure)
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,8 @@ class Outcome:
         return not (self.failure or self.needs)
 
 
-Run: TypeAlias = "Callable[[], Iterable[Measurement] | None]"
+CheckFunction: TypeAlias = "Callable[..., Iterable[Measurement] | None]"
+"""Raises where something does not hold; may return measurements."""
 
 
 class Check:
@@ -73,54 +86,37 @@ class Check:
         needs: Checks without which this one says nothing.
     """
 
-    def __init__(self, subject: str, name: str, run: Run, needs: Sequence[Check] = ()) -> None:
+    def __init__(self, subject: str, name: str, run: CheckFunction, needs: Sequence[Check] = ()) -> None:
         self.subject, self.name = subject, name
-        self.about = _first_line(run)
+        # Of a partial, its own docstring is that of every partial: read that of the function.
+        self.about = (inspect.getdoc(getattr(run, "func", run)) or "").split("\n")[0]
         self._run, self._needs = run, needs
-        self._outcome: Outcome | None = None
 
     def outcome(self) -> Outcome:
         """Run the check, once, and return what came of it."""
-        if self._outcome is None:
-            self._outcome = self._found()
         return self._outcome
 
-    def _found(self) -> Outcome:
+    @cached_property
+    def _outcome(self) -> Outcome:
         outcome = Outcome(self.name, self.about)
         for check in self._needs:
             if not check.outcome().passed:
                 return replace(outcome, needs=check.outcome().needs or check.name)
         try:
             return replace(outcome, measurements=tuple(self._run() or ()))
-        except CheckError as failure:
-            return replace(outcome, failure=str(failure))
         except Exception as error:
-            return replace(outcome, failure=described(error))
+            return replace(outcome, failure=str(error) if isinstance(error, CheckError) else described(error))
 
     def __call__(self) -> None:
         """Raise `ConformanceError` where the check does not hold."""
-        outcome = self.outcome()
-        if not outcome.passed:
-            raise ConformanceError(Report(self.subject, (outcome,)))
+        if not self._outcome.passed:
+            raise ConformanceError(Report(self.subject, (self._outcome,)))
 
     def __str__(self) -> str:
         return self.name
 
     def __repr__(self) -> str:
         return f"Check({self.name!r} of {self.subject})"
-
-
-@dataclass
-class Checks:
-    """A growing list of checks of one subject, each of which may build on earlier ones by name."""
-
-    subject: str
-    found: list[Check] = field(default_factory=list)
-
-    def add(self, name: str, run: Run, *needs: str) -> None:
-        """Add a check that is run only where the checks that it needs hold."""
-        named = {check.name: check for check in self.found}
-        self.found.append(Check(self.subject, name, run, [named[need] for need in needs]))
 
 
 @dataclass(frozen=True)
@@ -161,31 +157,24 @@ class Report:
         lines = [self._headline()]
         for outcome in self.outcomes:
             if outcome.failure:
-                first, *others = outcome.failure.split("\n")
-                lines += ["", f"  failed: {outcome.name}"] + ([f"      {outcome.about}"] if outcome.about else [])
-                lines += [f"    -> {first}", *(f"      {line}" for line in others)]
-        if self.not_run:
-            lines.append("")
+                about = [f"      {outcome.about}"] if outcome.about else []
+                failure = outcome.failure.replace("\n", "\n      ")
+                lines += ["", f"  failed: {outcome.name}", *about, f"    -> {failure}"]
+        lines += [""] if self.not_run else []
         for needed in dict.fromkeys(outcome.needs for outcome in self.outcomes if outcome.needs):
             names = [outcome.name for outcome in self.outcomes if outcome.needs == needed]
             lines.append(f"  not run until {needed!r} holds: {len(names)} ({', '.join(names)})")
-        lines += [""] if self.declared or self._figures() else []
-        lines += [f"  declared: {line}" for line in self.declared]
-        lines += self._figures()
-        return "\n".join(lines)
+        facts = [f"  declared: {line}" for line in self.declared]
+        for method, limit in TOLERANCES.items():
+            if (worst := self.worst(method)) is not None:
+                facts.append(f"  worst relative error against {method}: {worst:.1e} (at most {limit:.0e})")
+        return "\n".join(lines + ([""] if facts else []) + facts)
 
     def _headline(self) -> str:
         total = len(self.outcomes)
         if not self.failed:
             return f"{self.subject}: all {total} checks passed"
         return f"{self.subject}: {len(self.failed)} of {total} checks failed, {len(self.passed)} passed"
-
-    def _figures(self) -> list[str]:
-        return [
-            f"  worst relative error against {method}: {worst:.1e} (at most {limit:.0e})"
-            for method, limit in TOLERANCES.items()
-            if (worst := self.worst(method)) is not None
-        ]
 
 
 class ConformanceError(MinidlError, AssertionError):
@@ -215,22 +204,75 @@ def conclude(checks: Sequence[Check], subject: str, declared: Sequence[str] = ()
     return report
 
 
+@dataclass(frozen=True)
+class Rule(Generic[S_contra]):
+    """What every subject of one kind must keep; `checks_of` makes it a check of one subject.
+
+    Attributes:
+        name: Of the check.
+        run: The check, called with the subject.
+        needs: Names of the checks without which this one says nothing.
+        when: Whether it is asked of a subject.
+    """
+
+    name: str
+    run: CheckFunction
+    needs: tuple[str, ...] = ()
+    when: Callable[[S_contra], object] = lambda subject: True
+
+
+class Rules(list[Rule[S]]):
+    """A list of rules that decorates the functions to put into it.
+
+
+    ::
+
+        @CHECKS("backward again", *TRAINS)
+        def backward_again(subject: ComponentSubject) -> None: ...
+    """
+
+    def __call__(
+        self, name: str, *needs: str, when: Callable[[S], object] = lambda subject: True, **arguments: Any
+    ) -> Callable[[Function], Function]:
+        """Return a decorator that adds a function to the list.
+
+        Args:
+            name: Of the check.
+            needs: Names of checks before it without which it says nothing: one fault should fail one check.
+            when: Whether it is asked of a subject.
+            arguments: What else the function is called with.
+        """
+
+        def add(run: Function) -> Function:
+            self.append(Rule(name, partial(run, **arguments), needs, when))
+            return run
+
+        return add
+
+
+def checks_of(subject: S, name: str, rules: Iterable[Rule[S]]) -> list[Check]:
+    """Make the checks of one subject; what is not asked of it is needed by none of them."""
+    asked = {rule.name: rule for rule in rules if rule.when(subject)}
+    found: dict[str, Check] = {}
+
+    def check(rule: Rule[S]) -> Check:
+        if rule.name not in found:
+            needs = [check(asked[need]) for need in rule.needs if need in asked]
+            found[rule.name] = Check(name, rule.name, partial(rule.run, subject), needs)
+        return found[rule.name]
+
+    return [check(rule) for rule in asked.values()]
+
+
 def described(error: BaseException) -> str:
     """Describe an error that came where none should: its type, its message, and the line that it came from."""
     text = f"raised {type(error).__name__}: {str(error).strip()}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(place) for place in _NOT_YOURS)]
     if own:
-        last = own[-1]
-        text += f"\nin {last.name}, line {last.lineno} of {Path(last.filename).name}: {last.line}"
+        text += f"\nin {own[-1].name}, line {own[-1].lineno} of {Path(own[-1].filename).name}: {own[-1].line}"
     return text
 
 
 _NOT_YOURS = (Path(__file__).parents[1], Path(sys.prefix), Path(sys.base_prefix) / "lib", Path("<frozen"))
-"""Where code lies that whoever reads a report has not written: this package, others, the standard library."""
-
-
-def _first_line(run: Run) -> str:
-    """Return the first line of a docstring, that of the function where only arguments were added to it."""
-    text = inspect.getdoc(getattr(run, "func", run)) or ""
-    return text.split("\n")[0]
+"""Folders of code that the reader of a report has not written: this package, others, the standard library."""

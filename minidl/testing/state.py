@@ -1,13 +1,16 @@
-"""What an object holds, at any depth: compared byte for byte, and searched for parts that nobody would find."""
+"""What an object holds, at any depth: listed, compared byte for byte, and taken through pickle."""
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections import deque
 from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from typing_extensions import override
 
 from .._core.parameter import Buffer, Parameter
 from ..layers.base import Component, Layer
@@ -15,17 +18,19 @@ from ..layers.merges import Merge
 from ..losses import Loss
 from ..optimizers import Optimizer
 
+T = TypeVar("T")
+
+_KINDS = (Component, Loss, Optimizer)
 _BASES = (object, Component, Layer, Merge, Loss, Optimizer)
 
 
 def contents(value: object, closed: tuple[type, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Yield (path, object) of an object and of all that it holds: attributes, items, and what its class keeps.
 
-    Each object comes once, at its first path; into those of the ``closed`` types nobody looks.
+    Each object comes once, at its first path. Objects of the ``closed`` types are not entered.
     """
     seen: set[int] = set()
-    path = ""
-    waiting = [(path, value)]
+    waiting = [("", value)]
     while waiting:
         path, value = waiting.pop()
         if not isinstance(value, (int, float, complex, str, bytes, type(None), np.generic)):
@@ -45,7 +50,7 @@ def fingerprint(value: object) -> dict[str, object]:
 def difference(before: dict[str, object], after: dict[str, object]) -> str:
     """Name what is not the same in two fingerprints; empty where all is."""
     paths = [path for path in {**before, **after} if before.get(path, ...) != after.get(path, ...)]
-    return ", ".join(paths[:4]) + (" …" if len(paths) > 4 else "")
+    return ", ".join(path.lstrip(".") for path in paths[:4]) + (" …" if len(paths) > 4 else "")
 
 
 def private_arrays(value: object) -> dict[str, np.ndarray[Any, Any]]:
@@ -56,20 +61,21 @@ def private_arrays(value: object) -> dict[str, np.ndarray[Any, Any]]:
 
 def _held(value: object) -> list[tuple[str, Any]]:
     """List what an object holds directly."""
-    if isinstance(value, dict):
-        return [(f"[{key!r}]", item) for key, item in value.items()]
-    if isinstance(value, (list, tuple, deque)):
-        return [(f"[{place}]", item) for place, item in enumerate(value)]
-    if isinstance(value, (set, frozenset)):
-        return [("{…}", item) for item in value]
-    if isinstance(value, Parameter):
-        return [(".value", value._value)] + ([(".grad", value._grad)] if value.has_grad else [])
-    if isinstance(value, Buffer):
-        return [(".value", value.value)]
-    if isinstance(value, (type, np.ndarray, np.random.Generator)) or not hasattr(value, "__dict__"):
-        return []
-    held = [(f".{name}", item) for name, item in vars(value).items()]
-    for kind in type(value).__mro__:
+    match value:
+        case dict():
+            return [(f"[{key!r}]", item) for key, item in value.items()]
+        case list() | tuple() | deque():
+            return [(f"[{place}]", item) for place, item in enumerate(value)]
+        case set() | frozenset():
+            return [("{…}", item) for item in value]
+        case Parameter():
+            return [(".value", value._value)] + ([(".grad", value._grad)] if value.has_grad else [])
+        case Buffer():
+            return [(".value", value.value)]
+        case type() | np.ndarray() | np.random.Generator():
+            return []
+    held = [(f".{name}", item) for name, item in getattr(value, "__dict__", {}).items()]
+    for kind in type(value).__mro__ if hasattr(value, "__dict__") else ():
         if kind not in _BASES and not kind.__module__.startswith(("builtins", "abc", "numpy")):
             held += [
                 (f".{name} (of the class)", item)
@@ -81,16 +87,56 @@ def _held(value: object) -> list[tuple[str, Any]]:
 
 def _comparable(value: object) -> object:
     """Return what two objects are compared by, without what they hold."""
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str, value.tobytes()
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    if isinstance(value, (int, str, bytes, complex, type(None), type, np.dtype)):
-        return value
-    if isinstance(value, (float, np.generic)):
-        return repr(value)
-    if isinstance(value, (list, tuple, deque, dict, set, frozenset)):
-        return type(value), len(value)
+    match value:
+        case np.ndarray():
+            return value.shape, value.dtype.str, value.tobytes()
+        case np.random.Generator():
+            return repr(value.bit_generator.state)
+        case int() | str() | bytes() | complex() | None | type() | np.dtype():
+            return value
+        case float() | np.generic():
+            return repr(value)
+        case list() | tuple() | deque() | dict() | set() | frozenset():
+            return type(value), len(value)
     is_function = isinstance(value, (FunctionType, BuiltinFunctionType, MethodType, np.ufunc))
     plain = hasattr(value, "__dict__") or isinstance(value, (Parameter, Buffer))
     return type(value) if plain and not is_function else id(value)
+
+
+def through_pickle(value: T) -> T:
+    """Return what comes out of pickle.
+
+    A class defined in a function or in a notebook cannot be found by its name in a file; that says nothing about
+    whether its objects hold what pickle takes, so here classes are handed over by themselves.
+    """
+    file = io.BytesIO()
+    _Pickler(file).dump(value)
+    file.seek(0)
+    kinds = {id(type(held)): type(held) for _, held in contents(value) if isinstance(held, _KINDS)}
+    again: T = _Unpickler(file, kinds).load()
+    return again
+
+
+class _Pickler(pickle.Pickler):
+    """Takes the classes of layers, merges, losses and optimizers as known."""
+
+    @override
+    def persistent_id(self, obj: Any) -> int | None:
+        return id(obj) if isinstance(obj, type) and issubclass(obj, _KINDS) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds the classes that `_Pickler` took as known.
+
+    Args:
+        file: What it wrote.
+        kinds: The classes by what it wrote for them.
+    """
+
+    def __init__(self, file: io.BytesIO, kinds: dict[int, type]) -> None:
+        super().__init__(file)
+        self._kinds = kinds
+
+    @override
+    def persistent_load(self, pid: Any) -> type:
+        return self._kinds[pid]

@@ -1,88 +1,212 @@
-"""The layer or merge under examination: copies of it, inputs for it, and one pass of training."""
+"""What is checked: copies of it, inputs for it, and one pass of training."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .._core.arrays import Array
-from .._core.parameter import Buffer
-from ..layers._parts import named, walk
+from .._core.parameter import Buffer, Parameter
+from ..layers._parts import Holder, named, walk
 from ..layers._structure import one_line
-from ..layers.base import Component, Layer
+from ..layers.base import Component, Layer, trait
 from ..layers.merges import Merge
-from .derivatives import Point
+from .comparison import Pass
+from .derivatives import Differentiated, Differentiator, Point
+
+T = TypeVar("T")
+
+RUNS = ("deepcopy", "parts are found", "forward", "repeatable")
+"""Checks that must hold before anything else can be asked."""
+
+TRAINS = (*RUNS, "backward")
 
 Part: TypeAlias = "Layer | Merge"
 
 Inputs: TypeAlias = "tuple[Array, ...]"
 
 Sample: TypeAlias = "Callable[[int, np.random.Generator], Inputs]"
-"""Makes inputs of a number of rows."""
+"""Makes inputs of a number of rows; prediction and target for a loss."""
 
 
-@dataclass(frozen=True)
-class Pass:
-    """What one forward and backward gave: y, ∂e/∂x of each input, the gradient of each parameter by name."""
+@dataclass
+class Subject(ABC, Generic[T]):
+    """What is checked, and how it is run: base for layers and merges, and for losses.
 
-    output: Array
-    inputs: Inputs
-    parameters: dict[str, Array]
-
-    def named(self, names: tuple[str, ...]) -> dict[str, Array]:
-        """Map the names of inputs and parameters to their gradients."""
-        return {**dict(zip(names, self.inputs, strict=True)), **self.parameters}
-
-
-class Subject:
-    """A layer or merge, as handed in and as prepared for the checks.
-
-    Prepared is a copy in float64 whose parameters are moved a little, because a weight of 1 or a bias of 0
-    hides a factor that is missing, and whose running statistics have seen some batches.
-
-    Args:
-        part: What is checked; it is never run, only its copies are.
+    Attributes:
+        part: As handed in; it is never run, only its copies are.
         sample: Makes inputs.
         rows: Of the usual batch.
         seed: Of the inputs.
     """
 
-    def __init__(self, part: Part, sample: Sample, rows: int, seed: int) -> None:
-        self.part, self.sample, self.seed = part, sample, seed
-        self.parts = [part, *(child for _, child in walk(part) if isinstance(child, Component))]
-        self.smallest_batch = max(getattr(p, "smallest_batch", 1) for p in self.parts)
-        self.couples_rows = any(getattr(p, "couples_rows", False) for p in self.parts)
-        self.has_input_gradient = all(getattr(p, "has_input_gradient", True) for p in self.parts)
-        self.picklable = all(getattr(p, "picklable", True) for p in self.parts)
-        self.rows = max(rows, self.smallest_batch)
-        self.name = one_line(part)
+    part: T
+    sample: Sample
+    rows: int
+    seed: int
 
-    def original(self) -> Part:
+    predicting: ClassVar[str] = "predict"
+    """What messages call a prediction."""
+
+    randomness: ClassVar[str] = "; draw random numbers from a numpy.random.Generator that is an attribute"
+    """What a message says to a part that is random in another way."""
+
+    @property
+    @abstractmethod
+    def input_names(self) -> Sequence[str]:
+        """What messages call the inputs."""
+
+    @abstractmethod
+    def backward(self, part: T, grad: Array) -> dict[str, Array]:
+        """Run backward; return the gradient of each input by name."""
+
+    @abstractmethod
+    def predict(self, part: T, xs: Inputs) -> Array:
+        """Run what computes the output and keeps nothing."""
+
+    def forward(self, part: T, xs: Inputs) -> Array:
+        """Run forward."""
+        output: Array = np.asarray(part.forward(*xs))  # type: ignore[attr-defined]
+        return output
+
+    @property
+    def parts(self) -> list[Any]:
+        """List the part and those in it that may declare something."""
+        return [self.part]
+
+    @property
+    def picklable(self) -> bool:
+        """Whether pickle must take it."""
+        return all(trait(part, "picklable") for part in self.parts)
+
+    def original(self) -> T:
         """Return a copy of the part as it was handed in."""
         return copy.deepcopy(self.part)
 
-    def prepared(self) -> Part:
-        """Return a copy of the prepared part, always in the same state."""
-        return copy.deepcopy(self._prepared)
+    @property
+    def changed(self) -> T:
+        """The part as it is used in the checks."""
+        return self.part
+
+    def prepared(self, use: Callable[[T], object] | None = None) -> T:
+        """Return a copy of the part for the checks, always in the same state.
+
+        Args:
+            use: What is done with it before; generators and buffers are then rewound.
+        """
+        part = copy.deepcopy(self.changed)
+        if use is not None:
+            rewind = rewinding(part)
+            use(part)
+            rewind()
+        return part
+
+    def inputs(self, rows: int | None = None, number: int = 0, dtype: npt.DTypeLike = np.float64) -> Inputs:
+        """Make fresh inputs; the same number gives the same ones."""
+        rng = np.random.default_rng([self.seed, number])
+        return tuple(np.array(x, dtype, order="C") for x in self.sample(self.rows if rows is None else rows, rng))
+
+    def arguments(self) -> Inputs:
+        """Make all that forward may be given."""
+        return self.inputs()
+
+    def others(self) -> Inputs:
+        """Make arguments of other numbers and more rows."""
+        return self.inputs(self.rows + 2, number=1)
+
+    def weights(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
+        """Make a gradient of the output."""
+        weights: Array = np.random.default_rng([self.seed, 77]).standard_normal(shape).astype(dtype)
+        return weights
+
+    def trained(self, part: T, xs: Inputs | None = None, grad: Array | None = None) -> Pass:
+        """Run forward and backward from gradients of zero, on copies of the arguments.
+
+        Args:
+            part: What to run.
+            xs: Inputs; default the usual ones.
+            grad: ∂e/∂y; default the weights for its shape.
+        """
+        for parameter in parts_of(part, Parameter).values():
+            parameter.zero_grad()
+        output = self.forward(part, self.inputs() if xs is None else tuple(x.copy() for x in xs))
+        weights = self.weights(output.shape, output.dtype) if grad is None else grad.copy()
+        return Pass(output, self.backward(part, weights), gradients(part))
+
+    def usual(self) -> Pass:
+        """Run forward and backward of the prepared part on the usual inputs."""
+        return self.trained(self.prepared())
+
+    def predicted(self, part: T, xs: Inputs | None = None) -> Array:
+        """Predict for copies of the inputs, by default the usual ones."""
+        return self.predict(part, self.inputs() if xs is None else tuple(x.copy() for x in xs))
+
+
+@dataclass
+class ComponentSubject(Subject[Part]):
+    """A layer or merge, as handed in and as prepared for the checks.
+
+    Prepared is a copy in float64 whose parameters are moved a little, because a weight of 1 or a bias of 0
+    hides a factor that is missing, and whose running statistics have seen some batches.
+
+    Attributes:
+        largest: Size of the largest numbers that an activation is given; None for what is no activation.
+    """
+
+    largest: float | None = None
+
+    @property
+    def parts(self) -> list[Any]:
+        return [self.part, *(child for _, child in walk(self.part) if isinstance(child, Component))]
+
+    def __post_init__(self) -> None:
+        self.smallest_batch: int = max(trait(part, "smallest_batch") for part in self.parts)
+        self.couples_rows = any(trait(part, "couples_rows") for part in self.parts)
+        self.has_input_gradient = all(trait(part, "has_input_gradient") for part in self.parts)
+        self.rows = max(self.rows, self.smallest_batch)
+        self.name = one_line(self.part)
+
+    @property
+    def declared(self) -> list[str]:
+        """List what the part declares and what changes with it."""
+        few = f"smallest_batch = {self.smallest_batch}: training passes of fewer rows may be refused"
+        lines = {
+            few: self.smallest_batch > 1,
+            "couples_rows = True: in training a row may depend on the others": self.couples_rows,
+            "has_input_gradient = False: the gradient of the input is not compared": not self.has_input_gradient,
+            "takes_any_rank = True: a row may have several dimensions": trait(self.part, "takes_any_rank"),
+            "picklable = False: it is not taken through pickle": not self.picklable,
+        }
+        return [line for line, holds in lines.items() if holds]
 
     @cached_property
-    def _prepared(self) -> Part:
+    def input_names(self) -> list[str]:
+        """What the inputs are called in a message."""
+        names = ["x"] if isinstance(self.part, Layer) else [f"x{place}" for place in range(len(self.inputs(1)))]
+        return [f"input {name}" if name in self.part.named_parameters() else name for name in names]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of inputs and parameters, in the order of a `Point`."""
+        return [*self.input_names, *self.part.named_parameters()]
+
+    @cached_property
+    def changed(self) -> Part:
+        """The part in float64, with other parameters and running statistics."""
         part = self.original().astype(np.float64)
         rng = np.random.default_rng(self.seed)
         for parameter in part.parameters():
             value = parameter.value
             size = np.abs(value).max(initial=0.0) or 1.0
-            parameter.value = np.where(
-                value == 0,
-                0.1 * size * rng.uniform(-1, 1, value.shape),
-                value * (1 + 0.4 * rng.uniform(-1, 1, value.shape)),
-            )
+            near_zero = 0.1 * size * rng.uniform(-1, 1, value.shape)
+            parameter.value = np.where(value == 0, near_zero, value * (1 + 0.4 * rng.uniform(-1, 1, value.shape)))
             parameter.zero_grad()
         practised = copy.deepcopy(part)
         for batch in range(3 if named(part, Buffer) else 0):
@@ -91,91 +215,58 @@ class Subject:
             buffer.value = named(practised, Buffer)[name].value
         return part
 
-    def inputs(self, rows: int | None = None, number: int = 0, dtype: npt.DTypeLike = np.float64) -> Inputs:
-        """Make fresh inputs; the same number gives the same ones."""
-        rng = np.random.default_rng([self.seed, number])
-        return tuple(np.array(x, dtype, order="C") for x in self.sample(self.rows if rows is None else rows, rng))
+    def backward(self, part: Part, grad: Array) -> dict[str, Array]:
+        result = part.backward(grad)
+        return dict(zip(self.input_names, result if isinstance(result, tuple) else (result,), strict=True))
 
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """What the inputs are called in a message."""
-        count = len(self.inputs(1))
-        return ("x",) if isinstance(self.part, Layer) else tuple(f"x{place}" for place in range(count))
+    def predict(self, part: Part, xs: Inputs) -> Array:
+        return part.predict(*xs)
 
-    def weights(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
-        """Make a gradient of the output."""
-        weights: Array = np.random.default_rng([self.seed, 77]).standard_normal(shape).astype(dtype)
-        return weights
+    @cached_property
+    def derivatives(self) -> Differentiated:
+        """The derivatives of forward."""
+        return self.differentiated("forward")
 
-    def trained(self, part: Part, xs: Inputs, grad: Array | None = None, *, through: Part | None = None) -> Pass:
-        """Run forward and backward from gradients of zero, on copies of the arguments.
+    def differentiated(self, method: str) -> Differentiated:
+        """Differentiate ``"forward"`` or ``"predict"`` with respect to inputs and parameters."""
+        part = self.prepared()
+        rewind = rewinding(part)
+        count = len(self.input_names)
+        parameters = part.parameters()
+        values = [parameter.value for parameter in parameters]
 
-        Args:
-            part: Whose parameters' gradients are read.
-            xs: Inputs.
-            grad: ∂e/∂y; default the weights for its shape.
-            through: What to run, where that is not the part itself but shares its parameters.
-        """
-        runs = part if through is None else through
-        for parameter in part.parameters():
-            parameter.zero_grad()
-        output = runs.forward(*(x.copy() for x in xs))
-        weights = self.weights(output.shape, output.dtype) if grad is None else grad
-        return Pass(output, backward(runs, weights.copy()), gradients(part))
+        def function(point: Point) -> npt.NDArray[Any]:
+            for parameter, value in zip(parameters, point[count:], strict=True):
+                parameter._value = value  # complex numbers as well
+            rewind()
+            y: npt.NDArray[Any] = getattr(part, method)(*(x.copy() for x in point[:count]))
+            return y
 
-
-def predicted(part: Part, xs: Inputs) -> Array:
-    """Run predict on copies of the inputs."""
-    return part.predict(*(x.copy() for x in xs))
+        varied = [self.has_input_gradient] * count + [True] * len(values)
+        draw = Differentiator(function, varied, self.weights).at_a_smooth_point
+        return draw(lambda number: [*self.inputs(number=number), *values])
 
 
-def backward(part: Part, grad: Array) -> Inputs:
-    """Run backward; the result of a layer is a tuple of one, as that of a merge with one input."""
-    result = part.backward(grad)
-    return result if isinstance(result, tuple) else (result,)
+def parts_of(part: object, kind: type[Any] | tuple[type[Any], ...]) -> dict[str, Any]:
+    """Map paths to the parts of one kind; a loss has none."""
+    return named(part, kind) if isinstance(part, Holder) else {}
 
 
-def gradients(part: Part) -> dict[str, Array]:
+def gradients(part: object) -> dict[str, Array]:
     """Copy the gradient of each parameter."""
-    return {name: parameter.grad.copy() for name, parameter in part.named_parameters().items()}
+    return {name: parameter.grad.copy() for name, parameter in parts_of(part, Parameter).items()}
 
 
-class Rewound:
-    """Bring generators and buffers back to where they are now, so that a pass draws the same masks again.
+def rewinding(part: object) -> Callable[[], None]:
+    """Return a function that brings generators and buffers back to where they are now: masks are drawn again."""
+    generators = parts_of(part, np.random.Generator).values()
+    states = [(generator.bit_generator, copy.deepcopy(generator.bit_generator.state)) for generator in generators]
+    buffers = [(buffer, buffer.value.copy()) for buffer in parts_of(part, Buffer).values()]
 
-    Args:
-        part: Whose.
-    """
-
-    def __init__(self, part: Part) -> None:
-        generators = named(part, np.random.Generator).values()
-        self._generators = [(own, copy.deepcopy(own.bit_generator.state)) for own in generators]
-        self._buffers = [(b, b.value.copy()) for b in named(part, Buffer).values()]
-
-    def __call__(self) -> None:
-        """Rewind."""
-        for generator, state in self._generators:
-            generator.bit_generator.state = state
-        for buffer, value in self._buffers:
+    def rewind() -> None:
+        for bits, state in states:
+            bits.state = state
+        for buffer, value in buffers:
             buffer.value = value.copy()
 
-
-def as_function(part: Part, count: int, method: str) -> Callable[[Point], npt.NDArray[Any]]:
-    """Make y of (inputs, parameters) from a part; the arrays may be complex.
-
-    Args:
-        part: A copy, which is written to.
-        count: How many inputs there are.
-        method: ``"forward"`` or ``"predict"``.
-    """
-    rewind = Rewound(part)
-    call: Callable[..., npt.NDArray[Any]] = getattr(part, method)
-    parameters = part.parameters()
-
-    def function(point: Point) -> npt.NDArray[Any]:
-        for parameter, value in zip(parameters, point[count:], strict=True):
-            parameter._value = value
-        rewind()
-        return call(*(x.copy() for x in point[:count]))
-
-    return function
+    return rewind

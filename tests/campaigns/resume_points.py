@@ -1,9 +1,9 @@
 """Kill training runs at random moments, resume them, and compare every bit with uninterrupted ones.
 
 ``python -m tests.campaigns.resume_points --points 200`` trains in child processes that save a checkpoint after every
-batch, and kills each with SIGKILL at a random moment. A new Trainer restores the newest checkpoint and finishes the run.
-Parameters, running statistics, optimizer memory, generators, counters of early stopping and the history are compared
-with those of a run in one piece.
+batch, and kills each with SIGKILL at a random moment. A new Trainer restores the newest checkpoint and finishes the
+run. Parameters, running statistics, optimizer memory, generators, counters of early stopping and the history are
+compared with those of a run in one piece.
 """
 
 from __future__ import annotations

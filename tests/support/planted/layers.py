@@ -549,6 +549,24 @@ class PredictsInOnePlace(Scale):
         return y
 
 
+class PredictsByItself(Scale):
+    """Right: its prediction does not need a copy."""
+
+    @override
+    def predict(self, x: Array) -> Array:
+        if x.shape[1:] != (self.features,):
+            raise ShapeError("width")
+        return x * self.weight.value + self.bias.value
+
+
+class ForwardPastPredict(PredictsByItself):
+    """Overrides forward, but predict stays that of its base, which knows nothing of it."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        return super().forward(x) + 1
+
+
 class PredictsAnother(Scale):
     """The shortened prediction forgets the bias."""
 

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from minidl import Array, Dense, Dropout, Layer, Parameter, Sequential, Tanh
 from minidl.errors import ShapeError
+from tests.support.planted.layers import PredictsByItself
 
 
 class KeepsItsStateInAList(Layer):
@@ -236,11 +237,37 @@ class NoLearningForZero(Layer):
         return grad
 
 
+class NamesAParameterX(Layer):
+    """y = x + the parameter x."""
+
+    def __init__(self) -> None:
+        self.x = Parameter(0.5)
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._rows = len(x)
+        return x + self.x.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self._rows  # noqa: B018
+        self.x.grad += np.sum(grad)
+        return grad
+
+
 def used() -> Layer:
     """A layer that has been trained with before it is checked, in float32."""
     model = Sequential(Dense(3, 4).initialize(1), Tanh(), Dense(4, 2).initialize(2)).astype(np.float32)
     model.backward(np.ones_like(model.forward(np.ones((6, 3), np.float32))))
     return model
+
+
+def hides_its_mask() -> Layer:
+    """Random, but with an output that hardly shows it: another mask changes the gradients alone."""
+    dense = Dense(3, 1).initialize(1)
+    dense.weight.value *= 1e-3
+    dense.bias.value += 3.0
+    return Sequential(Dropout(0.5).initialize(2), dense)
 
 
 RIGHT: dict[str, Layer] = {
@@ -258,8 +285,12 @@ RIGHT: dict[str, Layer] = {
             DeclaredLambda,
             FixedMatrix,
             NoLearningForZero,
+            NamesAParameterX,
         )
     },
     "TiedDense": TiedDense(Parameter(np.linspace(-1, 1, 6).reshape(3, 2))),
     "used before": used(),
+    "hides its mask": hides_its_mask(),
+    "draws in two dtypes": Sequential(Dropout(0.5).initialize(1), GaussianNoise(), Dense(3, 2).initialize(3)),
+    "PredictsByItself": PredictsByItself(3),
 }

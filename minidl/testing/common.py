@@ -1,0 +1,184 @@
+"""Checks that layers, merges and losses share: a pass repeats, backward follows forward, arrays of others stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .._core.arrays import Array
+from .._core.parameter import Buffer, Parameter
+from .comparison import (
+    OF_THE_CALLER,
+    REFUSED,
+    RETURNED,
+    Pass,
+    Snapshot,
+    attempt,
+    check_apart,
+    explained,
+    gradients_of,
+    same,
+    same_arrays,
+)
+from .report import CheckError, Rules, expect
+from .state import difference, fingerprint, through_pickle
+from .subject import RUNS, TRAINS, Subject, gradients, parts_of, rewinding
+
+CHECKS: Rules[Subject[Any]] = Rules()
+
+
+@CHECKS("repeatable", "deepcopy", "parts are found", "forward")
+def repeatable(subject: Subject[Any]) -> None:
+    """The same state and input give the same bits."""
+    for method, call in (("forward", subject.forward), (subject.predicting, subject.predict)):
+        part = subject.prepared()
+        rewind = rewinding(part)
+        first = call(part, subject.inputs()).copy()
+        rewind()
+        expect(
+            np.array_equal(first, call(part, subject.inputs()), equal_nan=True),
+            f"{method} gave another output for the same input and state{subject.randomness}",
+        )
+
+
+@CHECKS("backward again", *TRAINS)
+def backward_again(subject: Subject[Any]) -> None:
+    """A second backward gives the same gradient: the first used nothing up."""
+    part = subject.prepared()
+    once = subject.trained(part)
+    first = {name: dx.copy() for name, dx in once.inputs.items()}
+    again = subject.backward(part, subject.weights(once.output.shape))
+    same_arrays(gradients_of(first), gradients_of(again), "of a second backward")
+
+
+@CHECKS("last forward counts", *TRAINS)
+def last_forward_counts(subject: Subject[Any]) -> None:
+    """Backward belongs to the last forward, whatever ran before it."""
+    part = subject.prepared(lambda part: subject.forward(part, subject.others()))
+    same_arrays(subject.usual().arrays, subject.trained(part).arrays, "after another forward before it")
+
+
+@CHECKS("arguments unmodified", *TRAINS)
+def arguments_unmodified(subject: Subject[Any]) -> None:
+    """The arrays that a method is given stay as they were."""
+    part = subject.prepared()
+    xs = subject.arguments()
+    snapshot = Snapshot(dict(zip(subject.input_names, xs, strict=True)), OF_THE_CALLER)
+    grad = subject.weights(subject.forward(part, xs).shape)
+    given = Snapshot({"the gradient that it was given": grad}, OF_THE_CALLER)
+    snapshot.check("forward")
+    subject.backward(part, grad)
+    given.check("backward")
+    snapshot.check("backward")
+    subject.predict(part, xs)
+    snapshot.check(subject.predicting)
+
+
+@CHECKS("no aliasing", *TRAINS)
+def no_aliasing(subject: Subject[Any]) -> None:
+    """A returned array shares no memory with an input or a parameter, and is never written to later."""
+    part = subject.prepared()
+    xs, others = subject.inputs(), subject.inputs(number=1)
+    held = dict(zip(subject.input_names, xs, strict=False))
+    held |= {name: buffer.value for name, buffer in parts_of(part, Buffer).items()}
+    for name, parameter in parts_of(part, Parameter).items():
+        held |= {name: parameter.value, f"{name}.grad": parameter.grad}
+    y = subject.forward(part, xs)
+    grad = subject.weights(y.shape)
+    snapshot = Snapshot({"the output of forward": y}, RETURNED)
+    given = subject.backward(part, grad)
+    snapshot.check("backward")
+    returned = {"the output of forward": y, f"the output of {subject.predicting}": subject.predict(part, xs)}
+    returned |= {f"the {name}": dx for name, dx in gradients_of(given).items()}
+    snapshot = Snapshot(returned, RETURNED)
+    check_apart(returned, held)
+    subject.forward(part, others)
+    snapshot.check("a later forward")
+    subject.backward(part, -grad)
+    snapshot.check("a later backward")
+    subject.predict(part, others)
+    snapshot.check(f"a later {subject.predicting}")
+
+
+def _strided(x: Array) -> Array:
+    wide: Array = np.full(tuple(2 * n for n in x.shape), np.nan, x.dtype)
+    inner = wide[tuple(slice(0, 2 * n, 2) for n in x.shape)]
+    inner[...] = x
+    return inner
+
+
+def _read_only(x: Array) -> Array:
+    y = x.copy()
+    y.flags.writeable = False
+    return y
+
+
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "Fortran-ordered": np.asfortranarray,
+    "strided": _strided,
+    "reversed": lambda x: x[::-1].copy()[::-1],
+    "read-only": _read_only,
+    "broadcast": lambda x: np.broadcast_to(x[:1], x.shape),
+}
+
+
+@CHECKS("layouts", *TRAINS, "arguments unmodified")
+def layouts(subject: Subject[Any]) -> None:
+    """The order of an array in memory changes nothing, and read-only arrays are accepted."""
+    for layout, lay in LAYOUTS.items():
+        xs = tuple(np.ascontiguousarray(lay(x)) for x in subject.inputs())
+        grad = lay(subject.weights(subject.usual().output.shape))
+        reference, part = subject.prepared(), subject.prepared()
+        wanted = subject.trained(reference, xs, grad)
+        with explained(f"for {layout} input or gradient: "):
+            y = subject.forward(part, tuple(lay(x) for x in subject.inputs()))
+            found = Pass(y, subject.backward(part, grad), gradients(part))
+            prediction = subject.predict(part, tuple(lay(x) for x in subject.inputs()))
+        same_arrays(wanted.arrays, found.arrays, f"for {layout} input and gradient")
+        same(subject.predicted(reference, xs), prediction, f"{subject.predicting} for {layout} input")
+
+
+@CHECKS("pickle", *TRAINS, "predict leaves the state", when=lambda subject: subject.picklable)
+def pickled(subject: Subject[Any]) -> None:
+    """A copy by pickle does the same."""
+    hint = (
+        "\nuse functions that are defined by def at the top of a module; "
+        "where that is not wanted, say so in the class or on the object: picklable = False"
+    )
+    with explained("pickle refuses it: ", hint):
+        again = through_pickle(subject.prepared())
+    does_the_same(subject, again, "after pickling")
+
+
+@CHECKS("declared: does not pickle", *RUNS, when=lambda subject: not subject.picklable)
+def does_not_pickle(subject: Subject[Any]) -> None:
+    """It does not pickle, as it is declared."""
+    expect(
+        attempt(partial(through_pickle, subject.prepared()), Exception, "pickle") is REFUSED,
+        "picklable = False is declared, but pickle takes it; take the declaration away",
+    )
+
+
+def does_the_same(subject: Subject[Any], again: Any, what: str, reference: Any = None) -> None:
+    """Compare a copy with the prepared part, or with a reference: prediction, output and gradients."""
+    wanted = subject.prepared() if reference is None else reference
+    same_arrays(subject.trained(wanted).arrays, subject.trained(again).arrays, what)
+    same(subject.predicted(wanted), subject.predicted(again), f"{subject.predicting} {what}")
+
+
+def undisturbed(subject: Subject[Any], use: Callable[[Any], object], method: str) -> None:
+    """Expect that what runs between forward and backward does not disturb the training pass."""
+    part = subject.prepared()
+    y = subject.forward(part, subject.inputs())
+    use(part)
+    found = Pass(y, subject.backward(part, subject.weights(y.shape)), gradients(part))
+    same_arrays(subject.usual().arrays, found.arrays, f"with {method} between forward and backward")
+
+
+def check_unchanged(part: Any, before: dict[str, object], method: str) -> None:
+    """Refuse an object that is not what its fingerprint said before a method ran."""
+    if changed := difference(before, fingerprint(part)):
+        raise CheckError(f"{method} changed {changed}; keep for backward only what forward computes")
