@@ -151,7 +151,7 @@ _MODULES = [
 """The public modules: imported at first use, if not before."""
 
 _LAZY = {
-    "Predictor": "compiled",
+    "Predictor": "_compiled",
     "load": "storage",
     "load_weights": "storage",
     "save": "storage",

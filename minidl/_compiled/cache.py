@@ -1,4 +1,4 @@
-"""Compile a program, once for each text, and keep the machine code on disk for the next process."""
+"""Compile each program once, and keep its machine code on disk for the next process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+import numpy as np
 
 _compiled: dict[tuple[object, ...], Compiled] = {}
 
@@ -77,8 +80,9 @@ def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -
     Args:
         source: The program.
         name: Name of the function in it.
-        functions: What the program calls that is not in it, compiled.
+        functions: Functions of the user that the program calls, by their names in it.
     """
+    functions = {label: jitted(function) for label, function in functions.items()}
     key = (source, *((label, id(function)) for label, function in functions.items()))
     if key not in _compiled:
         digest = hashlib.sha256(source.encode()).hexdigest()[:24]
@@ -91,6 +95,15 @@ def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -
             exec(compile(source, file_name, "exec"), namespace)
         _compiled[key] = Compiled(namespace[f"{name}_{digest}"], keep=file is not None)
     return _compiled[key]
+
+
+@lru_cache(maxsize=64)
+def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of the user once; what it refers to keeps the value that it has at that moment."""
+    from numba import njit
+
+    ready: Callable[..., Any] = njit(lambda x: function(x)) if isinstance(function, np.ufunc) else njit(function)
+    return ready
 
 
 def cache_folder() -> Path:

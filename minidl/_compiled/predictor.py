@@ -17,9 +17,9 @@ from ..layers.base import Layer, trait
 from ..layers.dense import Dense
 from ..layers.sequential import Sequential
 from .cache import compiled
-from .language import Kernels
-from .layers import LAYERS, NARROW, ONE_ROW
-from .lowering import jitted, linked
+from .chain import linked, widths_of
+from .kernels import LAYERS, NARROW, ONE_ROW
+from .kernels.language import Kernels
 from .program import PredictionProgram
 
 SINGLE = 1 << 18
@@ -88,7 +88,7 @@ class Passes:
     def __init__(self, model: Layer) -> None:
         self._model = model
         try:
-            self._layers = [layer for _, layer, _ in linked(model, LAYERS)]
+            self._links = linked(model, LAYERS)
         except CompileError as error:
             raise CompileError(f"Predictor: {error}; use model.predict") from None
         dtypes = {parameter.dtype for parameter in model.parameters()}
@@ -100,7 +100,7 @@ class Passes:
         parts = [model, *(part for _, part in walk(model))]
         self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
         self._sample = model.parameters()[0]
-        self._products = [layer.weight.size for layer in self._layers if isinstance(layer, Dense)]
+        self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         block = SINGLE // max(self._products, default=1)
         self._narrow_block = min(block - block % 16, 256)  # 0 where a layer is too wide.
         self._widths: tuple[int, ...] = ()
@@ -122,7 +122,7 @@ class Passes:
         rows, width = x.shape
         widths = self._widths
         if not widths or widths[0] != width:
-            widths = self._widths = self._widths_from(width)
+            widths = self._widths = tuple(widths_of(self._links, width))
         y: Array = np.empty((rows, widths[-1]), self.dtype)
         if rows == 1:
             self._one_row(x, y, 1, widths)
@@ -131,13 +131,6 @@ class Passes:
         elif rows:
             self._wide(x, y, WIDE_BLOCK, widths)
         return y
-
-    def _widths_from(self, width: int) -> tuple[int, ...]:
-        """Return the widths of the streams."""
-        widths = [width]
-        for layer in self._layers:
-            widths.append(layer.output_features(widths[-1]))
-        return tuple(widths)
 
     def _in_blocks(self, x: Array, y: Array, widths: tuple[int, ...]) -> None:
         """Share blocks out among threads; where they are cut does not depend on how many there are."""
@@ -180,11 +173,11 @@ class Forward:
     """
 
     def __init__(self, model: Layer, table: dict[type[Layer], Kernels], dtype: np.dtype[Any]) -> None:
-        program = PredictionProgram(linked(model, table), dtype, one_row=table is ONE_ROW)
+        program = PredictionProgram(model, table, dtype)
         self.source = program.source
-        self._predict = compiled(program.source, "predict", jitted(program.functions))
-        places = [(vars(argument.owner), argument.name) for argument in program.arguments.values()]
-        self._arrays, self._numbers = places[: program.arrays], places[program.arrays :]
+        self._predict = compiled(program.source, "predict", program.functions)
+        self._arrays = [(vars(argument.owner), argument.name) for argument in program.arrays.values()]
+        self._numbers = [(vars(argument.owner), argument.name) for argument in program.numbers.values()]
 
     def __call__(self, x: Array, y: Array, block: int, widths: tuple[int, ...]) -> None:
         """Write the predictions for x into y, so many rows at a time."""

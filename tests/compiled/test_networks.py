@@ -45,10 +45,10 @@ from minidl import (
     Tanh,
     Trainer,
 )
-from minidl._compiled.layers import LAYERS
-from minidl._compiled.losses import LOSSES
-from minidl._compiled.lowering import chain
-from minidl._compiled.optimizers import OPTIMIZERS
+from minidl._compiled.chain import chain
+from minidl._compiled.kernels import LAYERS
+from minidl._compiled.kernels.losses import LOSSES
+from minidl._compiled.kernels.optimizers import OPTIMIZERS
 from minidl._core.parameter import Buffer
 from minidl.layers._parts import named
 from minidl.optimizers import Optimizer

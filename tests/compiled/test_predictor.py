@@ -40,8 +40,8 @@ from minidl import (
     Trainer,
 )
 from minidl._compiled import predictor as prediction
-from minidl._compiled.layers import LAYERS
-from minidl._compiled.lowering import chain
+from minidl._compiled.chain import chain
+from minidl._compiled.kernels import LAYERS
 from minidl.errors import CompileError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
