@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import linecache
 import os
 import sys
@@ -11,8 +10,10 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -134,10 +135,7 @@ def _written(name: str, source: str) -> Path | None:
 
 
 def _imported(path: Path) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # Numba looks there for what it has kept.
-    spec.loader.exec_module(module)
+    """Return the names of a module that is in no package."""
+    sys.modules[path.stem] = module = ModuleType(path.stem)  # Numba looks there for what it has kept.
+    SourceFileLoader(path.stem, str(path)).exec_module(module)
     return vars(module)

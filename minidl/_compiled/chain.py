@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._core.parameter import Parameter
 from ..errors import CompileError
 from ..layers.activations import Activation
 from ..layers.base import Layer
@@ -21,11 +22,12 @@ from .kernels.normalization import FIXED_NORM
 
 
 class Link(NamedTuple):
-    """A layer of a chain: its path in the model, itself, and its kernels."""
+    """A layer of a chain: its path in the model, itself, its kernels, and its parameters by name."""
 
     path: str
     layer: Layer
     kernels: Kernels
+    parameters: dict[str, Parameter]
 
 
 def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
@@ -36,7 +38,9 @@ def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
     """
     if find_spec("numba") is None:
         raise CompileError('compiled code needs Numba, which is not installed: pip install "minidl[jit]"')
-    return [Link(path, layer, _kernels(path, layer, table)) for path, layer in chain(model)]
+    return [
+        Link(path, layer, _kernels(path, layer, table), layer.named_parameters()) for path, layer in chain(model)
+    ]
 
 
 def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
@@ -68,19 +72,16 @@ def check_parameters(links: list[Link], learned: set[int]) -> None:
         links: The layers.
         learned: The parameters that the optimizer changes, by `id`.
     """
-    found: dict[int, str] = {}
-    dtypes = set()
-    for path, layer, _ in links:
-        for name, parameter in layer.named_parameters().items():
-            own = f"{path}.{name}"
-            if id(parameter) in found:
-                same = f'"{own}" is the same parameter as "{found[id(parameter)]}"'
-                raise CompileError(f"{same}; what is shared cannot be compiled")
-            found[id(parameter)] = own
-            dtypes.add(parameter.dtype)
-    if len(dtypes) > 1:
+    parameters = {
+        f"{link.path}.{name}": parameter for link in links for name, parameter in link.parameters.items()
+    }
+    first: dict[int, str] = {}
+    for path, parameter in parameters.items():
+        if (other := first.setdefault(id(parameter), path)) != path:
+            raise CompileError(f'"{path}" is the same parameter as "{other}"; what is shared cannot be compiled')
+    if len({parameter.dtype for parameter in parameters.values()}) > 1:
         raise CompileError("the parameters are of two dtypes; cast the model with astype")
-    if not learned & set(found):
+    if not learned & set(first):
         raise CompileError(
             "the optimizer holds no parameter of this model; make it after the model: SGD(model.parameters(), …)"
         )
@@ -88,9 +89,8 @@ def check_parameters(links: list[Link], learned: set[int]) -> None:
 
 def all_can_descend(links: list[Link], learned: set[int]) -> bool:
     """Whether all parameters learn, and all are in layers whose kernels can take the step."""
-    parts = [(type(link.layer), {id(parameter) for parameter in link.layer.parameters()}) for link in links]
-    held = set().union(*(own for _, own in parts))
-    return learned == held and all(kind in ONE_ROW_DESCENT for kind, own in parts if own)
+    held = {id(parameter) for link in links for parameter in link.parameters.values()}
+    return learned == held and all(type(link.layer) in ONE_ROW_DESCENT for link in links if link.parameters)
 
 
 def _kernels(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Kernels:

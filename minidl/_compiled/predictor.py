@@ -69,7 +69,8 @@ class Predictor:
     @property
     def source(self) -> str:
         """The program that predicts many rows: the pass at its end, over one kernel for each layer."""
-        return self._passes.source
+        passes = self._passes
+        return (passes.narrow if passes.narrow_block else passes.wide).source
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Predictor, (self.model,)
@@ -102,7 +103,7 @@ class Passes:
         self._sample = model.parameters()[0]
         self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         block = SINGLE // max(self._products, default=1)
-        self._narrow_block = min(block - block % 16, 256)  # 0 where a layer is too wide.
+        self.narrow_block = min(block - block % 16, 256)  # 0 where a layer is too wide.
         self._widths: tuple[int, ...] = ()
 
     def suit(self) -> bool:
@@ -112,11 +113,6 @@ class Passes:
                 return False
         return self._sample.dtype == self.dtype
 
-    @property
-    def source(self) -> str:
-        """The program that predicts many rows."""
-        return (self._narrow if self._narrow_block else self._wide).source
-
     def predict(self, x: Array) -> Array:
         """Return the predictions for ``x``, which is checked."""
         rows, width = x.shape
@@ -125,16 +121,16 @@ class Passes:
             widths = self._widths = tuple(widths_of(self._links, width))
         y: Array = np.empty((rows, widths[-1]), self.dtype)
         if rows == 1:
-            self._one_row(x, y, 1, widths)
-        elif self._narrow_block and rows >= 2 * self._narrow_block:
+            self.one_row(x, y, 1, widths)
+        elif self.narrow_block and rows >= 2 * self.narrow_block:
             self._in_blocks(x, y, widths)
         elif rows:
-            self._wide(x, y, WIDE_BLOCK, widths)
+            self.wide(x, y, WIDE_BLOCK, widths)
         return y
 
     def _in_blocks(self, x: Array, y: Array, widths: tuple[int, ...]) -> None:
         """Share blocks out among threads; where they are cut does not depend on how many there are."""
-        block, threads = self._narrow_block, thread_count()
+        block, threads = self.narrow_block, thread_count()
         blocks = -(-len(x) // block)
         work = block * (sum(self._products) + sum(widths))
         helped = max(blocks - WAKING // max(work, 1), 0) // threads
@@ -143,23 +139,23 @@ class Passes:
         for begin in range(own, len(x), helped * block or 1):
             part = slice(begin, begin + helped * block)
             try:
-                others.append(pool(threads).submit(self._narrow, x[part], y[part], block, widths))
+                others.append(pool(threads).submit(self.narrow, x[part], y[part], block, widths))
             except RuntimeError:  # Python is about to end, and starts no more threads.
-                self._narrow(x[part], y[part], block, widths)
-        self._narrow(x[:own], y[:own], block, widths)
+                self.narrow(x[part], y[part], block, widths)
+        self.narrow(x[:own], y[:own], block, widths)
         for other in others:
             other.result()
 
     @cached_property
-    def _one_row(self) -> Forward:
+    def one_row(self) -> Forward:
         return Forward(self._model, ONE_ROW, self.dtype)
 
     @cached_property
-    def _narrow(self) -> Forward:
+    def narrow(self) -> Forward:
         return Forward(self._model, NARROW, self.dtype)
 
     @cached_property
-    def _wide(self) -> Forward:
+    def wide(self) -> Forward:
         return Forward(self._model, LAYERS, self.dtype)
 
 

@@ -86,10 +86,10 @@ class Program:
 
     def _seen(self, text: str, annotation: Any) -> str:
         """Write an argument as the kernel sees it."""
-        if annotation == Vector and text in self.arguments and self.arguments[text].kind == "memory":
+        if annotation is Vector and text in self.arguments and self.arguments[text].kind == "memory":
             self._flat[f"flat_{text}"] = text
             return f"flat_{text}"
-        return f"real({text})" if annotation == Real else text
+        return f"real({text})" if annotation is Real else text
 
     def module(self, title: str, dtype: np.dtype[Any], function: list[str], *, inline: bool) -> str:
         """Write the module: a title, the kernels, and the function that calls them."""
@@ -134,7 +134,7 @@ class TrainingProgram(Program):
             steps = []
         self.links = links
         last = len(links)
-        first = min(k for k, link in enumerate(links) if any(id(p) in learned for p in link.layer.parameters()))
+        first = min(k for k, link in enumerate(links) if any(id(p) in learned for p in link.parameters.values()))
         without_dx = links[first].kernels.backward_parameters
         self.matrices("a", 0, last)
         self.matrices("g", first + (without_dx is not None), last)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +57,7 @@ Function: TypeAlias = Callable[[Array], Array]
 Kernel: TypeAlias = Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """What an argument of a generated program stands for.
 
     Attributes:
