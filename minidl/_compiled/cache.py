@@ -22,7 +22,7 @@ _compiled: dict[tuple[object, ...], Compiled] = {}
 
 
 class Compiled:
-    """A function that is compiled at its first call, and kept on disk where that is possible.
+    """A function that is compiled at its first call, and kept on disk if that is possible.
 
     Args:
         function: What to compile.
@@ -43,11 +43,11 @@ class Compiled:
         return self._ready(*arguments)
 
     def _call_first(self, arguments: tuple[Any, ...]) -> Any:
-        """Call what may have been kept on disk; where that fails, compile it anew."""
+        """Call code that may come from the disk; if that fails, compile it again."""
         try:
             found = self._ready(*arguments)
         except Exception:
-            # What was kept could not be read, or the new code not be written: a damaged file, a full disk, a folder
+            # The file could not be read, or the new code could not be written: a damaged file, a full disk, a folder
             # that has become read-only. Nothing has run yet.
             self._forget()
             self._ready = self._jitted(keep=False)
@@ -56,7 +56,7 @@ class Compiled:
         return found
 
     def _forget(self) -> None:
-        """Remove what was kept, so that the next process keeps it again."""
+        """Remove the files, so that the next process writes them again."""
         source = Path(self._function.__code__.co_filename)
         for file in source.parent.glob(f"__pycache__/{source.stem}.*.nb*"):
             with suppress(OSError):
@@ -119,7 +119,7 @@ def cache_folder() -> Path:
 
 
 def _written(name: str, source: str) -> Path | None:
-    """Put a program into the cache folder, where Numba keeps its machine code; None where nothing can be written."""
+    """Write a program to the cache folder, where Numba keeps its machine code; return None if that is not possible."""
     try:
         folder = cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -23,13 +23,13 @@ from .kernels.language import Kernels
 from .program import PredictionProgram
 
 SINGLE = 1 << 18
-"""Multiplications of a matrix product up to which OpenBLAS computes it in the thread that calls."""
+"""Multiplications of a matrix product up to which OpenBLAS computes it in the calling thread."""
 
 WIDE_BLOCK = 1024
 """Rows of a block where BLAS has threads of its own."""
 
 WAKING = 1 << 21
-"""About how many multiplications the thread that calls does until another one has begun."""
+"""About how many multiplications the calling thread does until another one has begun."""
 
 
 class Predictor:
@@ -61,7 +61,7 @@ class Predictor:
     def __call__(self, x: npt.ArrayLike) -> Array:
         """Return the predictions for ``x``, ``(batch, in_features)``: ``(batch, out_features)``."""
         passes = self._passes
-        if not passes.suit():
+        if not passes.are_current():
             passes = self._passes = Passes(self.model)
         x = features(x, "Predictor", passes.width, passes.dtype)
         return passes.predict(x if x.flags.carray else np.array(x, order="C"))
@@ -92,7 +92,8 @@ class Passes:
             self._links = linked(model, LAYERS)
         except CompileError as error:
             raise CompileError(f"Predictor: {error}; use model.predict") from None
-        dtypes = {parameter.dtype for parameter in model.parameters()}
+        parameters = [parameter for link in self._links for parameter in link.parameters.values()]
+        dtypes = {parameter.dtype for parameter in parameters}
         if len(dtypes) != 1:
             found = " and ".join(sorted(map(str, dtypes))) or "none"
             raise CompileError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
@@ -100,13 +101,13 @@ class Passes:
         self.width = trait(model, "in_features")
         parts = [model, *(part for _, part in walk(model))]
         self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
-        self._sample = model.parameters()[0]
+        self._sample = parameters[0]
         self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         block = SINGLE // max(self._products, default=1)
-        self.narrow_block = min(block - block % 16, 256)  # 0 where a layer is too wide.
+        self.narrow_block = min(block - block % 16, 256)  # 0 if a layer is too wide.
         self._widths: tuple[int, ...] = ()
 
-    def suit(self) -> bool:
+    def are_current(self) -> bool:
         """Whether the model has the same layers and the same dtype as when this was made."""
         for chain, layers in self._chains:
             if chain.layers is not layers:
@@ -129,7 +130,7 @@ class Passes:
         return y
 
     def _in_blocks(self, x: Array, y: Array, widths: tuple[int, ...]) -> None:
-        """Share blocks out among threads; where they are cut does not depend on how many there are."""
+        """Divide blocks among threads; the cuts do not depend on the number of threads."""
         block, threads = self.narrow_block, thread_count()
         blocks = -(-len(x) // block)
         work = block * (sum(self._products) + sum(widths))
@@ -176,7 +177,7 @@ class Forward:
         self._numbers = [(vars(argument.owner), argument.name) for argument in program.numbers.values()]
 
     def __call__(self, x: Array, y: Array, block: int, widths: tuple[int, ...]) -> None:
-        """Write the predictions for x into y, so many rows at a time."""
+        """Write the predictions for x into y, ``block`` rows at a time."""
         own = [layer[name].value for layer, name in self._arrays]
         if self._numbers:
             own += [layer[name] for layer, name in self._numbers]
@@ -184,7 +185,7 @@ class Forward:
 
 
 def thread_count() -> int:
-    """Return how many threads Numba is allowed."""
+    """Return how many threads Numba may use."""
     import numba
 
     return int(numba.get_num_threads())
@@ -192,7 +193,7 @@ def thread_count() -> int:
 
 @cache
 def pool(threads: int) -> Any:
-    """Return the threads that help the one that calls."""
+    """Return the threads that help the calling thread."""
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(threads - 1, "minidl")

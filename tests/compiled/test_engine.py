@@ -63,7 +63,7 @@ def bits(run: Trainer) -> list[Any]:
     return [run.optimizer.vector.values.tobytes(), generators, run.history.loss, run.optimizer.steps]
 
 
-# What is lowered, and what is not.
+# What is compiled, and what is not.
 
 
 class OwnDense(Dense):
@@ -111,7 +111,7 @@ def patched() -> Layer:
         (lambda: parts(Dense(2, 2), Activation(not_elementwise, np.cos)), "its function computes something else"),
     ],
 )
-def test_what_cannot_be_lowered_is_named(given: Callable[[], tuple[Layer, Loss, Optimizer]], message: str) -> None:
+def test_what_cannot_be_compiled_is_named(given: Callable[[], tuple[Layer, Loss, Optimizer]], message: str) -> None:
     with pytest.raises(CompileError, match=message):
         CompiledLoop(*given())
 
