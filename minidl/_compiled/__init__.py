@@ -1,6 +1,6 @@
-"""Compiled code (needs Numba): chains of built-in layers lowered to one loop, for training and for prediction."""
+"""Compiled code (needs Numba): chains of built-in layers as one program, for training and for prediction."""
 
-from .lowering import lower
+from .loop import CompiledLoop
 from .predictor import Predictor
 
-__all__ = ["Predictor", "lower"]
+__all__ = ["CompiledLoop", "Predictor"]

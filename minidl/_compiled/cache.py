@@ -1,24 +1,28 @@
-"""Compile a program, once for each text, and keep the machine code on disk for the next process."""
+"""Compile each program once, and keep its machine code on disk for the next process."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import linecache
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from threading import Lock
+from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 _compiled: dict[tuple[object, ...], Compiled] = {}
 
 
 class Compiled:
-    """A function that is compiled at its first call, and kept on disk where that is possible.
+    """A function that is compiled at its first call, and kept on disk if that is possible.
 
     Args:
         function: What to compile.
@@ -39,11 +43,11 @@ class Compiled:
         return self._ready(*arguments)
 
     def _call_first(self, arguments: tuple[Any, ...]) -> Any:
-        """Call what may have been kept on disk; where that fails, compile it anew."""
+        """Call code that may come from the disk; if that fails, compile it again."""
         try:
             found = self._ready(*arguments)
         except Exception:
-            # What was kept could not be read, or the new code not be written: a damaged file, a full disk, a folder
+            # The file could not be read, or the new code could not be written: a damaged file, a full disk, a folder
             # that has become read-only. Nothing has run yet.
             self._forget()
             self._ready = self._jitted(keep=False)
@@ -52,7 +56,7 @@ class Compiled:
         return found
 
     def _forget(self) -> None:
-        """Remove what was kept, so that the next process keeps it again."""
+        """Remove the files, so that the next process writes them again."""
         source = Path(self._function.__code__.co_filename)
         for file in source.parent.glob(f"__pycache__/{source.stem}.*.nb*"):
             with suppress(OSError):
@@ -77,8 +81,9 @@ def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -
     Args:
         source: The program.
         name: Name of the function in it.
-        functions: What the program calls that is not in it, compiled.
+        functions: Functions of the user that the program calls, by their names in it.
     """
+    functions = {label: jitted(function) for label, function in functions.items()}
     key = (source, *((label, id(function)) for label, function in functions.items()))
     if key not in _compiled:
         digest = hashlib.sha256(source.encode()).hexdigest()[:24]
@@ -93,6 +98,15 @@ def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -
     return _compiled[key]
 
 
+@lru_cache(maxsize=64)
+def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of the user once; what it refers to keeps the value that it has at that moment."""
+    from numba import njit
+
+    ready: Callable[..., Any] = njit(lambda x: function(x)) if isinstance(function, np.ufunc) else njit(function)
+    return ready
+
+
 def cache_folder() -> Path:
     """Return where compiled programs are kept: ``MINIDL_CACHE_DIR``, or the user's folder for such things."""
     if own := os.environ.get("MINIDL_CACHE_DIR"):
@@ -105,7 +119,7 @@ def cache_folder() -> Path:
 
 
 def _written(name: str, source: str) -> Path | None:
-    """Put a program into the cache folder, where Numba keeps its machine code; None where nothing can be written."""
+    """Write a program to the cache folder, where Numba keeps its machine code; return None if that is not possible."""
     try:
         folder = cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,10 +135,7 @@ def _written(name: str, source: str) -> Path | None:
 
 
 def _imported(path: Path) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # Numba looks there for what it has kept.
-    spec.loader.exec_module(module)
+    """Return the names of a module that is in no package."""
+    sys.modules[path.stem] = module = ModuleType(path.stem)  # Numba looks there for what it has kept.
+    SourceFileLoader(path.stem, str(path)).exec_module(module)
     return vars(module)

@@ -17,19 +17,19 @@ from ..layers.base import Layer, trait
 from ..layers.dense import Dense
 from ..layers.sequential import Sequential
 from .cache import compiled
-from .language import Kernels
-from .layers import LAYERS, NARROW, ONE_ROW
-from .lowering import jitted, linked
+from .chain import linked, widths_of
+from .kernels import LAYERS, NARROW, ONE_ROW
+from .kernels.language import Kernels
 from .program import PredictionProgram
 
 SINGLE = 1 << 18
-"""Multiplications of a matrix product up to which OpenBLAS computes it in the thread that calls."""
+"""Multiplications of a matrix product up to which OpenBLAS computes it in the calling thread."""
 
 WIDE_BLOCK = 1024
 """Rows of a block where BLAS has threads of its own."""
 
 WAKING = 1 << 21
-"""About how many multiplications the thread that calls does until another one has begun."""
+"""About how many multiplications the calling thread does until another one has begun."""
 
 
 class Predictor:
@@ -61,7 +61,7 @@ class Predictor:
     def __call__(self, x: npt.ArrayLike) -> Array:
         """Return the predictions for ``x``, ``(batch, in_features)``: ``(batch, out_features)``."""
         passes = self._passes
-        if not passes.suit():
+        if not passes.are_current():
             passes = self._passes = Passes(self.model)
         x = features(x, "Predictor", passes.width, passes.dtype)
         return passes.predict(x if x.flags.carray else np.array(x, order="C"))
@@ -69,7 +69,8 @@ class Predictor:
     @property
     def source(self) -> str:
         """The program that predicts many rows: the pass at its end, over one kernel for each layer."""
-        return self._passes.source
+        passes = self._passes
+        return (passes.narrow if passes.narrow_block else passes.wide).source
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Predictor, (self.model,)
@@ -88,10 +89,11 @@ class Passes:
     def __init__(self, model: Layer) -> None:
         self._model = model
         try:
-            self._layers = [layer for _, layer, _ in linked(model, LAYERS)]
+            self._links = linked(model, LAYERS)
         except CompileError as error:
             raise CompileError(f"Predictor: {error}; use model.predict") from None
-        dtypes = {parameter.dtype for parameter in model.parameters()}
+        parameters = [parameter for link in self._links for parameter in link.parameters.values()]
+        dtypes = {parameter.dtype for parameter in parameters}
         if len(dtypes) != 1:
             found = " and ".join(sorted(map(str, dtypes))) or "none"
             raise CompileError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
@@ -99,49 +101,37 @@ class Passes:
         self.width = trait(model, "in_features")
         parts = [model, *(part for _, part in walk(model))]
         self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
-        self._sample = model.parameters()[0]
-        self._products = [layer.weight.size for layer in self._layers if isinstance(layer, Dense)]
+        self._sample = parameters[0]
+        self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         block = SINGLE // max(self._products, default=1)
-        self._narrow_block = min(block - block % 16, 256)  # 0 where a layer is too wide.
+        self.narrow_block = min(block - block % 16, 256)  # 0 if a layer is too wide.
         self._widths: tuple[int, ...] = ()
 
-    def suit(self) -> bool:
+    def are_current(self) -> bool:
         """Whether the model has the same layers and the same dtype as when this was made."""
         for chain, layers in self._chains:
             if chain.layers is not layers:
                 return False
         return self._sample.dtype == self.dtype
 
-    @property
-    def source(self) -> str:
-        """The program that predicts many rows."""
-        return (self._narrow if self._narrow_block else self._wide).source
-
     def predict(self, x: Array) -> Array:
         """Return the predictions for ``x``, which is checked."""
         rows, width = x.shape
         widths = self._widths
         if not widths or widths[0] != width:
-            widths = self._widths = self._widths_from(width)
+            widths = self._widths = tuple(widths_of(self._links, width))
         y: Array = np.empty((rows, widths[-1]), self.dtype)
         if rows == 1:
-            self._one_row(x, y, 1, widths)
-        elif self._narrow_block and rows >= 2 * self._narrow_block:
+            self.one_row(x, y, 1, widths)
+        elif self.narrow_block and rows >= 2 * self.narrow_block:
             self._in_blocks(x, y, widths)
         elif rows:
-            self._wide(x, y, WIDE_BLOCK, widths)
+            self.wide(x, y, WIDE_BLOCK, widths)
         return y
 
-    def _widths_from(self, width: int) -> tuple[int, ...]:
-        """Return the widths of the streams."""
-        widths = [width]
-        for layer in self._layers:
-            widths.append(layer.output_features(widths[-1]))
-        return tuple(widths)
-
     def _in_blocks(self, x: Array, y: Array, widths: tuple[int, ...]) -> None:
-        """Share blocks out among threads; where they are cut does not depend on how many there are."""
-        block, threads = self._narrow_block, thread_count()
+        """Divide blocks among threads; the cuts do not depend on the number of threads."""
+        block, threads = self.narrow_block, thread_count()
         blocks = -(-len(x) // block)
         work = block * (sum(self._products) + sum(widths))
         helped = max(blocks - WAKING // max(work, 1), 0) // threads
@@ -150,23 +140,23 @@ class Passes:
         for begin in range(own, len(x), helped * block or 1):
             part = slice(begin, begin + helped * block)
             try:
-                others.append(pool(threads).submit(self._narrow, x[part], y[part], block, widths))
+                others.append(pool(threads).submit(self.narrow, x[part], y[part], block, widths))
             except RuntimeError:  # Python is about to end, and starts no more threads.
-                self._narrow(x[part], y[part], block, widths)
-        self._narrow(x[:own], y[:own], block, widths)
+                self.narrow(x[part], y[part], block, widths)
+        self.narrow(x[:own], y[:own], block, widths)
         for other in others:
             other.result()
 
     @cached_property
-    def _one_row(self) -> Forward:
+    def one_row(self) -> Forward:
         return Forward(self._model, ONE_ROW, self.dtype)
 
     @cached_property
-    def _narrow(self) -> Forward:
+    def narrow(self) -> Forward:
         return Forward(self._model, NARROW, self.dtype)
 
     @cached_property
-    def _wide(self) -> Forward:
+    def wide(self) -> Forward:
         return Forward(self._model, LAYERS, self.dtype)
 
 
@@ -180,14 +170,14 @@ class Forward:
     """
 
     def __init__(self, model: Layer, table: dict[type[Layer], Kernels], dtype: np.dtype[Any]) -> None:
-        program = PredictionProgram(linked(model, table), dtype, one_row=table is ONE_ROW)
+        program = PredictionProgram(model, table, dtype)
         self.source = program.source
-        self._predict = compiled(program.source, "predict", jitted(program.functions))
-        places = [(vars(argument.owner), argument.name) for argument in program.arguments.values()]
-        self._arrays, self._numbers = places[: program.arrays], places[program.arrays :]
+        self._predict = compiled(program.source, "predict", program.functions)
+        self._arrays = [(vars(argument.owner), argument.name) for argument in program.arrays.values()]
+        self._numbers = [(vars(argument.owner), argument.name) for argument in program.numbers.values()]
 
     def __call__(self, x: Array, y: Array, block: int, widths: tuple[int, ...]) -> None:
-        """Write the predictions for x into y, so many rows at a time."""
+        """Write the predictions for x into y, ``block`` rows at a time."""
         own = [layer[name].value for layer, name in self._arrays]
         if self._numbers:
             own += [layer[name] for layer, name in self._numbers]
@@ -195,7 +185,7 @@ class Forward:
 
 
 def thread_count() -> int:
-    """Return how many threads Numba is allowed."""
+    """Return how many threads Numba may use."""
     import numba
 
     return int(numba.get_num_threads())
@@ -203,7 +193,7 @@ def thread_count() -> int:
 
 @cache
 def pool(threads: int) -> Any:
-    """Return the threads that help the one that calls."""
+    """Return the threads that help the calling thread."""
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(threads - 1, "minidl")

@@ -1,4 +1,4 @@
-"""Write kernels down as the text of a module that can be compiled."""
+"""Write kernels as the text of a module that can be compiled."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from . import elementary
-from .language import Kernel
+from .kernels import elementary
+from .kernels.language import Kernel
 
 HEADER = """\
 from __future__ import annotations
@@ -21,9 +21,9 @@ from math import erfc, isfinite, log, log1p, sqrt
 import numpy as np
 from numba import njit
 
-# Nothing here but the last function is called from Python. Inlining a kernel saves its call, which costs more than what
-# the kernel does for a single row, and takes longer to compile. In a kernel sums may be reordered, but numbers may not
-# be assumed to be finite: NaN must be seen. In an elementary function the roundings are meant as they are written.
+# Only the last function is called from Python. Inlining a kernel saves its call, which costs more than the work of the
+# kernel on a single row, but takes longer to compile. In a kernel the compiler may reorder sums, but may not assume
+# that numbers are finite: NaN must be seen. In an elementary function it keeps the roundings as they are written.
 common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": INLINE}
 kernel = {**common, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 elementary = {**common, "fastmath": {"contract"}}
@@ -42,7 +42,7 @@ def module_source(kernels: list[Kernel], dtype: np.dtype[Any], *, inline: bool =
 
 
 def _add(kernel: Kernel, needed: dict[str, Kernel]) -> None:
-    """Note a kernel, after the functions that it calls itself."""
+    """Add a kernel, after the functions that it calls."""
     for name in kernel.__code__.co_names:
         called = kernel.__globals__.get(name)
         if inspect.isfunction(called) and called.__module__.startswith(__package__):
@@ -61,7 +61,7 @@ def _literal(value: Any) -> str:
 
 @cache
 def kernel_source(kernel: Kernel, dtype: np.dtype[Any]) -> str:
-    """Return the text of a kernel, as it is to be compiled for a dtype."""
+    """Return the text of a kernel for a dtype."""
     text = inspect.getsource(kernel).rstrip()
     if dtype != np.float64:
         text = in_single_precision(text)
@@ -70,9 +70,9 @@ def kernel_source(kernel: Kernel, dtype: np.dtype[Any]) -> str:
 
 
 @cache
-def parameters_of(kernel: Kernel) -> dict[str, str]:
-    """Map the names of a kernel's parameters to their annotations."""
-    return {name: str(p.annotation) for name, p in inspect.signature(kernel).parameters.items()}
+def parameters_of(kernel: Kernel) -> dict[str, Any]:
+    """Map the names of a kernel's parameters to their annotations, such as `Vector`."""
+    return {name: p.annotation for name, p in inspect.signature(kernel, eval_str=True).parameters.items()}
 
 
 def in_single_precision(source: str) -> str:

@@ -56,14 +56,14 @@ class CompiledEngine:
     name = "compiled"
 
     def __init__(self, numpy: NumpyEngine, *, one_row: bool) -> None:
-        from .._compiled import Predictor, lower
+        from .._compiled import CompiledLoop, Predictor
 
         extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
         for name, value in extras.items():
             if value:
                 raise CompileError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
-        self._lower = partial(lower, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
+        self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._loop = self._lower()
         self._state = list(named(numpy.model, (Parameter, Buffer)).values())
         self._frozen = [part.frozen for part in self._state]

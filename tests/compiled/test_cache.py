@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("numba")
 
 from minidl import SGD, Activation, Dense, HalfSquaredError, Layer, LeakyReLU, Sequential, Trainer
-from minidl._compiled import cache, lower
+from minidl._compiled import CompiledLoop, cache
 
 X = np.random.default_rng(1).normal(size=(20, 2))
 Y = X[:, :1] * X[:, 1:]
@@ -75,7 +75,7 @@ def test_programs_are_compiled_once_for_all_processes_and_never_mixed_up(
 
 def test_another_size_needs_no_compiling_another_kernel_does() -> None:
     narrow, wide, other = (
-        lower(model, HalfSquaredError(), SGD(model.parameters(), rate), one_row=True).source
+        CompiledLoop(model, HalfSquaredError(), SGD(model.parameters(), rate), one_row=True).source
         for model, rate in (
             (Sequential(Dense(2, 3), LeakyReLU(0.1)), 0.1),
             (Sequential(Dense(7, 4), LeakyReLU(0.2)), 0.2),

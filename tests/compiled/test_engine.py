@@ -36,7 +36,7 @@ from minidl import (
     Tanh,
     Trainer,
 )
-from minidl._compiled import lower
+from minidl._compiled import CompiledLoop
 from minidl._core.parameter import Buffer
 from minidl._training import compiled
 from minidl.callbacks import Callback
@@ -63,7 +63,7 @@ def bits(run: Trainer) -> list[Any]:
     return [run.optimizer.vector.values.tobytes(), generators, run.history.loss, run.optimizer.steps]
 
 
-# What is lowered, and what is not.
+# What is compiled, and what is not.
 
 
 class OwnDense(Dense):
@@ -111,31 +111,31 @@ def patched() -> Layer:
         (lambda: parts(Dense(2, 2), Activation(not_elementwise, np.cos)), "its function computes something else"),
     ],
 )
-def test_what_cannot_be_lowered_is_named(given: Callable[[], tuple[Layer, Loss, Optimizer]], message: str) -> None:
+def test_what_cannot_be_compiled_is_named(given: Callable[[], tuple[Layer, Loss, Optimizer]], message: str) -> None:
     with pytest.raises(CompileError, match=message):
-        lower(*given())
+        CompiledLoop(*given())
 
 
 def test_a_shared_parameter_is_refused() -> None:
     first, second = Dense(2, 2), Dense(2, 2)
     second.weight = first.weight
     with pytest.raises(CompileError, match=r'"1\.weight" is the same parameter as "0\.weight"'):
-        lower(*parts(first, second))
+        CompiledLoop(*parts(first, second))
 
 
 def test_two_dtypes_are_refused() -> None:
     model = Sequential(Dense(2, 2), Dense(2, 2, dtype=np.float32))
     with pytest.raises(CompileError, match="two dtypes"):
-        lower(model, HalfSquaredError(), SGD(model.layers[0].parameters(), 0.1))
+        CompiledLoop(model, HalfSquaredError(), SGD(model.layers[0].parameters(), 0.1))
 
 
 def test_an_optimizer_of_another_model_is_refused() -> None:
     with pytest.raises(CompileError, match="no parameter of this model"):
-        lower(network(), HalfSquaredError(), SGD(network().parameters(), 0.1))
+        CompiledLoop(network(), HalfSquaredError(), SGD(network().parameters(), 0.1))
 
 
 def test_without_numba_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minidl._compiled.lowering.find_spec", lambda name: None)
+    monkeypatch.setattr("minidl._compiled.chain.find_spec", lambda name: None)
     with pytest.raises(CompileError, match=r'pip install "minidl\[jit\]"'):
         trainer().fit(X, Y, epochs=1)
     run = trainer("auto")
@@ -201,7 +201,7 @@ def test_another_engine_may_be_asked_for_later() -> None:
 
 
 def test_the_source_can_be_read() -> None:
-    source = lower(*parts(Dense(2, 5), Tanh(), Dense(5, 1))).source
+    source = CompiledLoop(*parts(Dense(2, 5), Tanh(), Dense(5, 1))).source
     assert source.startswith('"""Dense -> Tanh -> Dense -> HalfSquaredError, SGD, float64."""')
     loop = source[source.index("def train(") :]
     steps = [line.strip().split("(")[0] for line in loop.splitlines() if line.startswith("        ")]
@@ -225,10 +225,10 @@ def test_plain_sgd_on_single_rows_steps_on_the_way_back_where_all_layers_can(
     model: Callable[[], Layer], options: dict[str, Any], last: str
 ) -> None:
     net = model()
-    loop = lower(net, HalfSquaredError(), SGD(net.parameters(), 0.1, **options), one_row=True)
+    loop = CompiledLoop(net, HalfSquaredError(), SGD(net.parameters(), 0.1, **options), one_row=True)
     assert loop.source.splitlines()[-2].strip().split("(")[0] == last
     frozen = SGD(net.parameters()[1:], 0.1, **options)
-    assert "descent" not in lower(net, HalfSquaredError(), frozen, one_row=True).source
+    assert "descent" not in CompiledLoop(net, HalfSquaredError(), frozen, one_row=True).source
 
 
 def test_a_seed_means_the_same_bits() -> None:
@@ -527,6 +527,6 @@ def test_labels_of_every_kind_are_the_same_labels() -> None:
 
 def test_long_chains_are_compiled_without_inlining() -> None:
     short, long = parts(Dense(2, 2), Tanh()), parts(*(Dense(2, 2) for _ in range(9)))
-    assert '"forceinline": True' in lower(*short).source
-    assert '"forceinline": False' in lower(*long).source
-    assert '"forceinline": True' in lower(*long, one_row=True).source
+    assert '"forceinline": True' in CompiledLoop(*short).source
+    assert '"forceinline": False' in CompiledLoop(*long).source
+    assert '"forceinline": True' in CompiledLoop(*long, one_row=True).source

@@ -47,13 +47,12 @@ from minidl import (
     Softplus,
     Tanh,
 )
-from minidl._compiled import elementary
-from minidl._compiled.language import Kernel, Kernels
-from minidl._compiled.layers import LAYERS, ONE_ROW, ONE_ROW_DESCENT
-from minidl._compiled.losses import LOSSES
-from minidl._compiled.lowering import _jitted
-from minidl._compiled.optimizers import OPTIMIZERS
-from minidl._compiled.rows import fetch_rows, fetch_sample_weight, fetch_targets
+from minidl._compiled.cache import jitted
+from minidl._compiled.kernels import LAYERS, ONE_ROW, ONE_ROW_DESCENT, elementary
+from minidl._compiled.kernels.data import fetch_rows, fetch_sample_weight, fetch_targets
+from minidl._compiled.kernels.language import Kernel, Needs, Real, Vector
+from minidl._compiled.kernels.losses import LOSSES
+from minidl._compiled.kernels.optimizers import OPTIMIZERS, step_of
 from minidl._compiled.source import module_source, parameters_of
 from minidl._core.parameter import Buffer
 from minidl.layers._parts import children
@@ -107,34 +106,36 @@ def compiled(kernel: Kernel, dtype: str) -> Callable[..., Any]:
     return ready
 
 
-def call(kernel: Kernel, dtype: str, known: dict[str, Any], owner: object) -> Any:
-    """Call a kernel with what its parameters name; what is not known yet is room for its results."""
+def call(kernel: Kernel, dtype: str, known: dict[str, Any], owner: object, row: Needs) -> Any:
+    """Call a kernel with what its parameters name; what is not known yet is memory for its results."""
     given = []
     for name, annotation in parameters_of(kernel).items():
-        value = known[name] if name in known else attribute(owner, name, annotation, known)
-        if annotation == "Real":
+        value = known[name] if name in known else declared(row, name, known, owner)
+        if annotation == Real:
             value = np.dtype(dtype).type(value)
-        elif annotation == "Vector":
+        elif annotation == Vector:
             value = value.reshape(-1)
         given.append(value)
     return compiled(kernel, dtype)(*given)
 
 
-def attribute(owner: object, name: str, annotation: str, known: dict[str, Any]) -> Any:
-    value = getattr(owner, name, None)
-    if isinstance(value, Buffer):
-        value = known[name] = np.array(value.value, ndmin=1)
-    elif isinstance(value, Parameter):
-        value = value.value
-    elif callable(value):
-        value = _jitted(value)
-    elif value is None and name.endswith("_grad"):
-        value = known[name] = np.full_like(getattr(owner, name.removesuffix("_grad")).value, np.nan)
-    elif value is None:
-        x = known["x"]
-        shapes = {"Row": x.shape[1:], "Column": x.shape[:1]}
-        value = known[name] = np.full(shapes.get(annotation, x.shape), np.nan, x.dtype)
-    return value
+def declared(row: Needs, name: str, known: dict[str, Any], owner: object) -> Any:
+    argument = row.arguments(owner)[name]
+    match argument.kind:
+        case "parameter":
+            return argument.value.value
+        case "gradient":
+            known[name] = np.full_like(argument.value.value, np.nan)
+        case "buffer":
+            known[name] = np.array(argument.value.value, ndmin=1)
+        case "function":
+            return jitted(argument.value)
+        case "memory":
+            sizes = dict(zip(("rows", "features"), known["x"].shape, strict=True))
+            known[name] = np.full([sizes[dimension] for dimension in argument.shape], np.nan, known["x"].dtype)
+        case _:
+            return argument.value
+    return known[name]
 
 
 def close(found: Any, wanted: Any, dtype: str) -> bool:
@@ -144,7 +145,7 @@ def close(found: Any, wanted: Any, dtype: str) -> bool:
     return np.shape(found) == wanted.shape and bool(np.abs(found - wanted).max() <= TOLERANCE[dtype] * scale)
 
 
-def test_there_is_an_example_of_every_layer_that_is_lowered() -> None:
+def test_there_is_an_example_of_every_layer_that_is_compiled() -> None:
     assert {type(layer) for layer in EXAMPLES} == set(LAYERS) == set(ONE_ROW)
 
 
@@ -166,13 +167,13 @@ def test_a_kernel_computes_what_its_layer_does(layer: Layer, rows: int, dtype: s
     grad = rng.normal(size=y.shape).astype(dtype)
     dx = reference.backward(grad.astype(float) if reference is not own else grad)
 
-    kernels: Kernels = (ONE_ROW if rows == 1 else LAYERS)[type(layer)]
+    kernels = (ONE_ROW if rows == 1 else LAYERS)[type(layer)]
     known: dict[str, Any] = {"x": x, "y": np.empty_like(y, dtype), "grad": grad, "dx": np.empty_like(x)}
     if generator is not None:
         known["uniform"] = generator.random(x.shape, dtype=x.dtype.type)
-    call(kernels.forward, dtype, known, own)
+    call(kernels.forward, dtype, known, own, kernels)
     assert close(known["y"], y, dtype)
-    call(kernels.backward, dtype, known, own)
+    call(kernels.backward, dtype, known, own, kernels)
     assert close(known["dx"], dx, dtype)
     for name, part in children(reference):
         if isinstance(part, Parameter):
@@ -180,7 +181,7 @@ def test_a_kernel_computes_what_its_layer_does(layer: Layer, rows: int, dtype: s
         if isinstance(part, Buffer) and name in known:
             assert close(known[name], np.atleast_1d(part.value), dtype), name
     if kernels.backward_parameters is not None:
-        call(kernels.backward_parameters, dtype, known, own)
+        call(kernels.backward_parameters, dtype, known, own, kernels)
         for name, part in children(reference):
             if isinstance(part, Parameter):
                 assert close(known[f"{name}_grad"], part.grad, dtype), name
@@ -193,11 +194,12 @@ def test_a_descent_is_a_backward_and_a_step_of_sgd(outputs: int, dtype: str) -> 
     rng = np.random.default_rng(2)
     reference = Dense(WIDTH, outputs).initialize(3)
     x, grad = rng.normal(size=(1, WIDTH)).astype(dtype), rng.normal(size=(1, outputs)).astype(dtype)
-    for kernel in ONE_ROW_DESCENT[Dense].backward, ONE_ROW_DESCENT[Dense].backward_parameters:
+    row = ONE_ROW_DESCENT[Dense]
+    for kernel in row.backward, row.backward_parameters:
         assert kernel is not None
         own = reference.astype(dtype)
         known: dict[str, Any] = {"x": x, "grad": grad, "dx": np.full_like(x, np.nan), "learning_rate": 0.3}
-        call(kernel, dtype, known, own)
+        call(kernel, dtype, known, own, row)
         if "dx" in parameters_of(kernel):
             assert close(known["dx"][0], grad[0] @ reference.weight.value, dtype)
         assert close(own.weight.value, reference.weight.value - 0.3 * np.outer(grad, x), dtype)
@@ -225,7 +227,7 @@ def test_dropout_draws_the_bits_of_the_numpy_path() -> None:
     x = np.random.default_rng(0).normal(size=(5, WIDTH))
     layer = Dropout(0.3).initialize(2)
     known = {"x": x, "y": np.empty_like(x), "uniform": copy.deepcopy(layer.rng).random(x.shape)}
-    call(LAYERS[Dropout].forward, "float64", known, layer)
+    call(LAYERS[Dropout].forward, "float64", known, layer, LAYERS[Dropout])
     assert np.array_equal(known["y"], layer.forward(x))
 
 
@@ -237,8 +239,9 @@ def test_tails_and_nan_are_those_of_the_numpy_path(layer: Layer, dtype: str) -> 
     own = layer.astype(dtype)
     x = np.array([[np.nan, np.inf, -np.inf, 0.0, -0.0, -1e4, 1e4, -85.0, 85.0, -720.0, 1e-30]], dtype)
     known = {"x": x, "y": np.empty_like(x), "grad": np.ones_like(x), "dx": np.empty_like(x)}
-    call(LAYERS[type(layer)].forward, dtype, known, own)
-    call(LAYERS[type(layer)].backward, dtype, known, own)
+    kernels = LAYERS[type(layer)]
+    call(kernels.forward, dtype, known, own, kernels)
+    call(kernels.backward, dtype, known, own, kernels)
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(known["y"], own.forward(x), rtol=1e-5, atol=float(np.finfo(dtype).tiny))
         np.testing.assert_allclose(known["dx"][:, 1:], own.backward(np.ones_like(x))[:, 1:], rtol=1e-5, atol=1e-30)
@@ -291,7 +294,7 @@ LOSS_EXAMPLES: list[Loss] = [
 ]
 
 
-def test_there_is_an_example_of_every_loss_that_is_lowered() -> None:
+def test_there_is_an_example_of_every_loss_that_is_compiled() -> None:
     assert {type(loss) for loss in LOSS_EXAMPLES} == set(LOSSES)
 
 
@@ -305,7 +308,8 @@ def test_a_loss_kernel_computes_what_its_loss_does(loss: Loss, dtype: str) -> No
     weights = rng.random(9).astype(dtype)
     gradient = np.empty_like(prediction)
     known = {"prediction": prediction, "target": target, "sample_weight": weights, "gradient": gradient}
-    found = call(LOSSES[type(loss)], dtype, known, loss)
+    row = LOSSES[type(loss)]
+    found = call(row.kernel, dtype, known, loss, row)
     wanted = loss.forward(prediction.astype(float), target.astype(float), weights.astype(float))
     assert found == pytest.approx(wanted, rel=10 * TOLERANCE[dtype])
     assert close(gradient, loss.backward(), dtype)
@@ -316,7 +320,8 @@ def test_a_sure_row_costs_what_it_should(logit: float) -> None:
     prediction = np.array([[logit, 0.0, -logit]])
     gradient = np.empty_like(prediction)
     known = {"prediction": prediction, "target": np.eye(3)[:1], "sample_weight": np.ones(1), "gradient": gradient}
-    found = call(LOSSES[SoftmaxCrossEntropy], "float64", known, SoftmaxCrossEntropy())
+    row = LOSSES[SoftmaxCrossEntropy]
+    found = call(row.kernel, "float64", known, SoftmaxCrossEntropy(), row)
     assert found == pytest.approx(np.log1p(np.exp(-logit) + np.exp(-2 * logit)), rel=1e-12)
     assert gradient[0, 1] == pytest.approx(np.exp(-logit) / (1 + np.exp(-logit) + np.exp(-2 * logit)), rel=1e-12)
 
@@ -329,7 +334,8 @@ def test_the_loss_of_a_sure_row_is_not_rounded_away(logits: list[float], expecte
     prediction = np.array([logits])
     known = {"prediction": prediction, "target": np.eye(2)[:1], "sample_weight": np.ones(1)}
     known["gradient"] = prediction.copy()
-    found = call(LOSSES[SoftmaxCrossEntropy], "float64", known, SoftmaxCrossEntropy())
+    row = LOSSES[SoftmaxCrossEntropy]
+    found = call(row.kernel, "float64", known, SoftmaxCrossEntropy(), row)
     assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -361,8 +367,8 @@ def test_optimizer_kernels_take_the_steps_of_the_optimizer(number: int, dtype: s
         wanted.step()
         found.vector.gradients[:] = gradients
         known = {"values": found.vector.values, "gradients": found.vector.gradients, "learning_rate": 0.1, "step": step}
-        for kernel in OPTIMIZERS[type(found)](found):
-            call(kernel, dtype, known, found)
+        for row in step_of(found):
+            call(row.kernel, dtype, known, found, row)
     assert close(found.vector.values, wanted.vector.values, dtype)
     assert found.slots().keys() == wanted.slots().keys()
     for name, slot in found.slots().items():

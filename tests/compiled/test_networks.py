@@ -45,10 +45,10 @@ from minidl import (
     Tanh,
     Trainer,
 )
-from minidl._compiled.layers import LAYERS
-from minidl._compiled.losses import LOSSES
-from minidl._compiled.lowering import chain
-from minidl._compiled.optimizers import OPTIMIZERS
+from minidl._compiled.chain import chain
+from minidl._compiled.kernels import LAYERS
+from minidl._compiled.kernels.losses import LOSSES
+from minidl._compiled.kernels.optimizers import OPTIMIZERS
 from minidl._core.parameter import Buffer
 from minidl.layers._parts import named
 from minidl.optimizers import Optimizer
@@ -117,7 +117,7 @@ BATCH_NORM: Case = (
 """Not by Adam: a bias before a BatchNorm has no gradient but rounding, which Adam would make large."""
 
 
-def test_every_layer_loss_and_optimizer_that_is_lowered_is_in_a_network() -> None:
+def test_every_layer_loss_and_optimizer_that_is_compiled_is_in_a_network() -> None:
     cases = [*CASES.values(), BATCH_NORM]
     assert {type(layer) for make, *_ in cases for _, layer in chain(make())} == set(LAYERS)
     assert {type(loss) for _, loss, *_ in cases} == set(LOSSES)

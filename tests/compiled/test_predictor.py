@@ -40,8 +40,8 @@ from minidl import (
     Trainer,
 )
 from minidl._compiled import predictor as prediction
-from minidl._compiled.layers import LAYERS
-from minidl._compiled.lowering import chain
+from minidl._compiled.chain import chain
+from minidl._compiled.kernels import LAYERS
 from minidl.errors import CompileError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
@@ -58,7 +58,7 @@ def double(x: Any) -> Any:
 
 
 def every_layer() -> Sequential:
-    """A network of all that can be lowered, its running statistics and slopes away from their first values."""
+    """A network of all layers that can be compiled, its running statistics and slopes away from their first values."""
     model = Sequential(
         Identity(), Dense(5, 9), Sigmoid(), Sequential(Tanh(), Dropout(0.5)), GELU(), BatchNorm(9), SiLU(),
         LayerNorm(9), Dense(9, 64), Softplus(), ReLU(), RMSNorm(64), LeakyReLU(0.1), ELU(0.8), PReLU(),
@@ -88,7 +88,7 @@ def close(found: Array, wanted: Array) -> bool:
     return same and np.allclose(found, wanted, rtol=tolerance, atol=tolerance)
 
 
-def test_every_layer_that_is_lowered_is_in_the_network() -> None:
+def test_every_layer_that_is_compiled_is_in_the_network() -> None:
     assert {type(layer) for _, layer in chain(every_layer())} == set(LAYERS)
 
 
@@ -188,7 +188,7 @@ def test_any_number_of_threads_may_predict_at_once(both: tuple[Sequential, Predi
         (lambda: Sequential(Dense(5, 5), Activation(lambda x: eval("x"), np.cos)), "its function is nothing that"),
     ],
 )
-def test_what_cannot_be_lowered_is_named(model: Callable[[], Layer], message: str) -> None:
+def test_what_cannot_be_compiled_is_named(model: Callable[[], Layer], message: str) -> None:
     with pytest.raises(CompileError, match=message):
         Predictor(model())
 
@@ -198,7 +198,7 @@ def test_what_is_no_model_is_refused() -> None:
         Predictor(Dense)  # type: ignore[arg-type]
 
 
-def test_a_wrong_shape_is_refused_at_the_door(both: tuple[Sequential, Predictor]) -> None:
+def test_a_wrong_shape_is_refused(both: tuple[Sequential, Predictor]) -> None:
     with pytest.raises(ShapeError, match=r"Predictor: expected x of shape \(batch, 5\), got \(2, 4\)"):
         both[1](np.zeros((2, 4)))
 

@@ -1,7 +1,6 @@
-"""Functions of one number that a compiler turns into vector instructions: no call, no branch, no table.
+"""Functions of one number that a compiler vectorizes: no call, no branch, no table.
 
-The module is written for float64, and runs as it is in plain Python. For float32 the generated code has the same
-functions after the constants of `SINGLE`.
+The constants are those of float64; for float32 the generated code has those of `SINGLE` in their place.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ LOWEST = -746.0
 FAR = -700.0
 """Below it eˣ may be smaller than the least number of full precision."""
 ROUNDER = 1.5 * 2.0**52
-"""x + ROUNDER rounds x to a whole number, which stands in the last bits of the sum."""
+"""x + ROUNDER rounds x to a whole number, which is then in the last bits of the sum."""
 FAR_SCALE = 2.0**-64
 LEAST = 1.0 / float(np.finfo(np.float64).max)
 """The least number whose reciprocal is finite."""
@@ -61,7 +60,7 @@ def decay(x: Real) -> Real:
     power = 0.0
     for coefficient in SERIES:
         power = power * r + coefficient
-    # 2ⁿ is made of its bits: the shift leaves of `rounded` only n, in the place of the exponent.
+    # 2ⁿ is made from its bits: the shift moves n from the last bits of `rounded` to the exponent.
     far = x < FAR
     bits = whole((rounded.view(whole) + (BIAS + 64 if far else BIAS)) << MANTISSA_BITS)
     return power * bits.view(real) * (FAR_SCALE if far else 1.0)

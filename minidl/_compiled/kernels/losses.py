@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import log, log1p
 
-from ..losses import (
+from ...losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     HalfSquaredError,
@@ -16,7 +16,7 @@ from ..losses import (
     SoftmaxCrossEntropy,
 )
 from .elementary import LEAST, MOST, decay, less, real, sigmoid
-from .language import Column, Kernel, Matrix, Real, Vector
+from .language import Column, Matrix, OneKernel, Real, Vector
 
 
 def half_squared_error(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
@@ -123,7 +123,7 @@ def softmax_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Col
         largest = largest_of(prediction[r])
         for j in range(prediction.shape[1]):
             gradient[r, j] = prediction[r, j] - largest
-    exponential = gradient.reshape(-1)  # All rows in one run: a row alone may be too short for vector instructions.
+    exponential = gradient.reshape(-1)  # All rows at once: one row may be too short for vector instructions.
     for i in range(len(exponential)):
         exponential[i] = decay(exponential[i])
     for r in range(rows):
@@ -151,13 +151,13 @@ def largest_of(x: Vector) -> Real:
     return largest
 
 
-LOSSES: dict[type[Loss], Kernel] = {
-    HalfSquaredError: half_squared_error,
-    MeanSquaredError: mean_squared_error,
-    MeanAbsoluteError: mean_absolute_error,
-    Huber: huber,
-    BinaryCrossEntropy: binary_cross_entropy,
-    CrossEntropy: cross_entropy,
-    SigmoidCrossEntropy: sigmoid_cross_entropy,
-    SoftmaxCrossEntropy: softmax_cross_entropy,
+LOSSES: dict[type[Loss], OneKernel] = {
+    HalfSquaredError: OneKernel(half_squared_error),
+    MeanSquaredError: OneKernel(mean_squared_error),
+    MeanAbsoluteError: OneKernel(mean_absolute_error),
+    Huber: OneKernel(huber, numbers=("delta",)),
+    BinaryCrossEntropy: OneKernel(binary_cross_entropy),
+    CrossEntropy: OneKernel(cross_entropy),
+    SigmoidCrossEntropy: OneKernel(sigmoid_cross_entropy),
+    SoftmaxCrossEntropy: OneKernel(softmax_cross_entropy),
 }

@@ -1,4 +1,4 @@
-"""Kernels of the activations: the equations of `minidl.layers.activation`, number by number."""
+"""Kernels of the activations: the equations of `minidl.layers.activations`, element by element."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import erfc, log1p
 
 import numpy as np
 
-from ..layers.activations import (
+from ...layers.activations import (
     ELU,
     GELU,
     Activation,
@@ -20,7 +20,7 @@ from ..layers.activations import (
     Softplus,
     Tanh,
 )
-from ..layers.base import Layer
+from ...layers.base import Layer
 from .elementary import decay, decay_less_one, sigmoid, tanh
 from .language import Function, Kernels, Matrix, Real, Vector
 
@@ -38,15 +38,15 @@ def activation_backward(x: Vector, grad: Vector, dx: Vector, derivative: Functio
 
 
 def array_activation_forward(x: Matrix, y: Matrix, function: Function) -> None:
-    """Compute y = f(x) for a function that takes nothing but arrays."""
+    """Compute y = f(x) for a function that takes only arrays."""
     found = function(x)
-    for r in range(len(x)):  # Numba compiles a loop in a tenth of the time that y[:, :] = found takes it.
+    for r in range(len(x)):  # Numba compiles y[:, :] = found ten times as slowly.
         for j in range(x.shape[1]):
             y[r, j] = found[r, j]
 
 
 def array_activation_backward(x: Matrix, grad: Matrix, dx: Matrix, derivative: Function) -> None:
-    """Compute ∂e/∂x = g f′(x) for a derivative that takes nothing but arrays."""
+    """Compute ∂e/∂x = g f′(x) for a derivative that takes only arrays."""
     slope = derivative(x)
     for r in range(len(x)):
         for j in range(x.shape[1]):
@@ -206,19 +206,21 @@ def softmax_backward(y: Matrix, grad: Matrix, dx: Matrix) -> None:
 
 
 ACTIVATIONS: dict[type[Layer], Kernels] = {
-    Activation: Kernels(activation_forward, activation_backward),
+    Activation: Kernels(activation_forward, activation_backward, functions=("function", "derivative")),
     Identity: Kernels(identity_forward, identity_backward),
     Sigmoid: Kernels(sigmoid_forward, sigmoid_backward),
     Tanh: Kernels(tanh_forward, tanh_backward),
     ReLU: Kernels(relu_forward, relu_backward),
-    LeakyReLU: Kernels(leaky_relu_forward, leaky_relu_backward),
-    PReLU: Kernels(prelu_forward, prelu_backward),
-    ELU: Kernels(elu_forward, elu_backward),
-    GELU: Kernels(gelu_forward, gelu_backward),
-    SiLU: Kernels(silu_forward, silu_backward),
+    LeakyReLU: Kernels(leaky_relu_forward, leaky_relu_backward, numbers=("slope",)),
+    PReLU: Kernels(prelu_forward, prelu_backward, parameters=("weight",)),
+    ELU: Kernels(elu_forward, elu_backward, numbers=("alpha",)),
+    GELU: Kernels(gelu_forward, gelu_backward, memory={"probability": Matrix}),
+    SiLU: Kernels(silu_forward, silu_backward, memory={"sigma": Matrix}),
     Softplus: Kernels(softplus_forward, softplus_backward),
     Softmax: Kernels(softmax_forward, softmax_backward),
 }
 
-ARRAY_ACTIVATION = Kernels(array_activation_forward, array_activation_backward)
+ARRAY_ACTIVATION = Kernels(
+    array_activation_forward, array_activation_backward, functions=("function", "derivative")
+)
 """For an `Activation` whose functions Numba compiles for arrays, but not for single numbers."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from math import sqrt
 from typing import Any
 
-from ..optimizers import SGD, Adam, AdamW, Optimizer
+from ...optimizers import SGD, Adam, AdamW, Optimizer
 from .elementary import real
-from .language import Kernel, Real, Vector
+from .language import OneKernel, Real, Vector
 
 
 def gradient_decay(values: Vector, gradients: Vector, _decay: Vector) -> None:
@@ -68,25 +68,29 @@ def adam(
         values[i] -= size * (first_moment[i] / (sqrt(second_moment[i]) + floor))
 
 
-def _sgd_kernels(optimizer: Any) -> list[Kernel]:
+GRADIENT_DECAY = OneKernel(gradient_decay, vectors=("_decay",))
+VALUE_DECAY = OneKernel(value_decay, vectors=("_decay",))
+PLAIN_SGD = OneKernel(sgd)
+SGD_MOMENTUM = OneKernel(sgd_momentum, vectors=("velocity",), numbers=("momentum",))
+SGD_NESTEROV = OneKernel(sgd_nesterov, vectors=("velocity",), numbers=("momentum",))
+ADAM = OneKernel(adam, vectors=("first_moment", "second_moment"), numbers=("beta1", "beta2", "epsilon"))
+
+
+def _sgd_step(optimizer: Any) -> OneKernel:
     if not optimizer.momentum:
-        update: Kernel = sgd
-    else:
-        update = sgd_nesterov if optimizer.nesterov else sgd_momentum
-    return [gradient_decay, update] if optimizer.weight_decay else [update]
+        return PLAIN_SGD
+    return SGD_NESTEROV if optimizer.nesterov else SGD_MOMENTUM
 
 
-def _adam_kernels(optimizer: Optimizer) -> list[Kernel]:
-    return [gradient_decay, adam] if optimizer.weight_decay else [adam]
-
-
-def _adamw_kernels(optimizer: Optimizer) -> list[Kernel]:
-    return [value_decay, adam] if optimizer.weight_decay else [adam]
-
-
-OPTIMIZERS: dict[type[Optimizer], Callable[[Any], list[Kernel]]] = {
-    SGD: _sgd_kernels,
-    Adam: _adam_kernels,
-    AdamW: _adamw_kernels,
+OPTIMIZERS: dict[type[Optimizer], tuple[OneKernel, Callable[[Any], OneKernel]]] = {
+    SGD: (GRADIENT_DECAY, _sgd_step),
+    Adam: (GRADIENT_DECAY, lambda _: ADAM),
+    AdamW: (VALUE_DECAY, lambda _: ADAM),
 }
-"""Maps an optimizer to the kernels of a step, one after the other."""
+"""Maps an optimizer to its weight decay, and to a function that chooses its step."""
+
+
+def step_of(optimizer: Optimizer) -> list[OneKernel]:
+    """List the kernels of a step, in their order."""
+    decay, step = OPTIMIZERS[type(optimizer)]
+    return [decay, step(optimizer)] if optimizer.weight_decay else [step(optimizer)]

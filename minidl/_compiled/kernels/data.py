@@ -1,6 +1,6 @@
-"""Kernels that lay out data: rows of the caller, by their order, in memory of the program; a matrix, transposed.
+"""Kernels that copy the data of a batch into the memory of the program, and one that transposes a matrix.
 
-``order`` says which row comes when; an empty one means the order of the data. ``begin`` is the place of the first row.
+Row k of a batch is row ``order[begin + k]`` of the data; where ``order`` is empty, row ``begin + k``.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def fetch_targets(rows: Matrix, order: Indices, begin: int, target: Matrix) -> N
 
 
 def fetch_sample_weight(rows: Column, order: Indices, begin: int, sample_weight: Column) -> None:
-    """Copy wᵢ of each row; without any, each is 1."""
+    """Copy wᵢ of each row; without weights each is 1."""
     for r in range(len(sample_weight)):
         row = order[begin + r] if len(order) else begin + r
         sample_weight[r] = rows[row] if len(rows) else 1.0
 
 
-def turned(weight: Matrix) -> Matrix:
-    """Return the transpose of a matrix, in one run."""
+def transposed(weight: Matrix) -> Matrix:
+    """Return the transpose of a matrix as a contiguous array."""
     transpose = np.empty((weight.shape[1], weight.shape[0]), real)
     for i in range(len(transpose)):
         for j in range(len(weight)):

@@ -1,0 +1,137 @@
+"""Find the layers of a chain and their kernels, or say why it cannot be compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._core.parameter import Parameter
+from ..errors import CompileError
+from ..layers.activations import Activation
+from ..layers.base import Layer
+from ..layers.normalization import BatchNorm
+from ..layers.sequential import Sequential
+from .cache import jitted
+from .kernels import LAYERS, ONE_ROW_DESCENT
+from .kernels.activations import ARRAY_ACTIVATION
+from .kernels.language import Kernels
+from .kernels.normalization import FIXED_NORM
+
+
+class Link(NamedTuple):
+    """A layer of a chain: its path in the model, itself, its kernels, and its parameters by name."""
+
+    path: str
+    layer: Layer
+    kernels: Kernels
+    parameters: dict[str, Parameter]
+
+
+def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
+    """Look up the kernels of each layer of a chain.
+
+    Raises:
+        CompileError: something cannot be compiled; the message names it.
+    """
+    if find_spec("numba") is None:
+        raise CompileError('compiled code needs Numba, which is not installed: pip install "minidl[jit]"')
+    return [
+        Link(path, layer, _kernels(path, layer, table), layer.named_parameters()) for path, layer in chain(model)
+    ]
+
+
+def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Yield (path, layer) of a chain, those of nested chains in their place."""
+    if type(layer) is Sequential:
+        for place, part in enumerate(layer.layers):
+            yield from chain(part, f"{path}.{place}" if path else str(place))
+    else:
+        yield path, layer
+
+
+def widths_of(links: list[Link], width: int) -> list[int]:
+    """List the width of the input, and that of the output of each layer."""
+    widths = [width]
+    for link in links:
+        widths.append(link.layer.output_features(widths[-1]))
+    return widths
+
+
+def names(table: dict[type[Any], Any]) -> str:
+    """Name the classes of a table."""
+    return ", ".join(sorted(kind.__name__ for kind in table))
+
+
+def check_parameters(links: list[Link], learned: set[int]) -> None:
+    """Refuse parameters in two dtypes, and shared ones: a kernel overwrites a gradient, it does not add to it.
+
+    Args:
+        links: The layers.
+        learned: The parameters that the optimizer changes, by `id`.
+    """
+    parameters = {
+        f"{link.path}.{name}": parameter for link in links for name, parameter in link.parameters.items()
+    }
+    first: dict[int, str] = {}
+    for path, parameter in parameters.items():
+        if (other := first.setdefault(id(parameter), path)) != path:
+            raise CompileError(f'"{path}" is the same parameter as "{other}"; what is shared cannot be compiled')
+    if len({parameter.dtype for parameter in parameters.values()}) > 1:
+        raise CompileError("the parameters are of two dtypes; cast the model with astype")
+    if not learned & set(first):
+        raise CompileError(
+            "the optimizer holds no parameter of this model; make it after the model: SGD(model.parameters(), …)"
+        )
+
+
+def all_can_descend(links: list[Link], learned: set[int]) -> bool:
+    """Whether all parameters learn, and all are in layers whose kernels can take the step."""
+    held = {id(parameter) for link in links for parameter in link.parameters.values()}
+    return learned == held and all(type(link.layer) in ONE_ROW_DESCENT for link in links if link.parameters)
+
+
+def _kernels(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Kernels:
+    where = type(layer).__name__ + (f' at "{path}"' if path else "")
+    if type(layer) not in table:
+        raise CompileError(f"{where} cannot be compiled; expected a chain (Sequential) of {names(table)}")
+    if {"forward", "backward", "backward_parameters", "predict"} & set(vars(layer)):
+        raise CompileError(f"{where} has passes of its own, as attributes, which compiled code would pass by")
+    if isinstance(layer, BatchNorm) and layer.running_mean.frozen:
+        return FIXED_NORM
+    return _of_functions(where, layer) if isinstance(layer, Activation) else table[type(layer)]
+
+
+def _of_functions(where: str, layer: Activation) -> Kernels:
+    """Choose the kernels for which the functions of a user can be compiled."""
+    pair = {"function": layer.function, "derivative": layer.derivative}
+    if not any(_problem(function, by_number=True) for function in pair.values()):
+        return LAYERS[Activation]
+    for name, function in pair.items():
+        if problem := _problem(function, by_number=False):
+            raise CompileError(f"{where} cannot be compiled: its {name} {problem}")
+    return ARRAY_ACTIVATION
+
+
+def _problem(function: Callable[..., Any], *, by_number: bool) -> str:
+    """Compile a function of a user, try it, and say what is wrong with the result; "" for nothing."""
+    from numba.core.errors import NumbaError
+
+    probe = np.linspace(-3.0, 3.0, 30).reshape(5, 6)
+    wanted = function(probe.copy())
+    try:
+        ready = jitted(function)
+        found = np.reshape([ready(x) for x in probe.flat], probe.shape) if by_number else ready(probe.copy())
+    except (NumbaError, TypeError, ValueError, NotImplementedError) as error:
+        return f"is nothing that Numba compiles, such as NumPy and math on numbers ({_gist(error)})"
+    same = np.shape(found) == probe.shape and np.allclose(found, wanted, rtol=1e-12, equal_nan=True)
+    return "" if same else "computes something else when Numba compiles it"
+
+
+def _gist(error: Exception) -> str:
+    """Return the line of an error that says what is wrong; Numba's other lines say where."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line.strip("^~- ") and not line.startswith(("Failed in", "During", "File "))]
+    return telling[0] if telling else type(error).__name__

@@ -1,0 +1,41 @@
+"""Kernels: the equations of layers, losses and optimizers on arrays, and the tables of what can be compiled.
+
+To compile a new activation:
+
+1. Write two functions in `activations`, in the language of `language`: y from x, and ∂e/∂x from ``grad`` and x or y.
+2. Add a row to ``ACTIVATIONS`` there, which declares all names of theirs that are not fixed: parameters, buffers,
+   numbers, functions, memory, random numbers.
+3. Add an example to the lists in ``tests/compiled``; the tests fail until it is there.
+
+Another layer has its own file and a row in ``LAYERS`` below. A loss has a function in `losses`, and a row in its table.
+"""
+
+from __future__ import annotations
+
+from ...layers.base import Layer
+from ...layers.dense import Dense
+from ...layers.dropout import Dropout
+from ...layers.normalization import BatchNorm, LayerNorm, RMSNorm
+from .activations import ACTIVATIONS
+from .dense import DENSE, DENSE_NARROW, DENSE_ROW, DENSE_ROW_DESCENT
+from .dropout import DROPOUT
+from .language import Kernels
+from .normalization import BATCH_NORM, LAYER_NORM, RMS_NORM
+
+LAYERS: dict[type[Layer], Kernels] = {
+    Dense: DENSE,
+    Dropout: DROPOUT,
+    LayerNorm: LAYER_NORM,
+    RMSNorm: RMS_NORM,
+    BatchNorm: BATCH_NORM,
+    **ACTIVATIONS,
+}
+
+ONE_ROW = LAYERS | {Dense: DENSE_ROW}
+"""For batches of a single row."""
+
+NARROW = LAYERS | {Dense: DENSE_NARROW}
+"""For predicting many rows in small blocks."""
+
+ONE_ROW_DESCENT: dict[type[Layer], Kernels] = {Dense: DENSE_ROW_DESCENT}
+"""Layers whose backward kernels take the step of plain SGD on single rows."""
