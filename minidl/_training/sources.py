@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,19 @@ HASHED = 1 << 26
 
 REPLAYED = 1 << 25
 """About how many bytes of a stream are kept for a replay."""
+
+
+@dataclass
+class Fingerprint:
+    """What tells data from other data: the shapes of the arrays and a hash; of a stream the hash of its first batch."""
+
+    sha256: str
+    shapes: list[list[int]] = field(default_factory=list)
+    stream: bool = False
+
+    def __str__(self) -> str:
+        shapes = ", ".join(str(tuple(shape)) for shape in self.shapes)
+        return f"{shapes or 'a stream'} with hash {self.sha256[:8]}…"
 
 
 class Source(ABC):
@@ -57,7 +71,7 @@ class Source(ABC):
         return sys.maxsize
 
     @abstractmethod
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Fingerprint:
         """Return what tells this data from other data."""
 
 
@@ -96,8 +110,8 @@ class ArraySource(Source):
         return self.batches(start)
 
     @override
-    def fingerprint(self) -> dict[str, Any]:
-        return {"shapes": [list(array.shape) for array in self.arrays], "sha256": _digest(self.arrays)}
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(_digest(self.arrays), [list(array.shape) for array in self.arrays])
 
 
 class StreamSource(Source):
@@ -108,9 +122,21 @@ class StreamSource(Source):
             iterable that can be iterated again.
         model: What the batches must fit.
         loss: What the targets must fit.
+        learning_rate: Of the optimizer; a schedule in epochs needs a stream that has a length.
+
+    Raises:
+        DTypeError: something that can be read only once, or a first batch that is no tuple.
+        ArgumentError: a schedule in epochs, and a stream that does not say how many batches an epoch has.
+        DataError: no batch, or a first one that does not fit.
     """
 
-    def __init__(self, stream: Callable[[], Iterable[Batch]] | Iterable[Batch], model: Layer, loss: Loss) -> None:
+    def __init__(
+        self,
+        stream: Callable[[], Iterable[Batch]] | Iterable[Batch],
+        model: Layer,
+        loss: Loss,
+        learning_rate: LearningRate,
+    ) -> None:
         if isinstance(stream, Iterator):
             raise DTypeError(
                 f"fit_batches: expected a function that returns batches, or a container of them, got {stream!r}, which "
@@ -120,6 +146,14 @@ class StreamSource(Source):
         self._model, self._loss = model, loss
         self._recent: list[Batch] = []
         self._bytes = REPLAYED // 8
+        in_epochs = isinstance(learning_rate, Schedule) and learning_rate.in_steps(1) != learning_rate
+        if in_epochs and self.steps_per_epoch() is None:
+            raise ArgumentError(
+                f"fit_batches(stream): expected a stream with a length, because the schedule {learning_rate!r} counts "
+                "epochs; give a list of batches or an object with __len__, or count steps: give the optimizer "
+                "schedule.in_steps(steps_per_epoch)"
+            )
+        self._first = self._first_batch()
 
     @override
     def steps_per_epoch(self) -> int | None:
@@ -168,26 +202,13 @@ class StreamSource(Source):
         return iter(list(self._recent))
 
     @override
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(_digest(self._first), stream=True)
+
+    def _first_batch(self) -> Batch:
         for first in self._open():
-            return {"stream": True, "sha256": _digest(self._checked(0, first))}
+            return self._checked(0, first)
         raise DataError("fit_batches: expected at least one batch in an epoch, got none")
-
-
-def check_length(source: Source, learning_rate: LearningRate) -> None:
-    """Refuse a schedule in epochs where the stream does not say how many batches an epoch has.
-
-    Raises:
-        ArgumentError: it is refused.
-    """
-    if not isinstance(learning_rate, Schedule) or learning_rate.in_steps(1) == learning_rate:
-        return
-    if source.steps_per_epoch() is None:
-        raise ArgumentError(
-            f"fit_batches(stream): expected a stream with a length, because the schedule {learning_rate!r} counts "
-            "epochs; give a list of batches or an object with __len__, or count steps: give the optimizer "
-            "schedule.in_steps(steps_per_epoch)"
-        )
 
 
 def _digest(arrays: Batch) -> str:
@@ -198,5 +219,5 @@ def _digest(arrays: Batch) -> str:
     for array in arrays:
         row_bytes = max(array.nbytes // max(len(array), 1), 1)
         step = max(1, len(array) * row_bytes // HASHED)
-        digest.update(np.ascontiguousarray(array[::step]).tobytes())
+        digest.update(np.ascontiguousarray(array[::step]).data)
     return digest.hexdigest()
