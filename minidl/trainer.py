@@ -239,14 +239,15 @@ class Trainer:
         """
         size = positive_int(batch_size, "fit(batch_size)")
         plan = Plan(
-            positive_int(epochs, "fit(epochs)") + len(self.history),
+            positive_int(epochs, "fit(epochs)") + len(self._run.history.loss),
             size,
             bool(shuffle),
             None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
         )
         acting = check_callbacks(callbacks)
-        data = Validation(self.model, self.loss, named_metrics(metrics))
-        arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if shuffle else None)
+        data = Validation(self._run.model, self._run.loss, named_metrics(metrics))
+        rng = self._run.generator(0) if shuffle and validation is not None else None
+        arrays = data.split(x, y, sample_weight, validation, rng)
         source = ArraySource(arrays, size, plan.shuffle)
         return train(self._run, *self._begin(plan, acting, source, data), source, data, self._notify, progress)
 
@@ -315,7 +316,7 @@ class Trainer:
         """
         plan = self._run.plan_to_resume(streamed=False)
         acting = None if callbacks is None else check_callbacks(callbacks)
-        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data = Validation(self._run.model, self._run.loss, named_metrics(metrics))
         arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if plan.shuffle else None)
         assert plan.batch_size is not None
         source = ArraySource(arrays, plan.batch_size, plan.shuffle)
@@ -409,17 +410,16 @@ class Trainer:
         run = self._run
         acting = run.callbacks if callbacks is None else callbacks
         before = [(part, vars(part).copy()) for part in (run, run.history, *acting)]
-        parts = Parts(run.model)
-        _check_parameters(parts, run.optimizer)
-        run.optimizer.vector.gather()
-        snapshot = Snapshot(parts, run.optimizer)
+        snapshot = Snapshot(Parts(run.model), run.optimizer)
+        _check_parameters(snapshot)
         try:
             if plan is None:
                 run.go_on(source, acting)
             else:
                 run.start(plan, acting)
             assert run.plan is not None
-            engine = make_engine(check_engine(self.engine), NumpyEngine(run, parts), run.plan, source)
+            numpy = NumpyEngine(run, snapshot.not_held.values())
+            engine = make_engine(check_engine(self.engine), numpy, run.plan, source)
             run.engine, run.figures = engine.name, data.directions()
             run.why_stop, run.interrupted, run.history.stopped_by = "", True, ""
             run.count_epochs(source)
@@ -431,8 +431,7 @@ class Trainer:
             snapshot.restore()
             run.optimizer.epochs = None
             raise
-        for parameter in parts.parameters.values():
-            parameter.zero_grad()
+        snapshot.clear_gradients()
         return engine, snapshot
 
     def _notify(self, method: str) -> None:
@@ -441,14 +440,14 @@ class Trainer:
             getattr(callback, method)(self)
 
 
-def _check_parameters(parts: Parts, optimizer: Optimizer) -> None:
+def _check_parameters(snapshot: Snapshot) -> None:
     """Refuse a fit that would learn nothing; warn of parameters that will not be learned, though they are not frozen.
 
     Raises:
         ArgumentError: no parameter that the optimizer holds can learn.
     """
-    not_held = parts.not_held_by(optimizer)
-    if all(parameter.frozen for path, parameter in parts.parameters.items() if path not in not_held):
+    parameters, not_held = snapshot.parts.parameters, snapshot.not_held
+    if all(path in not_held or parameter.frozen for path, parameter in parameters.items()):
         raise ArgumentError(
             "fit: the optimizer holds no parameter of this model that learns; make it from model.parameters(), or "
             "unfreeze() those that are to learn"

@@ -48,21 +48,20 @@ def train(
     try:
         # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
         with (
-            Progress(plan.epochs - len(history), "fit", progress) as bar,
+            Progress(plan.epochs - len(history.loss), "fit", progress) as bar,
             Interrupts() as interrupts,
             np.errstate(all="ignore"),
         ):
-            while len(history) < plan.epochs and not run.why_stop:
+            while (epoch := len(history.loss)) < plan.epochs and not run.why_stop:
                 began = time.perf_counter()
                 run.count_epochs(source)
-                source.begin_epoch(run.generator(len(history) + 1))
+                source.begin_epoch(run.generator(epoch + 1))
                 engine.enter(source, run.position.batch)
                 ended = False
                 while not ended and not run.why_stop:
                     here = run.position
                     snapshot.take()
-                    source.mark()
-                    most = min([engine.at_once, source.most_at_once(), *[step - here.batch % step for step in steps]])
+                    most = min([engine.at_once, source.mark(), *[step - here.batch % step for step in steps]])
                     try:
                         outcome = engine.run(1 if may_grow else most, here.loss, interrupts)
                         if may_grow:
@@ -90,7 +89,7 @@ def train(
         run.interrupted = interrupts.received is not None
         history.stopped_by = interrupts.received or run.why_stop or "epochs"
     finally:
-        if len(history) < plan.epochs:
+        if history.stopped_by != "epochs":
             run.know_data()
         run.source = None
         notify("on_train_end")

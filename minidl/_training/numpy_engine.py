@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import nan
 from typing import ClassVar, NamedTuple
 
@@ -11,11 +11,11 @@ from typing_extensions import override
 
 from .._core.arrays import Array
 from .._core.interrupts import Interrupts
+from .._core.parameter import Parameter
 from ..errors import CallOrderError, GradientError
 from ..layers.base import backward_alone
 from .batches import slices
 from .run import Run
-from .snapshot import Parts
 from .sources import Batch, Source
 
 BATCHES_AT_ONCE = 64
@@ -76,18 +76,18 @@ class NumpyEngine(Engine):
 
     Args:
         run: The run; its plan may say how many rows go through the model at a time.
-        parts: The parts of its model.
+        not_held: Parameters of the model that the optimizer does not hold.
     """
 
     name = "numpy"
     at_once = BATCHES_AT_ONCE
 
-    def __init__(self, run: Run, parts: Parts) -> None:
+    def __init__(self, run: Run, not_held: Iterable[Parameter]) -> None:
         self.model, self.loss, self.optimizer = run.model, run.loss, run.optimizer
         self.penalties, self.clip = run.penalties, run.clip
         self.micro_batch_size = None if run.plan is None else run.plan.micro_batch_size
         self.predict = run.model.predict
-        self._not_held = list(parts.not_held_by(run.optimizer).values())
+        self._not_held = list(not_held)
         self._batches: Iterator[Batch] = iter(())
 
     @override
@@ -139,7 +139,9 @@ class NumpyEngine(Engine):
         for penalty in self.penalties:
             penalty.backward()
         try:
-            self._use_gradients()
+            if self.clip is not None:
+                self.clip(self.optimizer.vector)
+            self.optimizer.step()
         except GradientError:
             return nan
         except CallOrderError:
@@ -148,12 +150,7 @@ class NumpyEngine(Engine):
             if not held:
                 raise
             held[0].grad += 0.0
-            self._use_gradients()
+            return self._step(error)
         for parameter in self._not_held:
             parameter.zero_grad()
         return error
-
-    def _use_gradients(self) -> None:
-        if self.clip is not None:
-            self.clip(self.optimizer.vector)
-        self.optimizer.step()

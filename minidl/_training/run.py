@@ -179,4 +179,4 @@ class Run:
     def count_epochs(self, source: Source) -> None:
         """Tell the optimizer at which step the current epoch began, its number, and how many steps it has."""
         count, first_step = source.steps_per_epoch(), self.optimizer.steps - self.position.batch
-        self.optimizer.epochs = None if count is None else Epochs(first_step, len(self.history), count)
+        self.optimizer.epochs = None if count is None else Epochs(first_step, len(self.history.loss), count)

@@ -28,8 +28,8 @@ class Parts:
         self.parameters = {path: part for path, part in found.items() if isinstance(part, Parameter)}
         self.buffers = [part for part in found.values() if isinstance(part, Buffer)]
         self.generators = [part for part in found.values() if isinstance(part, np.random.Generator)]
-        kinds = {type(part) for part in (model, *found.values()) if isinstance(part, Holder)}
-        self.may_grow = any(not kind.__module__.startswith("minidl.") for kind in kinds)
+        packages = {type(part).__module__.split(".")[0] for part in (model, *found.values()) if isinstance(part, Holder)}
+        self.may_grow = packages != {"minidl"}
 
     def not_held_by(self, optimizer: Optimizer) -> dict[str, Parameter]:
         """Map the path of each parameter that an optimizer does not hold to it."""
@@ -42,13 +42,19 @@ class Snapshot:
 
     Args:
         parts: The parts of the model, before a batch.
-        optimizer: Its optimizer.
+        optimizer: Its optimizer; parameters that another one has moved are gathered again.
+
+    Attributes:
+        not_held: Maps the path of each parameter that the optimizer does not hold to it.
     """
 
     def __init__(self, parts: Parts, optimizer: Optimizer) -> None:
         self.parts, self._optimizer = parts, optimizer
+        self.not_held = parts.not_held_by(optimizer)
+        if {id(parameter.value.base) for parameter in optimizer.vector.parameters} != {id(optimizer.vector.values)}:
+            optimizer.vector.gather()
         self._vectors = [optimizer.vector.values, *optimizer.slots().values()]
-        self._copies = [vector.copy() for vector in self._vectors]
+        self._copies = [np.empty_like(vector) for vector in self._vectors]
         self.take()
 
     def take(self) -> None:
@@ -68,5 +74,10 @@ class Snapshot:
             buffer.value = kept.copy()
         for own, state in zip(self.parts.generators, self._states, strict=True):
             own.bit_generator.state = state
-        for parameter in self.parts.parameters.values():
+        self.clear_gradients()
+
+    def clear_gradients(self) -> None:
+        """Throw gradients away."""
+        self._optimizer.vector.use_up()
+        for parameter in self.not_held.values():
             parameter.zero_grad()

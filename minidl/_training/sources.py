@@ -59,16 +59,12 @@ class Source(ABC):
         """Yield again what `batches` has yielded since the last `mark`, which was at ``start``."""
 
     @abstractmethod
-    def mark(self) -> None:
-        """Forget what came before; a replay will begin here."""
+    def mark(self) -> int:
+        """Let a replay begin here; return how many batches may follow, because of the memory that it takes."""
 
     @abstractmethod
     def steps_per_epoch(self) -> int | None:
         """Return how many batches the next epoch has; None where a stream does not say."""
-
-    def most_at_once(self) -> int:
-        """Return how many batches may pass between two marks, because of the memory that a replay takes."""
-        return sys.maxsize
 
     @abstractmethod
     def fingerprint(self) -> Fingerprint:
@@ -102,8 +98,8 @@ class ArraySource(Source):
         return slices(self.arrays, self.order, self.batch_size, start)
 
     @override
-    def mark(self) -> None:
-        pass
+    def mark(self) -> int:
+        return sys.maxsize
 
     @override
     def replay(self, start: int) -> Iterator[Batch]:
@@ -190,12 +186,9 @@ class StreamSource(Source):
             raise
 
     @override
-    def most_at_once(self) -> int:
-        return max(REPLAYED // max(self._bytes, 1), 1)
-
-    @override
-    def mark(self) -> None:
+    def mark(self) -> int:
         self._recent = []
+        return max(REPLAYED // max(self._bytes, 1), 1)
 
     @override
     def replay(self, start: int) -> Iterator[Batch]:

@@ -75,7 +75,7 @@ def rounds(work: str, count: int) -> Iterator[float]:
     source = ArraySource(data, batch_size, shuffle=False)
     run, parts = Trainer(model, loss, optimizer)._run, Parts(model)
     snapshot = Snapshot(parts, optimizer)
-    watched, unwatched = NumpyEngine(run, parts), Unwatched(run, parts)
+    watched, unwatched = NumpyEngine(run, ()), Unwatched(run, ())
     for number in range(count + 1):
         unwatched.enter(source, 0)
         watched.enter(source, 0)
