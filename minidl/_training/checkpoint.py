@@ -146,16 +146,17 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
         saved: SavedRun = typed(SavedRun, unpack(metadata["training"], tensors), "run")
     except ValueError as error:
         raise FileFormatError(os.fspath(path), "the state of a run", str(error)[:MOST_SHOWN]) from None
-    check_fit(run, saved)
-    _warn_of_another_environment(saved.environment)
+    own = saved_run(run)
+    check_fit(own, saved)
+    _warn_of_another_environment(own.environment, saved.environment)
     load_weights(run.model, path, allow_nonfinite=False)
     restore_frozen(run.model, metadata, os.fspath(path))
-    for name, slot in run.optimizer.slots().items():
+    for name, slot in own.optimizer.slots.items():
         slot[...] = saved.optimizer.slots[name]
     run.optimizer.restore_numbers(saved.optimizer.numbers)
     run.optimizer.epochs = None
-    for name, own in named(run.model, np.random.Generator).items():
-        own.bit_generator.state = saved.generators[name].bit_generator.state
+    for name, generator in own.generators.items():
+        generator.bit_generator.state = saved.generators[name].bit_generator.state
     run.plan, run.position, run.fingerprint = saved.run.plan, saved.run.position, saved.run.fingerprint
     run.start_state = saved.run.rng.bit_generator.state
     run.callbacks, run.saved_callbacks = [], saved.run.callbacks
@@ -165,12 +166,13 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
 def saved_run(run: Run) -> SavedRun:
     """Return all that a run is beside its model."""
     optimizer, history = run.optimizer, run.history
+    shapes = {path: list(parameter.shape) for path, parameter in run.model.named_parameters().items()}
     rng = np.random.Generator(np.random.PCG64(0))
     rng.bit_generator.state = run.start_state
     callbacks = run.saved_callbacks or [CallbackState(type(c).__name__, c.state()) for c in run.callbacks]
     metrics = list(history.metrics.values())
     return SavedRun(
-        SavedOptimizer(type(optimizer).__name__, shapes(run), dict(optimizer.slots()), optimizer.numbers()),
+        SavedOptimizer(type(optimizer).__name__, shapes, dict(optimizer.slots()), optimizer.numbers()),
         type(run.loss).__name__,
         run_settings(run),
         named(run.model, np.random.Generator),
@@ -183,11 +185,6 @@ def saved_run(run: Run) -> SavedRun:
         ),
         environment(),
     )
-
-
-def shapes(run: Run) -> dict[str, list[int]]:
-    """Map the path of each parameter of the model to its shape."""
-    return {path: list(parameter.shape) for path, parameter in run.model.named_parameters().items()}
 
 
 def run_settings(run: Run) -> dict[str, str]:
@@ -229,39 +226,33 @@ def describe(part: object, paths: dict[int, str], depth: int = 4) -> str:
     return f"{kind.__name__}({', '.join(f'{n}={describe(getattr(part, n), paths, depth - 1)}' for n in kept)})"
 
 
-def check_fit(run: Run, saved: SavedRun) -> None:
-    """Refuse the state of a run that this run cannot go on with.
+def check_fit(own: SavedRun, saved: SavedRun) -> None:
+    """Refuse the state of a run that another run cannot go on with.
 
     Raises:
         ArgumentError: the run that was saved had another optimizer, loss, clip or penalty, one with other settings,
             other parameters or other generators.
     """
-    old, optimizer = saved.optimizer, run.optimizer
-    generators = named(run.model, np.random.Generator)
-    for what, expected, found in (
-        ("an optimizer of the class", old.kind, type(optimizer).__name__),
-        ("a loss of the class", saved.loss, type(run.loss).__name__),
-        ("the parameters", old.parameters, shapes(run)),
-        ("the random layers", sorted(saved.generators), sorted(generators)),
-        ("the optimizer's memory", _kinds(old.slots), _kinds(optimizer.slots())),
-        ("the settings", saved.settings, run_settings(run)),
-        ("the optimizer's numbers", _are_bools(old.numbers), _are_bools(optimizer.numbers())),
-        ("the generators of the layers", _bit_generators(saved.generators), _bit_generators(generators)),
-    ):
-        if expected != found:
-            raise ArgumentError(f"restore: expected {what} {_difference(expected, found)}; build the Trainer as before")
+    found = must_agree(own)
+    for what, expected in must_agree(saved).items():
+        if expected != found[what]:
+            difference = _difference(expected, found[what])
+            raise ArgumentError(f"restore: expected {what} {difference}; build the Trainer as before")
 
 
-def _kinds(slots: dict[str, FloatArray]) -> dict[str, tuple[str, list[int]]]:
-    return {name: (slot.dtype.name, list(slot.shape)) for name, slot in slots.items()}
-
-
-def _are_bools(numbers: dict[str, Any]) -> dict[str, bool]:
-    return {name: isinstance(number, bool) for name, number in numbers.items()}
-
-
-def _bit_generators(generators: dict[str, np.random.Generator]) -> dict[str, str]:
-    return {name: type(own.bit_generator).__name__ for name, own in generators.items()}
+def must_agree(saved: SavedRun) -> dict[str, Any]:
+    """Map what two runs must have in common to what one of them has."""
+    optimizer, generators = saved.optimizer, saved.generators
+    return {
+        "an optimizer of the class": optimizer.kind,
+        "a loss of the class": saved.loss,
+        "the parameters": optimizer.parameters,
+        "the random layers": sorted(generators),
+        "the optimizer's memory": {name: (s.dtype.name, list(s.shape)) for name, s in optimizer.slots.items()},
+        "the settings": saved.settings,
+        "the optimizer's numbers": {name: isinstance(number, bool) for name, number in optimizer.numbers.items()},
+        "the generators of the layers": {name: type(g.bit_generator).__name__ for name, g in generators.items()},
+    }
 
 
 def environment() -> dict[str, Any]:
@@ -281,8 +272,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _warn_of_another_environment(saved: dict[str, Any]) -> None:
-    here = environment()
+def _warn_of_another_environment(here: dict[str, Any], saved: dict[str, Any]) -> None:
     differing = [name for name in here if saved.get(name) != here[name]]
     changed = [f"{name} {brief(saved.get(name))} -> {brief(here[name])}" for name in differing]
     if changed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,18 +22,6 @@ from .sources import Fingerprint, Source
 STRIDE = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """Draws between the generators of two purposes, 2^128 divided by the golden ratio, as in ``PCG64.jumped``: no two of
 them come near each other. Strides of a power of two give correlated streams."""
-
-
-class Remembers(Protocol):
-    """What a run needs of a callback."""
-
-    every_batches: int | None
-
-    def reset(self) -> None: ...
-
-    def state(self) -> dict[str, Any]: ...
-
-    def restore(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass
@@ -78,7 +66,7 @@ class Run:
         history: One number for each finished epoch.
         plan: What the fit was asked to do; None before the first.
         position: Where in the epoch it stands.
-        callbacks: What else it does.
+        callbacks: What else it does: objects of the class `minidl.callbacks.Callback`, which stands above this one.
         figures: Maps the name of each figure of an epoch to its direction.
         engine: Name of the engine that ran the last fit; None before the first.
         interrupted: Whether the last fit ended before its time.
@@ -105,7 +93,7 @@ class Run:
         self.history = History()
         self.plan: Plan | None = None
         self.position = Position()
-        self.callbacks: Sequence[Remembers] = []
+        self.callbacks: Sequence[Any] = []
         self.figures: dict[str, str | None] = {}
         self.engine: str | None = None
         self.interrupted = False
@@ -126,7 +114,7 @@ class Run:
         bits.advance(number * STRIDE % 2**128)
         return self._generator
 
-    def start(self, plan: Plan, callbacks: Sequence[Remembers]) -> None:
+    def start(self, plan: Plan, callbacks: Sequence[Any]) -> None:
         """Begin a new fit: what an interrupted one left of its epoch is given up."""
         self.plan, self.position, self.callbacks = plan, Position(), callbacks
         self.fingerprint, self.saved_callbacks = None, []
@@ -146,7 +134,7 @@ class Run:
             raise CallOrderError(f"resume: the fit was fed from {kind}; use {right}")
         return self.plan
 
-    def go_on(self, source: Source, callbacks: Sequence[Remembers]) -> None:
+    def go_on(self, source: Source, callbacks: Sequence[Any]) -> None:
         """Go on with a fit; a restored run gives its callbacks the state that was saved.
 
         Raises:

@@ -28,8 +28,8 @@ class Parts:
         self.parameters = {path: part for path, part in found.items() if isinstance(part, Parameter)}
         self.buffers = [part for part in found.values() if isinstance(part, Buffer)]
         self.generators = [part for part in found.values() if isinstance(part, np.random.Generator)]
-        packages = {type(part).__module__.split(".")[0] for part in (model, *found.values()) if isinstance(part, Holder)}
-        self.may_grow = packages != {"minidl"}
+        holders = [model, *(part for part in found.values() if isinstance(part, Holder))]
+        self.may_grow = {type(part).__module__.split(".")[0] for part in holders} != {"minidl"}
 
     def not_held_by(self, optimizer: Optimizer) -> dict[str, Parameter]:
         """Map the path of each parameter that an optimizer does not hold to it."""
