@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -136,3 +137,10 @@ def check_lengths(**arrays: Rows | None) -> int:
     if rows == 0:
         raise DataError(f"{' and '.join(lengths)}: expected at least one row, got none")
     return rows
+
+
+def nearest(name: str, names: Sequence[str], cutoff: float) -> str:
+    """Ask whether one of some names was meant, where one is close enough to be a misspelling."""
+    from difflib import get_close_matches
+
+    return "".join(f"; did you mean {close}?" for close in get_close_matches(name, names, 1, cutoff))

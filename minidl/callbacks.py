@@ -2,78 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
-from collections.abc import Iterable, Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from ._core.arrays import positive_int, real
-from ._core.configuration import arguments
 from ._core.parameter import Buffer
-from ._data import described
-from .errors import ArgumentError, DTypeError
+from ._data import nearest
+from .errors import ArgumentError
 from .layers._parts import named
 from .metrics import Mode
+from .trainer import Callback, Trainer
 
 if TYPE_CHECKING:
+    from os import PathLike
     from pathlib import Path
 
-    from .trainer import Trainer
-
-METHODS = ("on_train_begin", "on_batches_end", "on_epoch_end", "on_train_end")
-"""The methods of a callback that a run calls."""
-
-RENAMED = dict(zip(("begin", "after_batches", "after_epoch", "finish"), METHODS, strict=True))
-"""Maps the names that they had in version 0.1 to those of now."""
-
-
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LogFile", "Monitor", "ReduceOnPlateau", "StopAfter"]
-
-
-class Callback:
-    """Take part in a run: a subclass overrides one or more of the four methods ``on_...``.
-
-    ``trainer.stop(why)`` ends the run after the batch. ``trainer.position`` says where in the epoch the run stands,
-    ``trainer.figures`` which figures an epoch writes into the history.
-
-    `state` returns what a callback must remember over a save, and `restore` takes it back. A callback that has ended a
-    run calls ``trainer.stop`` again in `on_train_begin` when the run is resumed. A new fit begins with `reset`.
-    """
-
-    every_batches: int | None = None
-    """Most batches between two calls of `on_batches_end`; None for the Trainer's own number, a few dozen or more."""
-
-    def reset(self) -> None:
-        """Forget the last run: a new fit begins, perhaps of another model."""
-
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Act before the first batch of a fit or a resume."""
-
-    def on_batches_end(self, trainer: Trainer) -> None:
-        """Act between two batches, every few dozen batches."""
-
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Act when an epoch is in the history."""
-
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Act when the run ends, for whatever reason."""
-
-    def state(self) -> dict[str, Any]:
-        """Return what must be remembered: plain values, arrays, lists and dicts of them."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned."""
-
-    def __repr__(self) -> str:
-        named = [name for name, argument in arguments(type(self)).items() if argument.kind is not argument.KEYWORD_ONLY]
-        values = [getattr(self, name) for name in named if hasattr(self, name)]
-        shown = [described(str(value) if isinstance(value, PathLike) else value) for value in values]
-        return f"{type(self).__name__}({', '.join(text.removesuffix('.0') for text in shown)})"
 
 
 class Monitor(Callback):
@@ -176,7 +123,7 @@ class EarlyStopping(Monitor):
     def on_train_begin(self, trainer: Trainer) -> None:
         super().on_train_begin(trainer)
         if self._last_state is not None:
-            restore_model_state(trainer, self._last_state)
+            restore_copied(trainer, self._last_state)
             self._last_state = None
         # A run that ended by this callback has nothing left to do when it is resumed.
         if self.waited >= self.patience:
@@ -186,7 +133,7 @@ class EarlyStopping(Monitor):
     def on_epoch_end(self, trainer: Trainer) -> None:
         if self.improved(trainer):
             if self.restore_best:
-                self._best_state = model_state(trainer)
+                self._best_state = copied_state(trainer)
         elif self.waited >= self.patience:
             self._stop(trainer)
 
@@ -197,8 +144,8 @@ class EarlyStopping(Monitor):
     def on_train_end(self, trainer: Trainer) -> None:
         # An interrupted run is going to be resumed from where it is, so it keeps its last weights.
         if self._best_state is not None and not trainer.interrupted:
-            self._last_state = model_state(trainer)
-            restore_model_state(trainer, self._best_state)
+            self._last_state = copied_state(trainer)
+            restore_copied(trainer, self._best_state)
 
     @override
     def state(self) -> dict[str, Any]:
@@ -314,6 +261,8 @@ class Checkpoint(Monitor):
         monitor: The figure that decides which one is best; None to keep no best one.
         mode: As in `Monitor`.
     """
+
+    saves = True
 
     def __init__(
         self,
@@ -434,7 +383,7 @@ def _or_none(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def model_state(trainer: Trainer) -> dict[str, Any]:
+def copied_state(trainer: Trainer) -> dict[str, Any]:
     """Copy the values of all parameters and buffers of the model of a run."""
     model = trainer.model
     return {
@@ -443,50 +392,12 @@ def model_state(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def restore_model_state(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Put back what `model_state` copied."""
+def restore_copied(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put back what `copied_state` copied."""
     for path, parameter in trainer.model.named_parameters().items():
         parameter.value = state["parameters"][path]
     for path, buffer in named(trainer.model, Buffer).items():
         buffer.value = state["buffers"][path].copy()
-
-
-def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
-    """Return callbacks, those that save last, so that they save what the others have just done.
-
-    Raises:
-        DTypeError: something that is not a callback.
-        ArgumentError: a callback with a method ``on_...`` that no run calls, or without one that a run calls.
-    """
-    if isinstance(callbacks, Callback):
-        raise DTypeError(f"fit(callbacks): expected a list of callbacks, got one; write callbacks=[{callbacks!r}]")
-    found = list(callbacks)
-    for callback in found:
-        if not isinstance(callback, Callback):
-            hint = f"; did you forget the parentheses of {callback.__name__}?" if isinstance(callback, type) else ""
-            raise DTypeError(f"fit(callbacks): expected Callback objects, got {callback!r}{hint}")
-        _check_methods(callback)
-    return sorted(found, key=lambda callback: isinstance(callback, Checkpoint))
-
-
-def _check_methods(callback: Callback) -> None:
-    """Refuse a callback whose methods a run would never call."""
-    where, known = f"fit(callbacks): {type(callback).__name__}", ", ".join(METHODS)
-    for name in dir(callback):
-        if name in RENAMED and _is_hook(name, getattr(callback, name)):
-            raise ArgumentError(f"{where}: the method {name} is called {RENAMED[name]} now; rename it")
-        if name.startswith("on_") and name not in METHODS:
-            hint = _nearest(name, METHODS, 0.87)
-            raise ArgumentError(f"{where}: there is no method {name} that a run calls; the four are {known}{hint}")
-    if all(getattr(getattr(callback, name), "__func__", None) is vars(Callback)[name] for name in METHODS):
-        raise ArgumentError(f"{where}: expected at least one of the methods {known}, got none: it would never act")
-
-
-def _is_hook(name: str, method: object) -> bool:
-    """Return whether a run of version 0.1 would call a method; ``begin`` and ``finish`` may be helpers of the user."""
-    if name.startswith("after_"):
-        return callable(method)
-    return inspect.ismethod(method) and list(inspect.signature(method).parameters) == ["trainer"]
 
 
 def _monitor_hint(name: str, figures: list[str]) -> str:
@@ -494,17 +405,10 @@ def _monitor_hint(name: str, figures: list[str]) -> str:
     plain = name.removeprefix("validation_").removeprefix("val_")
     hint = "; did you mean 'validation_loss'?" if name == "val_loss" else ""
     if name == plain or plain not in figures:
-        return _nearest(name, figures, 0.8) or "; if it is a metric, give fit(..., metrics=[...])"
+        return nearest(name, figures, 0.8) or "; if it is a metric, give fit(..., metrics=[...])"
     if "validation_loss" not in figures:
         return f"{hint}; give fit(..., validation=...)"
     return hint or f"; {plain} is of the validation data already"
-
-
-def _nearest(name: str, names: Sequence[str], cutoff: float) -> str:
-    """Ask whether one of some names was meant, where one is close enough to be a misspelling."""
-    from difflib import get_close_matches
-
-    return "".join(f"; did you mean {close}?" for close in get_close_matches(name, names, 1, cutoff))
 
 
 def _path(path: str | PathLike[str]) -> Path:

@@ -1,31 +1,28 @@
-"""The Trainer: it owns all that a run is."""
+"""The Trainer, which is the entry point of a run, and the base class of callbacks."""
 
 from __future__ import annotations
 
-import time
+import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
-from typing import TYPE_CHECKING
+from os import PathLike
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from ._core.arrays import all_finite, positive_int
+from ._core.arrays import positive_int
+from ._core.configuration import arguments
 from ._core.generators import Seed
-from ._core.interrupts import Interrupts
-from ._core.progress import Progress
-from ._data import check_ending, check_parts
-from ._training.compiled import CompiledEngine, EngineName, check_engine, make_engine
-from ._training.divergence import explain
-from ._training.engine import NumpyEngine
+from ._data import check_ending, check_parts, described, nearest
+from ._training.compiled_engine import EngineName, check_engine, make_engine
 from ._training.history import History
+from ._training.loop import train
+from ._training.numpy_engine import Engine, NumpyEngine
 from ._training.run import Plan, Position, Run
-from ._training.snapshot import Snapshot
-from ._training.sources import ArraySource, Batch, Source, StreamSource, check_length
+from ._training.snapshot import Parts, Snapshot
+from ._training.sources import ArraySource, Batch, Source, StreamSource
 from ._training.validation import Validation, ValidationData, named_metrics
-from .callbacks import Callback, check_callbacks
 from .errors import ArgumentError, DTypeError
 from .layers.base import Layer
 from .losses import Loss
@@ -33,12 +30,59 @@ from .metrics import Metric
 from .optimizers import Optimizer
 from .optimizers.clipping import Clip
 from .optimizers.penalties import Penalty, checked_penalties
-from .schedules import Epochs
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 __all__ = ["History", "Trainer"]
+
+METHODS = ("on_train_begin", "on_batches_end", "on_epoch_end", "on_train_end")
+"""The methods of a callback that a run calls."""
+
+RENAMED = dict(zip(("begin", "after_batches", "after_epoch", "finish"), METHODS, strict=True))
+"""Maps the names that they had in version 0.1 to those of now."""
+
+
+class Callback:
+    """Take part in a run: a subclass overrides one or more of the four methods ``on_...``.
+
+    ``trainer.stop(why)`` ends the run after the batch. ``trainer.position`` says where in the epoch the run stands,
+    ``trainer.figures`` which figures an epoch writes into the history.
+
+    `state` returns what a callback must remember over a save, and `restore` takes it back. A callback that has ended a
+    run calls ``trainer.stop`` again in `on_train_begin` when the run is resumed. A new fit begins with `reset`.
+    """
+
+    every_batches: int | None = None
+    """Most batches between two calls of `on_batches_end`; None for the Trainer's own number, a few dozen or more."""
+
+    saves: bool = False
+    """Whether it saves the run: it is then called after the others, so that their work is saved."""
+
+    def reset(self) -> None:
+        """Forget the last run: a new fit begins, perhaps of another model."""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Act before the first batch of a fit or a resume."""
+
+    def on_batches_end(self, trainer: Trainer) -> None:
+        """Act between two batches, every few dozen batches."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Act when an epoch is in the history."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Act when the run ends, for whatever reason."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what must be remembered: plain values, arrays, lists and dicts of them."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned."""
+
+    def __repr__(self) -> str:
+        named = [name for name, argument in arguments(type(self)).items() if argument.kind is not argument.KEYWORD_ONLY]
+        values = [getattr(self, name) for name in named if hasattr(self, name)]
+        shown = [described(str(value) if isinstance(value, PathLike) else value) for value in values]
+        return f"{type(self).__name__}({', '.join(text.removesuffix('.0') for text in shown)})"
 
 
 class Trainer:
@@ -62,13 +106,7 @@ class Trainer:
         ArgumentError: the optimizer holds no parameter of this model, or a penalty holds one of another.
 
     Attributes:
-        history: What happened so far, over all calls of `fit`.
-        figures: Maps the name of each figure that an epoch writes into the history (``"loss"``, ``"validation_loss"``
-            where there is validation data, and the metrics) to its direction: ``"min"`` or ``"max"`` is best, or None
-            where a metric declares nothing. Empty before the first fit.
-        interrupted: Whether the last fit ended before its time.
         engine: The engine that was asked for: ``"auto"``, ``"numpy"`` or ``"compiled"``.
-        last_engine: The engine that ran the last fit: ``"numpy"`` or ``"compiled"``; None before the first fit.
 
     Example:
         >>> import numpy as np
@@ -101,17 +139,60 @@ class Trainer:
                 "Trainer(optimizer): expected parameters of this model, got none of them; "
                 "make the optimizer after the model: SGD(model.parameters(), …)"
             )
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.penalties = checked_penalties(penalties, learned)
         if clip is not None and not isinstance(clip, Clip):
             raise DTypeError(f"Trainer(clip): expected a Clip such as ClipGlobalNorm(1.0), got {clip!r}")
-        self.clip = clip
         self.engine: EngineName = check_engine(engine)
-        self.last_engine: str | None = None
-        self.history = History()
-        self.figures: dict[str, str | None] = {}
-        self.interrupted = False
-        self._run = Run(rng)
+        self._run = Run(model, loss, optimizer, checked_penalties(penalties, learned), clip, rng)
+
+    @property
+    def model(self) -> Layer:
+        """What is trained."""
+        return self._run.model
+
+    @property
+    def loss(self) -> Loss:
+        """What is made small."""
+        return self._run.loss
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What moves the parameters."""
+        return self._run.optimizer
+
+    @property
+    def penalties(self) -> Sequence[Penalty]:
+        """What is added to the loss of each batch."""
+        return self._run.penalties
+
+    @property
+    def clip(self) -> Clip | None:
+        """What makes gradients smaller before each step."""
+        return self._run.clip
+
+    @property
+    def history(self) -> History:
+        """What happened so far, over all calls of `fit`."""
+        return self._run.history
+
+    @property
+    def figures(self) -> dict[str, str | None]:
+        """Maps the name of each figure that an epoch writes into the history to its direction.
+
+        The names are ``"loss"``, ``"validation_loss"`` where there is validation data, and the metrics. The direction
+        is ``"min"`` or ``"max"``, whichever is best, or None where a metric declares nothing. Empty before the first
+        fit.
+        """
+        return self._run.figures
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last fit ended before its time."""
+        return self._run.interrupted
+
+    @property
+    def last_engine(self) -> str | None:
+        """The engine that ran the last fit: ``"numpy"`` or ``"compiled"``; None before the first fit."""
+        return self._run.engine
 
     @property
     def position(self) -> Position:
@@ -167,18 +248,17 @@ class Trainer:
         """
         size = positive_int(batch_size, "fit(batch_size)")
         plan = Plan(
-            positive_int(epochs, "fit(epochs)") + len(self.history),
+            positive_int(epochs, "fit(epochs)") + len(self._run.history.loss),
             size,
             bool(shuffle),
             None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
         )
         acting = check_callbacks(callbacks)
-        data = self._validation(metrics)
-        arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if shuffle else None)
-        self._run.start(plan, acting)
+        data = Validation(self._run.model, self._run.loss, named_metrics(metrics))
+        rng = self._run.generator(0) if shuffle and validation is not None else None
+        arrays = data.split(x, y, sample_weight, validation, rng)
         source = ArraySource(arrays, size, plan.shuffle)
-        self._run.check_data(source)
-        return self._go(source, data, progress)
+        return train(self._run, *self._begin(plan, acting, source, data), source, data, self._notify, progress)
 
     def fit_batches(
         self,
@@ -208,14 +288,12 @@ class Trainer:
             The history, as from `fit`.
         """
         micro = None if micro_batch_size is None else positive_int(micro_batch_size, "fit_batches(micro_batch_size)")
-        data = self._validation(metrics)
-        data.hold_out(validation)
         plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
-        source = StreamSource(stream, self.model, self.loss)
-        check_length(source, self.optimizer.learning_rate)
-        self._run.start(plan, check_callbacks(callbacks))
-        self._run.check_data(source)
-        return self._go(source, data, progress)
+        acting = check_callbacks(callbacks)
+        data = Validation(self.model, self.loss, named_metrics(metrics))
+        data.hold_out(validation)
+        source = StreamSource(stream, self.model, self.loss, self.optimizer.learning_rate)
+        return train(self._run, *self._begin(plan, acting, source, data), source, data, self._notify, progress)
 
     def resume(
         self,
@@ -247,13 +325,12 @@ class Trainer:
             ArgumentError: other callbacks than those of the fit.
         """
         plan = self._run.plan_to_resume(streamed=False)
-        data = self._validation(metrics)
+        acting = None if callbacks is None else check_callbacks(callbacks)
+        data = Validation(self._run.model, self._run.loss, named_metrics(metrics))
         arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if plan.shuffle else None)
         assert plan.batch_size is not None
         source = ArraySource(arrays, plan.batch_size, plan.shuffle)
-        self._run.check_data(source)
-        self._run.take_callbacks(callbacks)
-        return self._go(source, data, progress)
+        return train(self._run, *self._begin(None, acting, source, data), source, data, self._notify, progress)
 
     def resume_batches(
         self,
@@ -266,13 +343,11 @@ class Trainer:
     ) -> History:
         """Finish a `fit_batches` as `resume` finishes a `fit`; the stream must give the same batches again."""
         self._run.plan_to_resume(streamed=True)
-        data = self._validation(metrics)
+        acting = None if callbacks is None else check_callbacks(callbacks)
+        data = Validation(self.model, self.loss, named_metrics(metrics))
         data.hold_out(validation)
-        source = StreamSource(stream, self.model, self.loss)
-        check_length(source, self.optimizer.learning_rate)
-        self._run.check_data(source)
-        self._run.take_callbacks(callbacks)
-        return self._go(source, data, progress)
+        source = StreamSource(stream, self.model, self.loss, self.optimizer.learning_rate)
+        return train(self._run, *self._begin(None, acting, source, data), source, data, self._notify, progress)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole run to a file: the model, and all that `restore` needs to go on bit for bit.
@@ -284,7 +359,7 @@ class Trainer:
         """
         from ._training.checkpoint import save_run
 
-        save_run(self, path)
+        save_run(self._run, path)
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Put this Trainer, built by the same code, where the saved run stood.
@@ -298,11 +373,11 @@ class Trainer:
         """
         from ._training.checkpoint import restore_run
 
-        restore_run(self, path)
+        restore_run(self._run, path)
 
     def stop(self, why: str) -> None:
         """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
-        self._run.why_stop = self._run.why_stop or why
+        self._run.stop(why)
 
     def evaluate(
         self,
@@ -331,111 +406,105 @@ class Trainer:
         data.hold_out((x, y, sample_weight))
         return data.figures(self.model.predict)
 
-    def _go(self, source: Source, data: Validation, progress: bool | None) -> History:
-        """Go from the current position to the end of the plan."""
+    def _begin(
+        self, plan: Plan | None, callbacks: Sequence[Callback] | None, source: Source, data: Validation
+    ) -> tuple[Engine, Snapshot]:
+        """Start a fit, or go on with one; if anything is refused, leave the run and its callbacks as they were.
+
+        Args:
+            plan: Of a new fit; None to go on with the last one.
+            callbacks: What to call; None for the callbacks of the last fit.
+            source: Where the batches come from.
+            data: What computes the figures of an epoch.
+        """
         run = self._run
-        assert run.plan is not None
-        self._warn_of_idle_parameters()
-        numpy = NumpyEngine(
-            self.model, self.loss, self.optimizer, self.penalties, self.clip, run.plan.micro_batch_size
-        )
-        engine = make_engine(check_engine(self.engine), numpy, run.plan, source)
-        self.last_engine = engine.name
-        self.optimizer.vector.gather()
-        for parameter in self.model.parameters():
-            parameter.zero_grad()
-        snapshot = Snapshot(self.model, self.optimizer)
-        self.figures = data.directions()
-        run.why_stop, self.interrupted, self.history.stopped_by = "", True, ""
-        bar = Progress(run.plan.epochs - len(self.history), "fit", progress)
-        self._count_epochs(source)
-        for callback in self._run.callbacks:
-            callback.on_train_begin(self)
+        acting = run.callbacks if callbacks is None else callbacks
+        before = [(part, vars(part).copy()) for part in (run, run.history, *acting)]
+        snapshot = Snapshot(Parts(run.model), run.optimizer)
+        _check_parameters(snapshot)
         try:
-            # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
-            with bar, Interrupts() as interrupts, np.errstate(all="ignore"):
-                while len(self.history) < run.plan.epochs and not run.why_stop:
-                    self._count_epochs(source)
-                    if self._epoch(engine, source, data, snapshot, interrupts):
-                        bar.advance(f"loss {self.history.loss[-1]:.4g}")
-            self.interrupted = interrupts.received is not None
-            self.history.stopped_by = interrupts.received or run.why_stop or "epochs"
-        finally:
-            for callback in self._run.callbacks:
-                callback.on_train_end(self)
-        return self.history
+            if plan is None:
+                run.go_on(source, acting)
+            else:
+                run.start(plan, acting)
+            assert run.plan is not None
+            numpy = NumpyEngine(run, snapshot.not_held.values())
+            engine = make_engine(check_engine(self.engine), numpy, run.plan, source)
+            run.engine, run.figures = engine.name, data.directions()
+            run.why_stop, run.interrupted, run.history.stopped_by = "", True, ""
+            run.count_epochs(source)
+            self._notify("on_train_begin")
+        except BaseException:
+            for part, state in before:
+                vars(part).clear()
+                vars(part).update(state)
+            snapshot.restore()
+            run.optimizer.epochs = None
+            raise
+        snapshot.clear_gradients()
+        return engine, snapshot
 
-    def _validation(self, metrics: Iterable[Metric] | Mapping[str, Metric]) -> Validation:
-        """Return what computes loss and metrics after an epoch, once it is clear that there is something to learn."""
-        if all(parameter.frozen for parameter in self.optimizer.vector.parameters):
-            raise ArgumentError("fit: every parameter of the optimizer is frozen; unfreeze() those that are to learn")
-        return Validation(self.model, self.loss, named_metrics(metrics))
-
-    def _warn_of_idle_parameters(self) -> None:
-        """Say which parameters will not be learned, though they are not frozen."""
-        owned = {id(parameter) for parameter in self.optimizer.vector.parameters}
-        named = self.model.named_parameters().items()
-        idle = [path for path, parameter in named if id(parameter) not in owned and not parameter.frozen]
-        if idle:
-            more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
-            warnings.warn(
-                f"fit: the optimizer does not hold {', '.join(idle[:3])}{more}, so that they are not learned; freeze() "
-                "them if that is meant, else make the optimizer from model.parameters()",
-                stacklevel=4,
-            )
-
-    def _count_epochs(self, source: Source) -> None:
-        """Tell the optimizer at which step the current epoch began, its number, and how many steps it has."""
-        count, first_step = source.steps_per_epoch(), self.optimizer.steps - self._run.position.batch
-        self.optimizer.epochs = None if count is None else Epochs(first_step, len(self.history), count)
-
-    def _epoch(self, engine: NumpyEngine | CompiledEngine, source: Source, data: Validation, snapshot: Snapshot,
-               interrupts: Interrupts) -> bool:
-        """Train to the end of the epoch, or until something stops the run; return whether the epoch ended."""
-        began = time.perf_counter()
-        here = self._run.position
-        source.begin_epoch(self._run.generator(len(self.history) + 1))
-        engine.enter(source, here.batch)
-        steps = [callback.every_batches for callback in self._run.callbacks if callback.every_batches]
-        ended = False
-        while not ended:
-            snapshot.take()
-            source.mark()
-            before = Position(here.batch, here.rows, here.loss)
-            to_callback = [step - here.batch % step for step in steps]
-            try:
-                outcome = engine.run(min([engine.at_once, source.most_at_once(), *to_callback]), here.loss, interrupts)
-            except BaseException:
-                # Some of the batches are in the weights, and the position is before them: go back to where both agree.
-                snapshot.restore()
-                raise
-            here.batch += outcome.batches
-            here.rows += outcome.rows
-            here.loss = outcome.loss
-            ended = outcome.ended
-            if not (outcome.finite and all_finite(self.optimizer.vector.values)):
-                self._run.position = before
-                parts = self.model, self.loss, self.optimizer, self.penalties
-                batches = islice(source.replay(before.batch), outcome.batches + (not outcome.finite))
-                explain(*parts, snapshot, engine.update, batches, len(self.history), before)
-            if not ended:
-                for callback in self._run.callbacks:
-                    callback.on_batches_end(self)
-            if interrupts.received:
-                self.stop(interrupts.received)
-            if self._run.why_stop and not ended:
-                return False
-        self._close_epoch(engine, data, source, time.perf_counter() - began)
-        return True
-
-    def _close_epoch(self, engine: NumpyEngine | CompiledEngine, data: Validation, source: Source,
-                     seconds: float) -> None:
-        """Write the epoch into the history, and let the callbacks act on it."""
-        history, here = self.history, self._run.position
-        began = time.perf_counter()
-        figures = data.after_epoch(source, engine.predict)
-        seconds += time.perf_counter() - began
-        history.add(here.loss / here.rows, self.optimizer.last_rate, seconds, figures)
-        self._run.position = Position()
+    def _notify(self, method: str) -> None:
+        """Call one method of each callback."""
         for callback in self._run.callbacks:
-            callback.on_epoch_end(self)
+            getattr(callback, method)(self)
+
+
+def _check_parameters(snapshot: Snapshot) -> None:
+    """Refuse a fit that would learn nothing; warn of parameters that will not be learned, though they are not frozen.
+
+    Raises:
+        ArgumentError: no parameter that the optimizer holds can learn.
+    """
+    parameters, not_held = snapshot.parts.parameters, snapshot.not_held
+    if all(path in not_held or parameter.frozen for path, parameter in parameters.items()):
+        raise ArgumentError(
+            "fit: the optimizer holds no parameter of this model that learns; make it from model.parameters(), or "
+            "unfreeze() those that are to learn"
+        )
+    idle = [path for path, parameter in not_held.items() if not parameter.frozen]
+    if idle:
+        more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
+        warnings.warn(
+            f"fit: the optimizer does not hold {', '.join(idle[:3])}{more}, so that they are not learned; freeze() "
+            "them if that is meant, else make the optimizer from model.parameters()",
+            stacklevel=4,
+        )
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Return callbacks, those that save last, so that they save what the others have just done.
+
+    Raises:
+        DTypeError: something that is not a callback.
+        ArgumentError: a callback with a method ``on_...`` that no run calls, or without one that a run calls.
+    """
+    if isinstance(callbacks, Callback):
+        raise DTypeError(f"fit(callbacks): expected a list of callbacks, got one; write callbacks=[{callbacks!r}]")
+    found = list(callbacks)
+    for callback in found:
+        if not isinstance(callback, Callback):
+            hint = f"; did you forget the parentheses of {callback.__name__}?" if isinstance(callback, type) else ""
+            raise DTypeError(f"fit(callbacks): expected Callback objects, got {callback!r}{hint}")
+        _check_methods(callback)
+    return sorted(found, key=lambda callback: callback.saves)
+
+
+def _check_methods(callback: Callback) -> None:
+    """Refuse a callback whose methods a run would never call."""
+    where, known = f"fit(callbacks): {type(callback).__name__}", ", ".join(METHODS)
+    for name in dir(callback):
+        if name in RENAMED and _is_hook(name, getattr(callback, name)):
+            raise ArgumentError(f"{where}: the method {name} is called {RENAMED[name]} now; rename it")
+        if name.startswith("on_") and name not in METHODS:
+            hint = nearest(name, METHODS, 0.87)
+            raise ArgumentError(f"{where}: there is no method {name} that a run calls; the four are {known}{hint}")
+    if all(getattr(getattr(callback, name), "__func__", None) is vars(Callback)[name] for name in METHODS):
+        raise ArgumentError(f"{where}: expected at least one of the methods {known}, got none: it would never act")
+
+
+def _is_hook(name: str, method: object) -> bool:
+    """Return whether a run of version 0.1 would call a method; ``begin`` and ``finish`` may be helpers of the user."""
+    if name.startswith("after_"):
+        return callable(method)
+    return inspect.ismethod(method) and list(inspect.signature(method).parameters) == ["trainer"]

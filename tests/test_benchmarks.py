@@ -72,7 +72,7 @@ def test_the_share_of_the_blas_peak_is_that_of_the_multiplications() -> None:
 def test_every_variation_is_trained_alike_by_the_trainer_and_by_hand(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("minidl._training.compiled.UPDATES", 1e12)  # Compiled code has tests of its own.
+    monkeypatch.setattr("minidl._training.compiled_engine.UPDATES", 1e12)  # Compiled code has tests of its own.
     assert [task.name for task in Update(network).tasks(installed([]))] == ["minidl", "minidl in NumPy"]
 
 

@@ -33,9 +33,10 @@ from minidl import (
     metrics,
     mlp,
 )
-from minidl._training.engine import NumpyEngine
+from minidl._training.numpy_engine import NumpyEngine
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, StopAfter
 from minidl.errors import ArgumentError, CallOrderError, DataError, DivergenceError, DTypeError
+from tests.campaigns.resume_points import kept
 from tests.support.refusal import refused
 
 X = np.linspace(-1, 1, 40)[:, None]
@@ -591,7 +592,7 @@ REFUSED: list[tuple[Callback, str]] = [
 def test_a_callback_that_would_not_act_is_refused_before_anything_changes(callback: Callback, words: str) -> None:
     run, watcher = trainer(), EarlyStopping(9, "loss")
     run.fit(X, Y, epochs=2, callbacks=[watcher])
-    before = repr((run._run.state(), vars(watcher), run.optimizer.vector.values))
+    before = repr((kept(run), vars(watcher), run.optimizer.vector.values))
     calls: list[Callable[[], object]] = [
         lambda: run.fit(X, Y, epochs=1, validation=0.5, callbacks=[watcher, callback]),
         lambda: run.fit_batches(stream, epochs=1, callbacks=[watcher, callback]),
@@ -600,7 +601,7 @@ def test_a_callback_that_would_not_act_is_refused_before_anything_changes(callba
     for call in calls:
         with refused(ArgumentError, f"fit(callbacks): {type(callback).__name__}: ", words):
             call()
-    assert repr((run._run.state(), vars(watcher), run.optimizer.vector.values)) == before
+    assert repr((kept(run), vars(watcher), run.optimizer.vector.values)) == before
 
 
 def test_a_method_may_be_an_attribute_and_an_old_name_may_be_a_number() -> None:

@@ -374,9 +374,9 @@ def test_a_fit_warns_of_parameters_that_it_does_not_learn() -> None:
 def test_a_fit_with_nothing_to_learn_is_refused_before_anything_changes(engine: Any) -> None:
     model = mlp([2, 3, 1], rng=0).freeze()
     trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0, engine=engine)
-    with pytest.raises(ArgumentError, match=r"every parameter of the optimizer is frozen; unfreeze\(\)"):
+    with pytest.raises(ArgumentError, match=r"no parameter of this model that learns; .* unfreeze\(\)"):
         trainer.fit(X, Y, epochs=2)
-    with pytest.raises(ArgumentError, match=r"every parameter of the optimizer is frozen; unfreeze\(\)"):
+    with pytest.raises(ArgumentError, match=r"no parameter of this model that learns; .* unfreeze\(\)"):
         trainer.fit_batches([(X, Y)], epochs=2)
     with pytest.raises(CallOrderError, match="expected a fit that was interrupted"):
         trainer.resume(X, Y)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+# The functions behind the module signal, which looks up enumerations: that takes a tenth of a short fit.
+import _signal  # type: ignore[import-not-found, unused-ignore]
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    import signal
     from types import FrameType
+
 
 class Interrupts:
     """Note Ctrl-C and SIGTERM in `received`, within this context, instead of stopping the program at once.
@@ -17,27 +20,22 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.received: str | None = None
-        self._previous: dict[signal.Signals, Any] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        import signal
-        import threading
-
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._note)
+            for number in (_signal.SIGINT, _signal.SIGTERM):
+                self._previous[number] = _signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        import signal
-
         for number, handler in self._previous.items():
             # None stands for a handler that was not installed from Python and cannot be put back from there.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            _signal.signal(number, _signal.SIG_DFL if handler is None else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        import signal
+        from signal import Signals
 
-        if self.received is not None and number == signal.SIGINT:
+        if self.received is not None and number == _signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
+        self.received = Signals(number).name

@@ -6,14 +6,15 @@ import math
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, is_dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .._core.configuration import arguments
 from .._core.parameter import Parameter
-from .._files.generators import decode_generator, encode_generator
+from .._files.generators import encode_generator
 from .._files.model import RESERVED, load_weights, model_state, restore_frozen
 from .._files.statefile import read, write
 from .._files.strict import shown
@@ -21,9 +22,9 @@ from ..errors import ArgumentError, FileFormatError
 from ..layers._parts import named
 from .batches import batch_count
 from .history import History
-
-if TYPE_CHECKING:
-    from ..trainer import Trainer
+from .plain import FloatArray, expect, typed
+from .run import CallbackState, Plan, Position, Run
+from .sources import Fingerprint
 
 SERIES = ("loss", "validation_loss", "learning_rate", "seconds")
 """What a history has one number an epoch of, beside the metrics."""
@@ -32,16 +33,109 @@ MOST_SHOWN = 200
 """How many characters an error shows of what came out of a file."""
 
 
-def save_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+@dataclass(frozen=True)
+class SavedOptimizer:
+    """The class of an optimizer, the shapes of all parameters of the model, and what changes from step to step."""
+
+    kind: str
+    parameters: dict[str, list[int]]
+    slots: dict[str, FloatArray]
+    numbers: dict[str, bool | float]
+
+    def __post_init__(self) -> None:
+        for name, slot in self.slots.items():
+            expect(bool(np.isfinite(slot).all()), f"a number that is not finite in {name}", slot)
+        typed(int, self.numbers.get("steps"), "optimizer.numbers.steps")
+        for name in ("last_rate", "learning_rate"):
+            rate = self.numbers.get(name, 0.0)
+            expect(not isinstance(rate, bool) and rate >= 0, f"no rate as {name}", rate)
+
+
+@dataclass(frozen=True)
+class SavedProgress:
+    """The plan of a fit, how far it came, with which data, and its callbacks."""
+
+    plan: Plan | None
+    position: Position
+    rng: np.random.Generator
+    fingerprint: Fingerprint | None
+    callbacks: list[CallbackState]
+
+    def __post_init__(self) -> None:
+        plan, here, data = self.plan, self.position, self.fingerprint
+        expect(isinstance(self.rng.bit_generator, np.random.PCG64), "no state of a PCG64", self.rng)
+        whole = here.batch <= here.rows and (here.batch > 0 or (not here.rows and not here.loss))
+        expect(whole, "no position in an epoch", here)
+        expect(data is not None or not here.batch, "no data of the epoch", data)
+        if plan is not None:
+            expect(plan.batch_size != 0 and plan.micro_batch_size != 0, "no plan", plan)
+        if data is not None:
+            expect(plan is not None and data.stream == (plan.batch_size is None), "no fingerprint of the data", data)
+        if plan is not None and plan.batch_size is not None and data is not None:
+            count = data.shapes[0][0] if data.shapes and data.shapes[0] else 0
+            batches = batch_count(count, plan.batch_size)
+            rows = count if here.batch == batches else here.batch * plan.batch_size
+            expect(here.batch <= batches and here.rows == rows, f"no position in {count} rows", here)
+
+
+@dataclass(frozen=True)
+class SavedHistory:
+    """A history with its numbers as arrays, of which a file may hold more than of plain numbers."""
+
+    loss: FloatArray
+    validation_loss: FloatArray
+    learning_rate: FloatArray
+    seconds: FloatArray
+    metrics: list[str]
+    metric_values: FloatArray
+    stopped_by: str
+
+    def __post_init__(self) -> None:
+        epochs = len(self.loss)
+        for name in SERIES:
+            numbers: FloatArray = getattr(self, name)
+            shapes = [(epochs,), (0,)] if name == "validation_loss" else [(epochs,)]
+            right = numbers.dtype == np.float64 and numbers.shape in shapes
+            expect(right, f"no {epochs} numbers of {name}", numbers)
+        names, values = self.metrics, self.metric_values
+        expect(len(set(names)) == len(names), "no names of metrics", names)
+        right = values.dtype == np.float64 and values.shape == (len(names), epochs if names else 0)
+        expect(right, f"no {epochs} numbers of {names}", values)
+
+    def unpacked(self) -> History:
+        """Return the history."""
+        series = {name: getattr(self, name).tolist() for name in SERIES}
+        metrics = dict(zip(self.metrics, self.metric_values.tolist(), strict=True))
+        return History(**series, metrics=metrics, stopped_by=self.stopped_by)
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """All that a run is beside its model."""
+
+    optimizer: SavedOptimizer
+    loss: str
+    settings: dict[str, str]
+    generators: dict[str, np.random.Generator]
+    run: SavedProgress
+    history: SavedHistory
+    environment: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        plan, epochs = self.run.plan, len(self.history.loss)
+        expect(plan is None or plan.epochs >= max(epochs, 1), f"no plan for {epochs} epochs or more", plan)
+
+
+def save_run(run: Run, path: str | os.PathLike[str]) -> None:
     """Write a model file that holds the whole run as well; see `Trainer.save`."""
-    tensors, metadata = model_state(trainer.model)
-    run: dict[str, npt.NDArray[Any]] = {}
-    packed = pack(run_state(trainer), run, RESERVED.rstrip(":") + ":run")
-    write(path, {**tensors, **run}, {**metadata, "training": packed})
+    tensors, metadata = model_state(run.model)
+    own: dict[str, npt.NDArray[Any]] = {}
+    packed = pack(saved_run(run), own, RESERVED.rstrip(":") + ":run")
+    write(path, {**tensors, **own}, {**metadata, "training": packed})
 
 
-def restore_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Put a Trainer where the run in a file stood; see `Trainer.restore`. What does not fit changes nothing."""
+def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
+    """Put a run where the run in a file stood; see `Trainer.restore`. What does not fit changes nothing."""
     tensors, metadata, version = read(path)
     if metadata is None or "training" not in metadata:
         raise FileFormatError(os.fspath(path), "a run that Trainer.save wrote", "a model without a run")
@@ -49,52 +143,57 @@ def restore_run(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         found = "one of minidl 0.1, whose epochs had another order; minidl.load reads the model in it"
         raise FileFormatError(os.fspath(path), "a run of minidl 0.2 or later", found)
     try:
-        state = unpack(metadata["training"], tensors)
-        check_state(state)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        found = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-        raise FileFormatError(os.fspath(path), "the state of a run", found[:MOST_SHOWN]) from None
-    check_fit(trainer, state)
-    _warn_of_another_environment(state["environment"])
-    load_weights(trainer.model, path, allow_nonfinite=False)
-    restore_frozen(trainer.model, metadata, os.fspath(path))
-    for name, slot in trainer.optimizer.slots().items():
-        slot[...] = state["optimizer"]["slots"][name]
-    trainer.optimizer.restore_numbers(state["optimizer"]["numbers"])
-    trainer.optimizer.epochs = None
-    for name, own in named(trainer.model, np.random.Generator).items():
-        own.bit_generator.state = decode_generator(state["generators"][name]).bit_generator.state
-    trainer._run.restore(state["run"])
-    trainer.history = unpacked_history(state["history"])
+        saved: SavedRun = typed(SavedRun, unpack(metadata["training"], tensors), "run")
+    except ValueError as error:
+        raise FileFormatError(os.fspath(path), "the state of a run", str(error)[:MOST_SHOWN]) from None
+    own = saved_run(run)
+    check_fit(own, saved)
+    _warn_of_another_environment(own.environment, saved.environment)
+    load_weights(run.model, path, allow_nonfinite=False)
+    restore_frozen(run.model, metadata, os.fspath(path))
+    for name, slot in own.optimizer.slots.items():
+        slot[...] = saved.optimizer.slots[name]
+    run.optimizer.restore_numbers(saved.optimizer.numbers)
+    run.optimizer.epochs = None
+    for name, generator in own.generators.items():
+        generator.bit_generator.state = saved.generators[name].bit_generator.state
+    run.plan, run.position, run.fingerprint = saved.run.plan, saved.run.position, saved.run.fingerprint
+    run.start_state = saved.run.rng.bit_generator.state
+    run.callbacks, run.saved_callbacks = [], saved.run.callbacks
+    run.history = saved.history.unpacked()
 
 
-def run_state(trainer: Trainer) -> dict[str, Any]:
-    """Return all that a run is beside its model: plain values, arrays, dicts and lists."""
-    optimizer = trainer.optimizer
-    return {
-        "optimizer": {
-            "kind": type(optimizer).__name__,
-            "parameters": {path: list(p.shape) for path, p in trainer.model.named_parameters().items()},
-            "slots": dict(optimizer.slots()),
-            "numbers": optimizer.numbers(),
-        },
-        "loss": type(trainer.loss).__name__,
-        "settings": run_settings(trainer),
-        "generators": {path: encode_generator(own) for path, own in named(trainer.model, np.random.Generator).items()},
-        "run": trainer._run.state(),
-        "history": packed_history(trainer.history),
-        "environment": environment(),
-    }
+def saved_run(run: Run) -> SavedRun:
+    """Return all that a run is beside its model."""
+    optimizer, history = run.optimizer, run.history
+    shapes = {path: list(parameter.shape) for path, parameter in run.model.named_parameters().items()}
+    rng = np.random.Generator(np.random.PCG64(0))
+    rng.bit_generator.state = run.start_state
+    callbacks = run.saved_callbacks or [CallbackState(type(c).__name__, c.state()) for c in run.callbacks]
+    metrics = list(history.metrics.values())
+    return SavedRun(
+        SavedOptimizer(type(optimizer).__name__, shapes, dict(optimizer.slots()), optimizer.numbers()),
+        type(run.loss).__name__,
+        run_settings(run),
+        named(run.model, np.random.Generator),
+        SavedProgress(run.plan, run.position, rng, run.know_data(), callbacks),
+        SavedHistory(
+            **{name: np.array(getattr(history, name), np.float64) for name in SERIES},
+            metrics=list(history.metrics),
+            metric_values=np.array(metrics, np.float64).reshape(len(metrics), -1 if metrics else 0),
+            stopped_by=history.stopped_by,
+        ),
+        environment(),
+    )
 
 
-def run_settings(trainer: Trainer) -> dict[str, str]:
+def run_settings(run: Run) -> dict[str, str]:
     """Describe what a run is made with, and what no step changes: settings of the optimizer, loss, clip, penalties.
 
     A learning rate that is a number is not among them, since a callback may lower it.
     """
-    paths = {id(parameter): path for path, parameter in trainer.model.named_parameters().items()}
-    parts = {"loss": trainer.loss, "clip": trainer.clip, "penalties": list(trainer.penalties)}
-    made = {**trainer.optimizer.settings(), **parts}
+    paths = {id(parameter): path for path, parameter in run.model.named_parameters().items()}
+    made = {**run.optimizer.settings(), "loss": run.loss, "clip": run.clip, "penalties": list(run.penalties)}
     return {"learning_rate": "a number", **{name: describe(part, paths) for name, part in made.items()}}
 
 
@@ -127,150 +226,33 @@ def describe(part: object, paths: dict[int, str], depth: int = 4) -> str:
     return f"{kind.__name__}({', '.join(f'{n}={describe(getattr(part, n), paths, depth - 1)}' for n in kept)})"
 
 
-def check_fit(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Refuse the state of a run that this Trainer cannot go on with.
+def check_fit(own: SavedRun, saved: SavedRun) -> None:
+    """Refuse the state of a run that another run cannot go on with.
 
     Raises:
         ArgumentError: the run that was saved had another optimizer, loss, clip or penalty, one with other settings,
             other parameters or other generators.
     """
-    optimizer, saved = trainer.optimizer, state["optimizer"]
-    model = trainer.model
-    for what, expected, found in (
-        ("an optimizer of the class", saved["kind"], type(optimizer).__name__),
-        ("a loss of the class", state["loss"], type(trainer.loss).__name__),
-        ("the parameters", saved["parameters"],
-         {path: list(p.shape) for path, p in model.named_parameters().items()}),
-        ("the random layers", sorted(state["generators"]), sorted(named(model, np.random.Generator))),
-        ("the optimizer's memory", {name: _kind(slot) for name, slot in saved["slots"].items()},
-         {name: _kind(slot) for name, slot in optimizer.slots().items()}),
-        ("the settings", state["settings"], run_settings(trainer)),
-        ("the optimizer's numbers", {name: isinstance(n, bool) for name, n in saved["numbers"].items()},
-         {name: isinstance(n, bool) for name, n in optimizer.numbers().items()}),
-        ("the generators of the layers", {name: own["bit_generator"] for name, own in state["generators"].items()},
-         {name: type(own.bit_generator).__name__ for name, own in named(model, np.random.Generator).items()}),
-    ):  # fmt: skip
-        if expected != found:
-            raise ArgumentError(f"restore: expected {what} {_difference(expected, found)}; build the Trainer as before")
+    found = must_agree(own)
+    for what, expected in must_agree(saved).items():
+        if expected != found[what]:
+            difference = _difference(expected, found[what])
+            raise ArgumentError(f"restore: expected {what} {difference}; build the Trainer as before")
 
 
-def check_state(state: dict[str, Any]) -> None:
-    """Refuse what no run can have left, whatever the Trainer.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError: something is missing, of another kind, or out of its range.
-    """
-    for name in ("optimizer", "settings", "generators", "run", "history", "environment"):
-        _expect(isinstance(state[name], dict), f"no dict as {name}", state[name])
-    _check_optimizer(state["optimizer"])
-    _expect(isinstance(state["loss"], str), "no class of a loss", state["loss"])
-    for name, text in state["settings"].items():
-        _expect(isinstance(text, str), f"no text as the setting {name}", text)
-    for own in state["generators"].values():
-        decode_generator(own)
-    history = unpacked_history(state["history"])
-    _check_run(state["run"], len(history))
-
-
-def _check_optimizer(saved: dict[str, Any]) -> None:
-    _expect(isinstance(saved["kind"], str), "no class of an optimizer", saved["kind"])
-    for name, shape in saved["parameters"].items():
-        _expect(isinstance(shape, list) and all(_is_count(n) for n in shape), f"no shape of {name}", shape)
-    for name, slot in saved["slots"].items():
-        _expect(isinstance(slot, np.ndarray) and slot.dtype.kind == "f", f"no vector as {name}", slot)
-        _expect(bool(np.isfinite(slot).all()), f"a number that is not finite in {name}", slot)
-    numbers = saved["numbers"]
-    for name, number in numbers.items():
-        _expect(isinstance(number, (bool, int, float)) and math.isfinite(number), f"no number as {name}", number)
-    _expect(_is_count(numbers["steps"]), "no count of steps", numbers["steps"])
-    for name in ("last_rate", "learning_rate"):
-        rate = numbers.get(name, 0.0)
-        _expect(not isinstance(rate, bool) and rate >= 0, f"no rate as {name}", rate)
-
-
-def _check_run(run: dict[str, Any], epochs: int) -> None:
-    """Check the plan of a fit, how far it came, and what it was fed with."""
-    plan, position, fingerprint = run["plan"], run["position"], run["fingerprint"]
-    decode_generator(run["rng"])
-    _expect(run["rng"]["bit_generator"] == "PCG64", "no state of a PCG64", run["rng"])
-    if plan is not None:
-        _expect(plan.keys() == {"epochs", "batch_size", "shuffle", "micro_batch_size"}, "no plan", plan)
-        _expect(_is_count(plan["epochs"], least=max(epochs, 1)), f"no plan for {epochs} epochs or more", plan["epochs"])
-        _expect(isinstance(plan["shuffle"], bool), "no bool as shuffle", plan["shuffle"])
-        for name in ("batch_size", "micro_batch_size"):
-            _expect(plan[name] is None or _is_count(plan[name], least=1), f"no {name}", plan[name])
-    _expect(position.keys() == {"batch", "rows", "loss"}, "no position", position)
-    batch, rows, loss = position["batch"], position["rows"], position["loss"]
-    _expect(_is_count(batch) and _is_count(rows) and batch <= rows, "no position", position)
-    _expect(type(loss) in (int, float) and math.isfinite(loss), "no sum of losses", loss)
-    _expect(bool(batch) or (not rows and not loss), "no beginning of an epoch", position)
-    size = None if plan is None else plan["batch_size"]
-    if fingerprint:
-        _expect(plan is not None and isinstance(fingerprint["sha256"], str), "no fingerprint of data", fingerprint)
-        if size is None:
-            _expect(fingerprint == {**fingerprint, "stream": True}, "no fingerprint of a stream", fingerprint)
-        else:
-            shapes = fingerprint["shapes"]
-            _expect(all(_is_count(n) for shape in shapes for n in shape), "no shapes of data", shapes)
-            count = shapes[0][0] if shapes and shapes[0] else 0
-            batches = batch_count(count, size)
-            whole = batch <= batches and rows == (count if batch == batches else batch * size)
-            _expect(whole, f"no position in {count} rows", position)
-    _expect(bool(fingerprint) or not batch, "no data of the epoch", fingerprint)
-    _expect(isinstance(run["callbacks"], list), "no list of callbacks", run["callbacks"])
-    for entry in run["callbacks"]:
-        _expect(entry.keys() == {"kind", "state"}, "no callback", entry)
-        _expect(isinstance(entry["kind"], str) and isinstance(entry["state"], dict), "no callback", entry)
-
-
-def packed_history(history: History) -> dict[str, Any]:
-    """Return a history with its numbers as arrays, which a file has more room for than for plain numbers."""
-    plain = history.to_dict()
-    metrics = list(plain["metrics"].values())
+def must_agree(saved: SavedRun) -> dict[str, Any]:
+    """Map what two runs must have in common to what one of them has."""
+    optimizer, generators = saved.optimizer, saved.generators
     return {
-        **{name: np.array(plain[name], np.float64) for name in SERIES},
-        "metrics": list(plain["metrics"]),
-        "metric_values": np.array(metrics, np.float64).reshape(len(metrics), -1 if metrics else 0),
-        "stopped_by": plain["stopped_by"],
+        "an optimizer of the class": optimizer.kind,
+        "a loss of the class": saved.loss,
+        "the parameters": optimizer.parameters,
+        "the random layers": sorted(generators),
+        "the optimizer's memory": {name: (s.dtype.name, list(s.shape)) for name, s in optimizer.slots.items()},
+        "the settings": saved.settings,
+        "the optimizer's numbers": {name: isinstance(number, bool) for name, number in optimizer.numbers.items()},
+        "the generators of the layers": {name: type(g.bit_generator).__name__ for name, g in generators.items()},
     }
-
-
-def unpacked_history(saved: dict[str, Any]) -> History:
-    """Return the history that `packed_history` was given.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is none.
-    """
-    epochs, values, names = len(saved["loss"]), saved["metric_values"], saved["metrics"]
-    for name in SERIES:
-        numbers = saved[name]
-        right = isinstance(numbers, np.ndarray) and numbers.dtype == np.float64 and numbers.shape == (epochs,)
-        right = right or (name == "validation_loss" and numbers.dtype == np.float64 and numbers.shape == (0,))
-        _expect(right, f"no {epochs} numbers of {name}", numbers)
-    known = isinstance(names, list) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
-    _expect(known, "no names of metrics", names)
-    right = isinstance(values, np.ndarray) and values.dtype == np.float64
-    _expect(right and values.shape == (len(names), epochs if names else 0), f"no {epochs} numbers of {names}", values)
-    _expect(isinstance(saved["stopped_by"], str), "no text that says what stopped the run", saved["stopped_by"])
-    return History(
-        **{name: saved[name].tolist() for name in SERIES},
-        metrics=dict(zip(names, values.tolist(), strict=True)),
-        stopped_by=saved["stopped_by"],
-    )
-
-
-def _is_count(value: object, least: int = 0) -> bool:
-    return type(value) is int and least <= value < 2**53
-
-
-def _expect(holds: bool, otherwise: str, found: object) -> None:
-    """Raise a ValueError that says what is the matter where something does not hold."""
-    if not holds:
-        raise ValueError(f"{otherwise}: {shown(found)}")
-
-
-def _kind(slot: npt.NDArray[Any]) -> tuple[str, list[int]]:
-    return slot.dtype.name, list(slot.shape)
 
 
 def environment() -> dict[str, Any]:
@@ -290,8 +272,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _warn_of_another_environment(saved: dict[str, Any]) -> None:
-    here = environment()
+def _warn_of_another_environment(here: dict[str, Any], saved: dict[str, Any]) -> None:
     differing = [name for name in here if saved.get(name) != here[name]]
     changed = [f"{name} {shown(saved.get(name))} -> {shown(here[name])}" for name in differing]
     if changed:
@@ -316,6 +297,10 @@ def pack(value: Any, tensors: dict[str, np.ndarray[Any, Any]], path: str) -> Any
 
     Numbers that JSON has no sign for are written as ``{"number": "nan"}``, arrays as ``{"tensor": path}``.
     """
+    if isinstance(value, np.random.Generator):
+        value = encode_generator(value)
+    elif is_dataclass(value):
+        value = vars(value)
     if isinstance(value, np.ndarray):
         tensors[path] = value
         return {"tensor": path}
@@ -333,13 +318,20 @@ def pack(value: Any, tensors: dict[str, np.ndarray[Any, Any]], path: str) -> Any
 
 
 def unpack(value: Any, tensors: dict[str, np.ndarray[Any, Any]]) -> Any:
-    """Return the nested values that `pack` was given."""
-    if isinstance(value, list):
-        return [unpack(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "tensor" in value:
-        return tensors[value["tensor"]]
-    if "number" in value:
-        return float(value["number"])
-    return {key: unpack(item, tensors) for key, item in value["items"].items()}
+    """Return the nested values that `pack` was given, generators and dataclasses as dicts.
+
+    Raises:
+        ValueError: nothing that `pack` returns.
+    """
+    match value:
+        case {"tensor": str(name)} if name in tensors:
+            return tensors[name]
+        case {"number": "nan" | "inf" | "-inf" as number}:
+            return float(number)
+        case {"items": dict(items)}:
+            return {key: unpack(item, tensors) for key, item in items.items()}
+        case dict():
+            raise ValueError(f"no tensor, number or items: {shown(value)}")
+        case list():
+            return [unpack(item, tensors) for item in value]
+    return value

@@ -14,9 +14,8 @@ from ..layers._parts import children, walk
 from ..layers._structure import one_line
 from ..layers.base import Component, Layer
 from ..losses import Loss
-from ..optimizers import Optimizer
 from ..optimizers.penalties import Penalty
-from .run import Position
+from .run import Run
 from .snapshot import Snapshot
 from .sources import Batch
 
@@ -29,39 +28,25 @@ class NotFiniteError(Exception):
         self.path, self.part, self.phase = path, part, phase
 
 
-def explain(
-    model: Layer,
-    loss: Loss,
-    optimizer: Optimizer,
-    penalties: Sequence[Penalty],
-    snapshot: Snapshot,
-    update: Callable[[Batch], float],
-    batches: Iterable[Batch],
-    epoch: int,
-    position: Position,
-) -> NoReturn:
+def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batches: Iterable[Batch]) -> NoReturn:
     """Replay some batches from the snapshot that was taken before them, with every array looked at.
 
-    Model, optimizer and ``position`` are left as they were before the update that failed.
+    Model, optimizer and position of the run are left as they were before the update that failed.
 
     Args:
-        model: The model.
-        loss: Its loss.
-        optimizer: Its optimizer.
-        penalties: What is added to the loss.
-        snapshot: The state from before the first of the batches.
+        run: The run; its position is before the first of the batches.
+        snapshot: The state from there.
         update: What makes one update.
         batches: The batches, up to the one that failed.
-        epoch: Number of the epoch, for the message.
-        position: Where the first of the batches is.
 
     Raises:
         DivergenceError: always.
     """
+    model, loss, optimizer, position, epoch = run.model, run.loss, run.optimizer, run.position, len(run.history)
     snapshot.restore()
     rate, found = optimizer.current_rate(), None
     try:
-        with watched(model, loss, penalties):
+        with watched(model, loss, run.penalties):
             for batch in batches:
                 snapshot.take()
                 rate = optimizer.current_rate()

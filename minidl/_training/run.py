@@ -1,17 +1,23 @@
-"""Where a run stands, and what it takes to go on from there with the same bits."""
+"""The state of a run: what is trained, with what, and where it stands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._core.generators import Seed, child_generator, generator, plain_state
-from ..callbacks import Callback, check_callbacks
+from .._core.generators import Seed, child_generator, generator
 from ..errors import ArgumentError, CallOrderError, DataError
-from .sources import Source
+from ..layers.base import Layer
+from ..losses import Loss
+from ..optimizers import Optimizer
+from ..optimizers.clipping import Clip
+from ..optimizers.penalties import Penalty
+from ..schedules import Epochs
+from .history import History
+from .sources import Fingerprint, Source
 
 STRIDE = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """Draws between the generators of two purposes, 2^128 divided by the golden ratio, as in ``PCG64.jumped``: no two of
@@ -37,29 +43,64 @@ class Position:
     loss: float = 0.0
 
 
+@dataclass
+class CallbackState:
+    """The class of a callback, and what it remembers."""
+
+    kind: str
+    state: dict[str, Any]
+
+
 class Run:
-    """The plan of a fit, its position, its random state, its callbacks.
+    """The state of a run. `Trainer` starts it, the loop moves it, a checkpoint saves and restores it.
 
     Args:
+        model: What is trained.
+        loss: What is made small.
+        optimizer: How.
+        penalties: What is added to the loss.
+        clip: What is done to the gradients before a step.
         rng: Generator or seed of all that is random in the run; one number is drawn from a Generator.
 
     Attributes:
+        history: One number for each finished epoch.
         plan: What the fit was asked to do; None before the first.
         position: Where in the epoch it stands.
-        callbacks: What else it does.
+        callbacks: What else it does: objects of the class `minidl.callbacks.Callback`, which stands above this one.
+        figures: Maps the name of each figure of an epoch to its direction.
+        engine: Name of the engine that ran the last fit; None before the first.
+        interrupted: Whether the last fit ended before its time.
         why_stop: Why it is to end after the current batch; empty while it goes on.
+        start_state: The state of its generator, from which all its random numbers follow.
+        source: Where the batches come from while it trains; None in between.
+        fingerprint: What tells the data of the fit from other data; None where it is not known.
+        saved_callbacks: The callbacks of a restored run, for those that `resume` is given.
     """
 
-    def __init__(self, rng: Seed) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        penalties: Sequence[Penalty],
+        clip: Clip | None,
+        rng: Seed,
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.penalties, self.clip = model, loss, optimizer, penalties, clip
         own = generator(rng, "trainer")
         self._generator = child_generator(own) if own is rng else own
-        self._start: Any = self._generator.bit_generator.state
+        self.start_state: Any = self._generator.bit_generator.state
+        self.history = History()
         self.plan: Plan | None = None
         self.position = Position()
-        self.callbacks: list[Callback] = []
+        self.callbacks: Sequence[Any] = []
+        self.figures: dict[str, str | None] = {}
+        self.engine: str | None = None
+        self.interrupted = False
         self.why_stop = ""
-        self._fingerprint: dict[str, Any] = {}
-        self._saved_callbacks: list[dict[str, Any]] = []
+        self.source: Source | None = None
+        self.fingerprint: Fingerprint | None = None
+        self.saved_callbacks: list[CallbackState] = []
 
     def generator(self, number: int) -> np.random.Generator:
         """Return the generator for one purpose: number 0 splits off validation data, number e + 1 shuffles epoch e.
@@ -69,15 +110,14 @@ class Run:
         """
         bits = self._generator.bit_generator
         assert isinstance(bits, np.random.PCG64)
-        bits.state = self._start
+        bits.state = self.start_state
         bits.advance(number * STRIDE % 2**128)
         return self._generator
 
-    def start(self, plan: Plan, callbacks: list[Callback]) -> None:
+    def start(self, plan: Plan, callbacks: Sequence[Any]) -> None:
         """Begin a new fit: what an interrupted one left of its epoch is given up."""
-        self.plan, self.callbacks, self._saved_callbacks = plan, callbacks, []
-        self._fingerprint = {}
-        self.position = Position()
+        self.plan, self.position, self.callbacks = plan, Position(), callbacks
+        self.fingerprint, self.saved_callbacks = None, []
         for callback in callbacks:
             callback.reset()
 
@@ -94,56 +134,37 @@ class Run:
             raise CallOrderError(f"resume: the fit was fed from {kind}; use {right}")
         return self.plan
 
-    def take_callbacks(self, callbacks: Iterable[Callback] | None) -> None:
-        """Go on with the callbacks at hand, or with new ones in the state of those that were saved.
-
-        Raises:
-            ArgumentError: other callbacks than those that were saved.
-        """
-        given = self.callbacks if callbacks is None else check_callbacks(callbacks)
-        saved = self._saved_callbacks
-        kinds, wanted = [type(callback).__name__ for callback in given], [entry["kind"] for entry in saved]
-        if saved and kinds != wanted:
-            raise ArgumentError(f"resume(callbacks): expected {wanted} as in the saved run, got {kinds}")
-        for callback, entry in zip(given, saved, strict=bool(saved)):
-            callback.restore(entry["state"])
-        self.callbacks, self._saved_callbacks = given, []
-
-    def check_data(self, source: Source) -> None:
-        """Remember what tells the data of the fit from other data; refuse a resume on other data.
+    def go_on(self, source: Source, callbacks: Sequence[Any]) -> None:
+        """Go on with a fit; a restored run gives its callbacks the state that was saved.
 
         Raises:
             DataError: the data is not that of the fit.
+            ArgumentError: other callbacks than those that were saved.
         """
-        found = source.fingerprint()
-        if self._fingerprint and found != self._fingerprint:
+        if self.fingerprint is not None and (found := source.fingerprint()) != self.fingerprint:
             raise DataError(
-                f"resume: expected the data of the fit, {_brief(self._fingerprint)}, got {_brief(found)}; give x, y, "
-                "sample_weight and the fraction for validation as the fit had them"
+                f"resume: expected the data of the fit, {self.fingerprint}, got {found}; give x, y, sample_weight and "
+                "the fraction for validation as the fit had them"
             )
-        self._fingerprint = found
+        saved = self.saved_callbacks
+        kinds, wanted = [type(callback).__name__ for callback in callbacks], [entry.kind for entry in saved]
+        if saved and kinds != wanted:
+            raise ArgumentError(f"resume(callbacks): expected {wanted} as in the saved run, got {kinds}")
+        for callback, entry in zip(callbacks, saved, strict=bool(saved)):
+            callback.restore(entry.state)
+        self.callbacks, self.saved_callbacks = callbacks, []
 
-    def state(self) -> dict[str, Any]:
-        """Return where the run stands as plain values."""
-        return {
-            "plan": None if self.plan is None else asdict(self.plan),
-            "position": asdict(self.position),
-            "rng": plain_state(self._start),
-            "fingerprint": self._fingerprint,
-            "callbacks": self._saved_callbacks
-            or [{"kind": type(c).__name__, "state": c.state()} for c in self.callbacks],
-        }
+    def stop(self, why: str) -> None:
+        """End the run after the current batch; the first reason counts."""
+        self.why_stop = self.why_stop or why
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave; the callbacks' part waits for `take_callbacks`."""
-        self.plan = None if state["plan"] is None else Plan(**state["plan"])
-        self.position = Position(**state["position"])
-        self._start = state["rng"]
-        self._fingerprint = state["fingerprint"]
-        self.callbacks, self._saved_callbacks = [], state["callbacks"]
+    def know_data(self) -> Fingerprint | None:
+        """Return what tells the data of the fit from other data: found when it is first needed, while data is there."""
+        if self.fingerprint is None and self.source is not None:
+            self.fingerprint = self.source.fingerprint()
+        return self.fingerprint
 
-
-def _brief(fingerprint: dict[str, Any]) -> str:
-    """Show a fingerprint in a few words."""
-    shapes = ", ".join(str(tuple(shape)) for shape in fingerprint.get("shapes", ()))
-    return f"{shapes or 'a stream'} with hash {str(fingerprint['sha256'])[:8]}…"
+    def count_epochs(self, source: Source) -> None:
+        """Tell the optimizer at which step the current epoch began, its number, and how many steps it has."""
+        count, first_step = source.steps_per_epoch(), self.optimizer.steps - self.position.batch
+        self.optimizer.epochs = None if count is None else Epochs(first_step, len(self.history.loss), count)

@@ -1,4 +1,4 @@
-"""The state of a run in memory, to which a run returns when it has diverged."""
+"""The state of a model and its optimizer in memory, to which a run returns when it has diverged."""
 
 from __future__ import annotations
 
@@ -7,47 +7,77 @@ from typing import Any
 
 import numpy as np
 
-from .._core.parameter import Buffer
-from ..layers._parts import named
+from .._core.parameter import Buffer, Parameter
+from ..layers._parts import Holder, named
 from ..layers.base import Layer
 from ..optimizers import Optimizer
+
+
+class Parts:
+    """The parts of a model, found in one walk.
+
+    Attributes:
+        parameters: Maps the path of each parameter to it.
+        buffers: All buffers.
+        generators: All random generators.
+        may_grow: Whether a layer is of a class that is not built in: its `forward` may make parameters.
+    """
+
+    def __init__(self, model: Layer) -> None:
+        found = named(model, object)
+        self.parameters = {path: part for path, part in found.items() if isinstance(part, Parameter)}
+        self.buffers = [part for part in found.values() if isinstance(part, Buffer)]
+        self.generators = [part for part in found.values() if isinstance(part, np.random.Generator)]
+        holders = [model, *(part for part in found.values() if isinstance(part, Holder))]
+        self.may_grow = {type(part).__module__.split(".")[0] for part in holders} != {"minidl"}
+
+    def not_held_by(self, optimizer: Optimizer) -> dict[str, Parameter]:
+        """Map the path of each parameter that an optimizer does not hold to it."""
+        held = set(map(id, optimizer.vector.parameters))
+        return {path: parameter for path, parameter in self.parameters.items() if id(parameter) not in held}
 
 
 class Snapshot:
     """Copy all that a step changes: parameters, buffers, generators, and what the optimizer remembers.
 
     Args:
-        model: The model, before a batch.
-        optimizer: Its optimizer.
+        parts: The parts of the model, before a batch.
+        optimizer: Its optimizer; parameters that another one has moved are gathered again.
+
+    Attributes:
+        not_held: Maps the path of each parameter that the optimizer does not hold to it.
     """
 
-    def __init__(self, model: Layer, optimizer: Optimizer) -> None:
-        self._model, self._optimizer = model, optimizer
-        self._generators = list(named(model, np.random.Generator).values())
-        self._buffers = list(named(model, Buffer).values())
-        self._slots = list(optimizer.slots().values())
-        self._values = optimizer.vector.values.copy()
-        self._slot_copies = [slot.copy() for slot in self._slots]
+    def __init__(self, parts: Parts, optimizer: Optimizer) -> None:
+        self.parts, self._optimizer = parts, optimizer
+        self.not_held = parts.not_held_by(optimizer)
+        if {id(parameter.value.base) for parameter in optimizer.vector.parameters} != {id(optimizer.vector.values)}:
+            optimizer.vector.gather()
+        self._vectors = [optimizer.vector.values, *optimizer.slots().values()]
+        self._copies = [np.empty_like(vector) for vector in self._vectors]
         self.take()
 
     def take(self) -> None:
         """Copy the state as it is now."""
-        self._values[...] = self._optimizer.vector.values
-        for slot, kept in zip(self._slots, self._slot_copies, strict=True):
-            kept[...] = slot
+        for vector, kept in zip(self._vectors, self._copies, strict=True):
+            kept[...] = vector
         self._numbers = self._optimizer.numbers()
-        self._buffer_copies = [buffer.value.copy() for buffer in self._buffers]
-        self._states: list[Any] = [copy.deepcopy(own.bit_generator.state) for own in self._generators]
+        self._buffers = [buffer.value.copy() for buffer in self.parts.buffers]
+        self._states: list[Any] = [copy.deepcopy(own.bit_generator.state) for own in self.parts.generators]
 
     def restore(self) -> None:
         """Put the state back as it was when it was taken, and throw gradients away."""
-        self._optimizer.vector.values[...] = self._values
-        for slot, kept in zip(self._slots, self._slot_copies, strict=True):
-            slot[...] = kept
+        for vector, kept in zip(self._vectors, self._copies, strict=True):
+            vector[...] = kept
         self._optimizer.restore_numbers(self._numbers)
-        for buffer, kept_buffer in zip(self._buffers, self._buffer_copies, strict=True):
-            buffer.value = kept_buffer.copy()
-        for own, state in zip(self._generators, self._states, strict=True):
+        for buffer, kept in zip(self.parts.buffers, self._buffers, strict=True):
+            buffer.value = kept.copy()
+        for own, state in zip(self.parts.generators, self._states, strict=True):
             own.bit_generator.state = state
-        for parameter in self._model.parameters():
+        self.clear_gradients()
+
+    def clear_gradients(self) -> None:
+        """Throw gradients away."""
+        self._optimizer.vector.use_up()
+        for parameter in self.not_held.values():
             parameter.zero_grad()

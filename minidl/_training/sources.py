@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,19 @@ REPLAYED = 1 << 25
 """About how many bytes of a stream are kept for a replay."""
 
 
+@dataclass
+class Fingerprint:
+    """What tells data from other data: the shapes of the arrays and a hash; of a stream the hash of its first batch."""
+
+    sha256: str
+    shapes: list[list[int]] = field(default_factory=list)
+    stream: bool = False
+
+    def __str__(self) -> str:
+        shapes = ", ".join(str(tuple(shape)) for shape in self.shapes)
+        return f"{shapes or 'a stream'} with hash {self.sha256[:8]}…"
+
+
 class Source(ABC):
     """Batches by epoch and number, so that any epoch can be entered at any batch again."""
 
@@ -45,19 +59,15 @@ class Source(ABC):
         """Yield again what `batches` has yielded since the last `mark`, which was at ``start``."""
 
     @abstractmethod
-    def mark(self) -> None:
-        """Forget what came before; a replay will begin here."""
+    def mark(self) -> int:
+        """Let a replay begin here; return how many batches may follow, because of the memory that it takes."""
 
     @abstractmethod
     def steps_per_epoch(self) -> int | None:
         """Return how many batches the next epoch has; None where a stream does not say."""
 
-    def most_at_once(self) -> int:
-        """Return how many batches may pass between two marks, because of the memory that a replay takes."""
-        return sys.maxsize
-
     @abstractmethod
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Fingerprint:
         """Return what tells this data from other data."""
 
 
@@ -88,16 +98,16 @@ class ArraySource(Source):
         return slices(self.arrays, self.order, self.batch_size, start)
 
     @override
-    def mark(self) -> None:
-        pass
+    def mark(self) -> int:
+        return sys.maxsize
 
     @override
     def replay(self, start: int) -> Iterator[Batch]:
         return self.batches(start)
 
     @override
-    def fingerprint(self) -> dict[str, Any]:
-        return {"shapes": [list(array.shape) for array in self.arrays], "sha256": _digest(self.arrays)}
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(_digest(self.arrays), [list(array.shape) for array in self.arrays])
 
 
 class StreamSource(Source):
@@ -108,9 +118,21 @@ class StreamSource(Source):
             iterable that can be iterated again.
         model: What the batches must fit.
         loss: What the targets must fit.
+        learning_rate: Of the optimizer; a schedule in epochs needs a stream that has a length.
+
+    Raises:
+        DTypeError: something that can be read only once, or a first batch that is no tuple.
+        ArgumentError: a schedule in epochs, and a stream that does not say how many batches an epoch has.
+        DataError: no batch, or a first one that does not fit.
     """
 
-    def __init__(self, stream: Callable[[], Iterable[Batch]] | Iterable[Batch], model: Layer, loss: Loss) -> None:
+    def __init__(
+        self,
+        stream: Callable[[], Iterable[Batch]] | Iterable[Batch],
+        model: Layer,
+        loss: Loss,
+        learning_rate: LearningRate,
+    ) -> None:
         if isinstance(stream, Iterator):
             raise DTypeError(
                 f"fit_batches: expected a function that returns batches, or a container of them, got {stream!r}, which "
@@ -120,6 +142,14 @@ class StreamSource(Source):
         self._model, self._loss = model, loss
         self._recent: list[Batch] = []
         self._bytes = REPLAYED // 8
+        in_epochs = isinstance(learning_rate, Schedule) and learning_rate.in_steps(1) != learning_rate
+        if in_epochs and self.steps_per_epoch() is None:
+            raise ArgumentError(
+                f"fit_batches(stream): expected a stream with a length, because the schedule {learning_rate!r} counts "
+                "epochs; give a list of batches or an object with __len__, or count steps: give the optimizer "
+                "schedule.in_steps(steps_per_epoch)"
+            )
+        self._first = self._first_batch()
 
     @override
     def steps_per_epoch(self) -> int | None:
@@ -156,38 +186,22 @@ class StreamSource(Source):
             raise
 
     @override
-    def most_at_once(self) -> int:
-        return max(REPLAYED // max(self._bytes, 1), 1)
-
-    @override
-    def mark(self) -> None:
+    def mark(self) -> int:
         self._recent = []
+        return max(REPLAYED // max(self._bytes, 1), 1)
 
     @override
     def replay(self, start: int) -> Iterator[Batch]:
         return iter(list(self._recent))
 
     @override
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(_digest(self._first), stream=True)
+
+    def _first_batch(self) -> Batch:
         for first in self._open():
-            return {"stream": True, "sha256": _digest(self._checked(0, first))}
+            return self._checked(0, first)
         raise DataError("fit_batches: expected at least one batch in an epoch, got none")
-
-
-def check_length(source: Source, learning_rate: LearningRate) -> None:
-    """Refuse a schedule in epochs where the stream does not say how many batches an epoch has.
-
-    Raises:
-        ArgumentError: it is refused.
-    """
-    if not isinstance(learning_rate, Schedule) or learning_rate.in_steps(1) == learning_rate:
-        return
-    if source.steps_per_epoch() is None:
-        raise ArgumentError(
-            f"fit_batches(stream): expected a stream with a length, because the schedule {learning_rate!r} counts "
-            "epochs; give a list of batches or an object with __len__, or count steps: give the optimizer "
-            "schedule.in_steps(steps_per_epoch)"
-        )
 
 
 def _digest(arrays: Batch) -> str:
@@ -198,5 +212,5 @@ def _digest(arrays: Batch) -> str:
     for array in arrays:
         row_bytes = max(array.nbytes // max(len(array), 1), 1)
         step = max(1, len(array) * row_bytes // HASHED)
-        digest.update(np.ascontiguousarray(array[::step]).tobytes())
+        digest.update(np.ascontiguousarray(array[::step]).data)
     return digest.hexdigest()

@@ -27,7 +27,7 @@ ValidationData: TypeAlias = (
 )
 """(x, y) or (x, y, sample_weight)."""
 
-AT_ONCE = 4096
+ROWS_AT_ONCE = 4096
 """Rows that are predicted at a time."""
 
 
@@ -138,7 +138,7 @@ class Validation:
         """Return the loss under ``"loss"`` and each metric under its name."""
         assert self._arrays is not None
         total = 0.0
-        for batch in slices(self._arrays, None, AT_ONCE):
+        for batch in slices(self._arrays, None, ROWS_AT_ONCE):
             total += self._loss(predict(batch[0]), *batch[1:]) * len(batch[0])
         return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays, predict)}
 
@@ -154,7 +154,7 @@ class Validation:
     def _scores(self, arrays: Batch, predict: Predict) -> dict[str, float]:
         if not self._metrics:
             return {}
-        predictions: list[Rows] = [predict(batch[0]) for batch in slices(arrays, None, AT_ONCE)]
+        predictions: list[Rows] = [predict(batch[0]) for batch in slices(arrays, None, ROWS_AT_ONCE)]
         prediction = self._loss.read(np.concatenate(predictions))
         return {name: _number(name, metric(prediction, arrays[1])) for name, metric in self._metrics.items()}
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from operator import is_
 from typing import Any, Generic, TypeAlias, TypeVar, Union
 
 import numpy as np
@@ -46,17 +48,16 @@ def mapped(value: Any, visit: Visit, path: str = "") -> Any:
     Raises:
         StructureError: a part in a set or a deque, where it has no path.
     """
-    if _is_part(value):
+    if isinstance(value, kinds()):
         return visit(path, value)
     dot = f"{path}." if path else ""
     if isinstance(value, (list, tuple)):
         items = [mapped(item, visit, f"{dot}{place}") for place, item in enumerate(value)]
-        same = all(new is old for new, old in zip(items, value, strict=True))
-        return value if same else _rebuilt(value, items)
+        return value if all(map(is_, items, value)) else _rebuilt(value, items)
     if isinstance(value, Mapping):
         found = {key: mapped(item, visit, f"{dot}{key}") for key, item in value.items()}
         return value if all(item is value[key] for key, item in found.items()) else _rebuilt(value, found)
-    if isinstance(value, (set, frozenset, deque)) and any(map(_is_part, value)):
+    if isinstance(value, (set, frozenset, deque)) and any(isinstance(item, kinds()) for item in value):
         raise StructureError(
             f"{path}: expected layers and parameters in a list, a tuple or a mapping, got a {type(value).__name__}, "
             "where they have no name; use a list"
@@ -64,8 +65,10 @@ def mapped(value: Any, visit: Visit, path: str = "") -> Any:
     return value
 
 
-def _is_part(value: object) -> bool:
-    return isinstance(value, (Holder, Parameter, Buffer, np.random.Generator))
+@cache
+def kinds() -> tuple[type[Any], ...]:
+    """Return the classes of parts. They are no constant, because ``numpy.random`` takes a third of an import."""
+    return (Holder, Parameter, Buffer, np.random.Generator)
 
 
 def _rebuilt(old: Any, new: Any) -> Any:
@@ -120,7 +123,11 @@ def children(holder: Holder) -> list[tuple[str, Part]]:
 
     for name, value in attributes(holder).items():
         if type(value) not in PLAIN:
-            mapped(value, visit, "" if name == holder._unnamed else name)
+            path = "" if name == holder._unnamed else name
+            if isinstance(value, kinds()):
+                visit(path, value)
+            else:
+                mapped(value, visit, path)
     return list(found.items())
 
 
@@ -128,12 +135,14 @@ PLAIN = {int, float, bool, str, type(None), np.ndarray}
 """Types of attributes that hold no part."""
 
 
-def walk(holder: Holder, prefix: str = "") -> Iterator[tuple[str, Part]]:
-    """Yield (path, part) of every part at any depth; a part that is held twice comes twice."""
+def walk(holder: Holder, prefix: str = "") -> list[tuple[str, Part]]:
+    """List (path, part) of every part at any depth; a part that is held twice comes twice."""
+    found = []
     for name, child in children(holder):
-        yield prefix + name, child
+        found.append((prefix + name, child))
         if isinstance(child, Holder):
-            yield from walk(child, f"{prefix}{name}.")
+            found += walk(child, f"{prefix}{name}.")
+    return found
 
 
 def named(holder: Holder, kind: type[Any] | tuple[type[Any], ...]) -> dict[str, Any]:

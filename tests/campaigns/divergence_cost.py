@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from typing_extensions import override
 
-from minidl import SGD, HalfSquaredError, ReLU, Sigmoid, SoftmaxCrossEntropy, mlp
+from minidl import SGD, HalfSquaredError, ReLU, Sigmoid, SoftmaxCrossEntropy, Trainer, mlp
 from minidl._core.interrupts import Interrupts
-from minidl._training.engine import NumpyEngine, Outcome
-from minidl._training.snapshot import Snapshot
+from minidl._training.numpy_engine import NumpyEngine, Outcome
+from minidl._training.snapshot import Parts, Snapshot
 from minidl._training.sources import ArraySource, Batch
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
@@ -73,9 +73,9 @@ def rounds(work: str, count: int) -> Iterator[float]:
     model, loss, data, batch_size = WORKS[work]()
     optimizer = SGD(model.parameters(), learning_rate=0.001)
     source = ArraySource(data, batch_size, shuffle=False)
-    snapshot = Snapshot(model, optimizer)
-    watched = NumpyEngine(model, loss, optimizer, (), None, None)
-    unwatched = Unwatched(model, loss, optimizer, (), None, None)
+    run, parts = Trainer(model, loss, optimizer)._run, Parts(model)
+    snapshot = Snapshot(parts, optimizer)
+    watched, unwatched = NumpyEngine(run, ()), Unwatched(run, ())
     for number in range(count + 1):
         unwatched.enter(source, 0)
         watched.enter(source, 0)

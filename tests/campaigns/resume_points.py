@@ -22,6 +22,7 @@ import numpy as np
 
 from minidl import SGD, BatchNorm, Dense, Dropout, HalfSquaredError, Layer, Sequential, Tanh, Trainer, optimizers
 from minidl._core.parameter import Buffer
+from minidl._training.checkpoint import saved_run
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
 from minidl.layers._parts import named
 from minidl.schedules import Cosine, Warmup
@@ -72,10 +73,16 @@ def bits(trainer: Trainer) -> dict[str, Any]:
         "generators": [own.bit_generator.state for own in named(model, np.random.Generator).values()],
         "slots": {name: slot.tobytes() for name, slot in optimizer.slots().items()},
         "numbers": optimizer.numbers(),
-        "shuffle": trainer._run.state()["rng"],
+        "shuffle": trainer._run.start_state,
         "callbacks": [repr(vars(c)) for c in trainer._run.callbacks if not isinstance(c, Checkpoint)],
         "history": history,
     }
+
+
+def kept(trainer: Trainer) -> str:
+    """Write down what a file keeps of where a run stands."""
+    progress = saved_run(trainer._run).run
+    return repr((progress.plan, progress.position, progress.fingerprint, progress.callbacks, trainer._run.start_state))
 
 
 def resumed(optimizer: str, extra: str, shuffle: bool, path: Path) -> Trainer:

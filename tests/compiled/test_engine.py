@@ -38,7 +38,7 @@ from minidl import (
 )
 from minidl._compiled import CompiledLoop
 from minidl._core.parameter import Buffer
-from minidl._training import compiled
+from minidl._training import compiled_engine as compiled
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, CompileError, DivergenceError, ShapeError
 from minidl.layers._parts import named

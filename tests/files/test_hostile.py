@@ -20,7 +20,7 @@ import minidl._files
 from minidl import BatchNorm, Dense, Dropout, Layer, Sequential, Tanh, load, load_weights, save
 from minidl.errors import ArgumentError, DTypeError, FileFormatError
 from tests.campaigns.fuzz_files import run_file, trainer
-from tests.campaigns.resume_points import bits
+from tests.campaigns.resume_points import bits, kept
 from tests.support import hostile
 from tests.support.hostile import (
     DATA,
@@ -382,12 +382,12 @@ def test_the_run_from_which_the_bad_ones_are_made_is_good(run: bytes, tmp_path: 
 
 def refused_run(path: Path, kind: type[Exception], words: str) -> None:
     target = trainer()
-    before, where = bits(target), target._run.state()
+    before, where = bits(target), kept(target)
     with pytest.raises(kind) as caught:
         target.restore(path)
     assert len(str(caught.value)) < 700 + len(str(path))
     assert str(caught.value).startswith(words)
-    assert (bits(target), target._run.state()) == (before, where)
+    assert (bits(target), kept(target)) == (before, where)
 
 
 @pytest.mark.parametrize(("place", "value"), RUNS, ids=lambda part: str(part)[:40])

@@ -24,20 +24,20 @@ def make(rng: np.random.Generator | int) -> Trainer:
 
 
 def test_a_generator_depends_on_the_seed_and_its_number_alone() -> None:
-    run, same = Run(3), Run(3)
+    run, same = make(3)._run, make(3)._run
     first = [numbers(run, number) for number in (0, 1, 2, 10**6)]
     assert len(set(map(tuple, first))) == 4
     run.generator(1).random(7, dtype=np.float32)  # leaves half a number behind
     assert [numbers(run, number) for number in (10**6, 2, 1, 0)] == first[::-1]
     assert [numbers(same, number) for number in (0, 1, 2, 10**6)] == first
     assert [numbers(copy.deepcopy(run), number) for number in (0, 1, 2, 10**6)] == first
-    assert numbers(Run(4), 0) != first[0]
+    assert numbers(make(4)._run, 0) != first[0]
 
 
 def test_the_generators_of_two_numbers_are_not_correlated() -> None:
     count = 500_000
     for pair in ((0, 1), (1, 2), (1, 3)):
-        one, other = (Run(0).generator(number).integers(2**64, size=count, dtype=np.uint64) for number in pair)
+        one, other = (make(0)._run.generator(number).integers(2**64, size=count, dtype=np.uint64) for number in pair)
         differing = np.bitwise_count(one ^ other).sum()  # of 64 bits, each with the chance 1/2
         assert abs(float(differing) - 32 * count) < 5 * 4 * count**0.5
 

@@ -14,6 +14,7 @@ from minidl import SGD, Array, HalfSquaredError, SoftmaxCrossEntropy, Trainer, m
 from minidl._training.validation import Validation
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, DTypeError
+from tests.campaigns.resume_points import kept
 from tests.support.refusal import refused
 
 X = np.random.default_rng(0).normal(size=(20, 3))
@@ -72,7 +73,7 @@ VALUES: list[Any] = [
 @pytest.mark.parametrize("given", VALUES, ids=range(4))
 def test_a_metric_of_values_is_refused_for_labels_before_anything_changes(given: Any) -> None:
     run = trainer()
-    before = repr((run._run.state(), run.optimizer.vector.values))
+    before = repr((kept(run), run.optimizer.vector.values))
     doors: list[Callable[[], object]] = [
         lambda: run.fit(X, LABELS, epochs=1, metrics=given),
         lambda: run.fit(X, LABELS, epochs=1, metrics=given, validation=0.5),
@@ -83,7 +84,7 @@ def test_a_metric_of_values_is_refused_for_labels_before_anything_changes(given:
     for door in doors:
         with refused(ArgumentError, "for labels y of shape (20,)", "which compare values", "np.eye(classes)[y]"):
             door()
-    assert repr((run._run.state(), run.optimizer.vector.values)) == before
+    assert repr((kept(run), run.optimizer.vector.values)) == before
 
 
 def test_a_metric_of_values_takes_one_hot_rows_and_one_of_classes_takes_labels() -> None:
@@ -98,13 +99,13 @@ def test_a_metric_of_values_takes_one_hot_rows_and_one_of_classes_takes_labels()
 def test_evaluate_gives_weighted_loss_and_metrics_and_changes_nothing() -> None:
     run, weight = trainer(), np.arange(20.0)
     run.fit(X, LABELS, epochs=1, metrics=[metrics.accuracy], validation=0.5)
-    before = repr((run._run.state(), run.optimizer.vector.values, run.history, run.figures, run.last_engine))
+    before = repr((kept(run), run.optimizer.vector.values, run.history, run.figures, run.last_engine))
     found = run.evaluate(X, LABELS, sample_weight=weight, metrics={"right": metrics.accuracy, "f1": metrics.f1})
     prediction = run.model.predict(X)
     assert list(found) == ["loss", "right", "f1"]
     assert found["loss"] == run.loss(prediction, LABELS, weight) != run.evaluate(X, LABELS)["loss"]
     assert found["right"] == float(np.mean(prediction.argmax(axis=1) == LABELS))
-    assert repr((run._run.state(), run.optimizer.vector.values, run.history, run.figures, run.last_engine)) == before
+    assert repr((kept(run), run.optimizer.vector.values, run.history, run.figures, run.last_engine)) == before
     with refused(ArgumentError, "metrics: expected different names, none of ['loss']"):
         run.evaluate(X, LABELS, metrics={"loss": metrics.accuracy})
 

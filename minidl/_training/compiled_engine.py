@@ -9,13 +9,14 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from .._core.interrupts import Interrupts
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, CompileError
 from ..layers._parts import named, walk
 from ..layers.base import Layer, trait
-from .engine import NumpyEngine, Outcome
+from .numpy_engine import Engine, NumpyEngine, Outcome
 from .run import Plan
 from .sources import ArraySource, Batch, Source
 
@@ -27,7 +28,7 @@ UPDATES = 40_000
 WORK = 1 << 25
 """Rows of a batch times parameters, up to which compiled code wins; beyond, both engines wait for BLAS."""
 
-AT_ONCE = 1 << 24
+WORK_AT_ONCE = 1 << 24
 """Rows times parameters that go by in one call: some milliseconds, in which no interrupt is seen."""
 
 
@@ -42,7 +43,7 @@ class Span:
     count: int
 
 
-class CompiledEngine:
+class CompiledEngine(Engine):
     """Run forward, loss, backward and step for many batches in one call of compiled code.
 
     Args:
@@ -75,14 +76,15 @@ class CompiledEngine:
         self._spans: Iterator[Span] = iter(())
         self._span: Span | None = None
 
+    @override
     def enter(self, source: Source, start: int) -> None:
-        """Go to batch ``start`` of the epoch that the source has begun."""
         rows = source.batch_size if isinstance(source, ArraySource) else 1
-        self.at_once = min(max(AT_ONCE // (rows * self._parameters), 64), 1 << 14)
+        self.at_once = min(max(WORK_AT_ONCE // (rows * self._parameters), 64), 1 << 14)
         self._spans, self._span = spans(source, start), None
 
+    @override
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
-        """Train as `NumpyEngine.run` does; an interrupt is seen after the batches of one call."""
+        # An interrupt is seen after the batches of one call.
         total, rows, done = so_far, 0, 0
         if (frozen := [part.frozen for part in self._state]) != self._frozen:
             self._loop, self._frozen = self._lower(), frozen
@@ -130,7 +132,7 @@ def spans(source: Source, start: int) -> Iterator[Span]:
         yield Span(source.arrays, source.order, equal * size, rows - equal * size, 1)
 
 
-def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Source) -> NumpyEngine | CompiledEngine:
+def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Source) -> Engine:
     """Return the engine that is to run a fit.
 
     ``"auto"`` compiles where Numba is installed, the network lowers, and the sizes say that it pays: a fixed rule, so

@@ -1,23 +1,24 @@
-"""The loop over batches: the definition of training, in NumPy."""
+"""The interface of an engine, and the loop over batches in NumPy: the definition of training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from math import nan
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+from typing_extensions import override
+
+from .._core.arrays import Array
 from .._core.interrupts import Interrupts
 from .._core.parameter import Parameter
-from ..errors import GradientError
-from ..layers.base import Layer, backward_alone
-from ..losses import Loss
-from ..optimizers import Optimizer
-from ..optimizers.clipping import Clip
-from ..optimizers.penalties import Penalty
+from ..errors import CallOrderError, GradientError
+from ..layers.base import backward_alone
 from .batches import slices
+from .run import Run
 from .sources import Batch, Source
 
-AT_ONCE = 64
+BATCHES_AT_ONCE = 64
 """Batches between two snapshots, and between two looks at the weights: both together cost about a step of the
 smallest networks."""
 
@@ -40,42 +41,26 @@ class Outcome(NamedTuple):
     ended: bool
 
 
-class NumpyEngine:
-    """Run forward, loss, backward and step for one batch after the other.
+class Engine(ABC):
+    """What runs the batches of an epoch.
 
-    Args:
-        model: What to train.
-        loss: What to make small.
-        optimizer: How.
-        penalties: What is added to the loss.
-        clip: What is done to the gradients before the step.
-        micro_batch_size: Rows that go through the model at a time; gradients add up to those of the whole batch.
+    Attributes:
+        name: ``"numpy"`` or ``"compiled"``.
+        at_once: Most batches in one call of `run`.
+        predict: Computes predictions for the figures of an epoch.
+        update: Makes one update from a batch in NumPy, and returns its loss; for the explanation of a divergence.
     """
 
-    name = "numpy"
+    name: ClassVar[str]
+    at_once: int
+    predict: Callable[[Array], Array]
+    update: Callable[[Batch], float]
 
-    at_once = AT_ONCE
-
-    def __init__(
-        self,
-        model: Layer,
-        loss: Loss,
-        optimizer: Optimizer,
-        penalties: Sequence[Penalty],
-        clip: Clip | None,
-        micro_batch_size: int | None,
-    ) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.predict = model.predict
-        self.penalties, self.clip, self.micro_batch_size = penalties, clip, micro_batch_size
-        owned = {id(parameter) for parameter in optimizer.vector.parameters}
-        self._unowned: list[Parameter] = [p for p in model.parameters() if id(p) not in owned]
-        self._batches: Iterator[Batch] = iter(())
-
+    @abstractmethod
     def enter(self, source: Source, start: int) -> None:
         """Go to batch ``start`` of the epoch that the source has begun."""
-        self._batches = source.batches(start)
 
+    @abstractmethod
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
         """Train on up to ``most`` batches, fewer where the epoch ends, an interrupt comes, or a loss is not finite.
 
@@ -84,6 +69,33 @@ class NumpyEngine:
             so_far: The sum of losses to continue; one sum in one order has the same bits wherever it is cut.
             interrupts: Where an interrupt is noted.
         """
+
+
+class NumpyEngine(Engine):
+    """Run forward, loss, backward and step for one batch after the other.
+
+    Args:
+        run: The run; its plan may say how many rows go through the model at a time.
+        not_held: Parameters of the model that the optimizer does not hold.
+    """
+
+    name = "numpy"
+    at_once = BATCHES_AT_ONCE
+
+    def __init__(self, run: Run, not_held: Iterable[Parameter]) -> None:
+        self.model, self.loss, self.optimizer = run.model, run.loss, run.optimizer
+        self.penalties, self.clip = run.penalties, run.clip
+        self.micro_batch_size = None if run.plan is None else run.plan.micro_batch_size
+        self.predict = run.model.predict
+        self._not_held = list(not_held)
+        self._batches: Iterator[Batch] = iter(())
+
+    @override
+    def enter(self, source: Source, start: int) -> None:
+        self._batches = source.batches(start)
+
+    @override
+    def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
         update = self.update
         total, rows, done = so_far, 0, 0
         for batch in self._batches:
@@ -126,12 +138,19 @@ class NumpyEngine:
         """Step with the gradients gathered, and return the loss; NaN where a gradient cannot be clipped."""
         for penalty in self.penalties:
             penalty.backward()
-        if self.clip is not None:
-            try:
+        try:
+            if self.clip is not None:
                 self.clip(self.optimizer.vector)
-            except GradientError:
-                return nan
-        self.optimizer.step()
-        for parameter in self._unowned:
+            self.optimizer.step()
+        except GradientError:
+            return nan
+        except CallOrderError:
+            # A layer that did p.grad[rows] += g may have added nothing but zeros; they count as a gradient here.
+            held = [p for p in self.optimizer.vector.parameters if p._shared and not p.frozen]
+            if not held or held[0]._added:
+                raise
+            held[0].grad += 0.0
+            return self._step(error)
+        for parameter in self._not_held:
             parameter.zero_grad()
         return error

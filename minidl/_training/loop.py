@@ -1,0 +1,113 @@
+"""The loop of a run over epochs and batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+
+from .._core.arrays import all_finite
+from .._core.interrupts import Interrupts
+from .._core.progress import Progress
+from ..errors import StructureError
+from .divergence import explain
+from .history import History
+from .numpy_engine import Engine
+from .run import Position, Run
+from .snapshot import Parts, Snapshot
+from .sources import Source
+from .validation import Validation
+
+
+def train(
+    run: Run,
+    engine: Engine,
+    snapshot: Snapshot,
+    source: Source,
+    validation: Validation,
+    notify: Callable[[str], None],
+    progress: bool | None,
+) -> History:
+    """Train from the position of a run to the end of its plan, or until something stops it.
+
+    Args:
+        run: The run; its callbacks have begun.
+        engine: What runs the batches.
+        snapshot: The state of model and optimizer; it is taken again before each call of the engine.
+        source: Where the batches come from.
+        validation: What computes the figures of an epoch.
+        notify: Calls one method of each callback.
+        progress: As in `Trainer.fit`.
+    """
+    assert run.plan is not None
+    plan, history, may_grow = run.plan, run.history, snapshot.parts.may_grow
+    steps = [callback.every_batches for callback in run.callbacks if callback.every_batches]
+    run.source, run.interrupted = source, True
+    try:
+        # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
+        with (
+            Progress(plan.epochs - len(history.loss), "fit", progress) as bar,
+            Interrupts() as interrupts,
+            np.errstate(all="ignore"),
+        ):
+            while (epoch := len(history.loss)) < plan.epochs and not run.why_stop:
+                began = time.perf_counter()
+                run.count_epochs(source)
+                source.begin_epoch(run.generator(epoch + 1))
+                engine.enter(source, run.position.batch)
+                ended = False
+                while not ended and not run.why_stop:
+                    here = run.position
+                    snapshot.take()
+                    most = min([engine.at_once, source.mark(), *[step - here.batch % step for step in steps]])
+                    try:
+                        outcome = engine.run(1 if may_grow else most, here.loss, interrupts)
+                        if may_grow:
+                            refuse_new_parameters(run, snapshot.parts)
+                    except BaseException:
+                        # Some of the batches are in the weights, and the position is before them: go back to it.
+                        snapshot.restore()
+                        raise
+                    if not (outcome.finite and all_finite(run.optimizer.vector.values)):
+                        batches = islice(source.replay(here.batch), outcome.batches + (not outcome.finite))
+                        explain(run, snapshot, engine.update, batches)
+                    run.position = Position(here.batch + outcome.batches, here.rows + outcome.rows, outcome.loss)
+                    may_grow, ended = False, outcome.ended
+                    if not ended:
+                        notify("on_batches_end")
+                    if interrupts.received:
+                        run.stop(interrupts.received)
+                if ended:
+                    figures = validation.after_epoch(source, engine.predict)
+                    loss, seconds = run.position.loss / run.position.rows, time.perf_counter() - began
+                    history.add(loss, run.optimizer.last_rate, seconds, figures)
+                    run.position = Position()
+                    notify("on_epoch_end")
+                    bar.advance(f"loss {loss:.4g}")
+        run.interrupted = interrupts.received is not None
+        history.stopped_by = interrupts.received or run.why_stop or "epochs"
+    finally:
+        if history.stopped_by != "epochs":
+            run.know_data()
+        run.source = None
+        notify("on_train_end")
+        run.optimizer.epochs = None
+    return history
+
+
+def refuse_new_parameters(run: Run, parts: Parts) -> None:
+    """Refuse parameters that `forward` has made in the first batch: the optimizer does not hold them.
+
+    Raises:
+        StructureError: naming them.
+    """
+    known = set(parts.parameters.values())
+    now = Parts(run.model).not_held_by(run.optimizer).items()
+    new = [path for path, parameter in now if parameter not in known and not parameter.frozen]
+    if new:
+        raise StructureError(
+            f"fit: expected an optimizer that holds every parameter, but forward made {', '.join(new)} in the first "
+            "batch; run the model once before making the optimizer: model.forward(x[:2]), then SGD(model.parameters())"
+        )
