@@ -151,11 +151,11 @@ _MODULES = [
 """The public modules: imported at first use, if not before."""
 
 _LAZY = {
-    "Predictor": "compiled",
-    "load": "storage",
-    "load_weights": "storage",
-    "save": "storage",
-    "save_weights": "storage",
+    "Predictor": "_compiled",
+    "load": "_files",
+    "load_weights": "_files",
+    "save": "_files",
+    "save_weights": "_files",
 }
 """Where the names lie that are imported at first use."""
 

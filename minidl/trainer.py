@@ -100,16 +100,18 @@ class Trainer:
                 "Trainer(optimizer): expected parameters of this model, got none of them; "
                 "make the optimizer after the model: SGD(model.parameters(), …)"
             )
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.penalties = checked_penalties(penalties, learned)
+        self.model: Layer = model
+        self.loss: Loss = loss
+        self.optimizer: Optimizer = optimizer
+        self.penalties: tuple[Penalty, ...] = checked_penalties(penalties, learned)
         if clip is not None and not isinstance(clip, Clip):
             raise DTypeError(f"Trainer(clip): expected a Clip such as ClipGlobalNorm(1.0), got {clip!r}")
         self.clip = clip
         self.engine: EngineName = check_engine(engine)
         self.last_engine: str | None = None
-        self.history = History()
+        self.history: History = History()
         self.figures: dict[str, str | None] = {}
-        self.interrupted = False
+        self.interrupted: bool = False
         self._run = Run(rng)
 
     @property

@@ -17,7 +17,7 @@ from .._core.arrays import Array, real
 from .._core.functions import normal_distribution, sigmoid, softmax, softplus
 from .._core.parameter import Parameter
 from ..errors import DTypeError
-from ..initializers import Constant, HeUniform
+from ..initializers import Constant, HeUniform, Initializer
 from .base import Layer, kept, refuse_gradient
 
 
@@ -67,7 +67,7 @@ class Rectifier(Pointwise, ABC):
     The weights before it start larger by √2 (He et al. 2015, section 2.2).
     """
 
-    initializer_before = HeUniform()
+    initializer_before: Initializer = HeUniform()
 
 
 class Activation(Pointwise):
@@ -165,7 +165,7 @@ class LeakyReLU(Rectifier):
     """
 
     def __init__(self, slope: float = 0.01) -> None:
-        self.slope = real(slope, "LeakyReLU(slope)", least=0)
+        self.slope: float = real(slope, "LeakyReLU(slope)", least=0)
 
     @override
     def compute(self, x: Array) -> Array:
@@ -190,7 +190,7 @@ class ELU(Rectifier):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = real(alpha, "ELU(alpha)", least=0)
+        self.alpha: float = real(alpha, "ELU(alpha)", least=0)
 
     @override
     def compute(self, x: Array) -> Array:
@@ -210,7 +210,7 @@ class ELU(Rectifier):
 class Gated(KeepsWidth, ABC):
     """Base of y = x g(x): a subclass writes g as ``gate(x)``, and y′ as ``slope(x, gate)``."""
 
-    initializer_before = HeUniform()
+    initializer_before: Initializer = HeUniform()
     _x: Array = kept()
     _gate: Array = kept()
 
@@ -303,8 +303,8 @@ class PReLU(Rectifier):
     """
 
     def __init__(self, slope: float = 0.25, *, dtype: npt.DTypeLike = np.float64) -> None:
-        self.slope = real(slope, "PReLU(slope)")
-        self.weight = Parameter(Constant(self.slope), (1,), dtype=dtype)
+        self.slope: float = real(slope, "PReLU(slope)")
+        self.weight: Parameter = Parameter(Constant(self.slope), (1,), dtype=dtype)
 
     @override
     def compute(self, x: Array) -> Array:

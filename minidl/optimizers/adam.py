@@ -31,11 +31,11 @@ class _Moments(Optimizer, ABC):
     ) -> None:
         super().__init__(parameters, learning_rate, weight_decay=weight_decay, decayed=decayed)
         name = type(self).__name__
-        self.beta1 = real(beta1, f"{name}(beta1)", least=0, below=1)
-        self.beta2 = real(beta2, f"{name}(beta2)", least=0, below=1)
-        self.epsilon = real(epsilon, f"{name}(epsilon)", above=0)
-        self.first_moment = np.zeros_like(self.vector.values)
-        self.second_moment = np.zeros_like(self.vector.values)
+        self.beta1: float = real(beta1, f"{name}(beta1)", least=0, below=1)
+        self.beta2: float = real(beta2, f"{name}(beta2)", least=0, below=1)
+        self.epsilon: float = real(epsilon, f"{name}(epsilon)", above=0)
+        self.first_moment: Array = np.zeros_like(self.vector.values)
+        self.second_moment: Array = np.zeros_like(self.vector.values)
 
     def _follow_first(self, gradients: Array) -> None:
         np.multiply(gradients, 1.0 - self.beta1, out=self._scratch)
@@ -161,8 +161,8 @@ class NAdam(_Moments):
     ) -> None:
         super().__init__(parameters, learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon,
                          weight_decay=weight_decay, decayed=decayed)
-        self.momentum_decay = real(momentum_decay, "NAdam(momentum_decay)", least=0)
-        self.momentum_product = 1.0
+        self.momentum_decay: float = real(momentum_decay, "NAdam(momentum_decay)", least=0)
+        self.momentum_product: float = 1.0
         self._scratch_ahead = np.empty_like(self.vector.values)
 
     @override

@@ -36,8 +36,8 @@ class Adagrad(Optimizer):
         decayed: Iterable[Parameter] | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, weight_decay=weight_decay, decayed=decayed)
-        self.epsilon = real(epsilon, "Adagrad(epsilon)", above=0)
-        self.square_sum = np.zeros_like(self.vector.values)
+        self.epsilon: float = real(epsilon, "Adagrad(epsilon)", above=0)
+        self.square_sum: Array = np.zeros_like(self.vector.values)
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
@@ -78,12 +78,12 @@ class RMSProp(Optimizer):
         decayed: Iterable[Parameter] | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, weight_decay=weight_decay, decayed=decayed)
-        self.rho = real(rho, "RMSProp(rho)", least=0, below=1)
-        self.momentum = real(momentum, "RMSProp(momentum)", least=0, below=1)
-        self.epsilon = real(epsilon, "RMSProp(epsilon)", above=0)
-        self.square_mean = np.zeros_like(self.vector.values)
+        self.rho: float = real(rho, "RMSProp(rho)", least=0, below=1)
+        self.momentum: float = real(momentum, "RMSProp(momentum)", least=0, below=1)
+        self.epsilon: float = real(epsilon, "RMSProp(epsilon)", above=0)
+        self.square_mean: Array = np.zeros_like(self.vector.values)
         if momentum:
-            self.velocity = np.zeros_like(self.vector.values)
+            self.velocity: Array = np.zeros_like(self.vector.values)
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:

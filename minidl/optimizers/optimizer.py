@@ -59,10 +59,10 @@ class Optimizer(ABC):
             raise DTypeError(f"{name}(learning_rate): expected a number or a function of the step number, got a class; "
                              f"call it with its arguments: {made}")
         self.learning_rate: LearningRate = learning_rate
-        self.weight_decay = real(weight_decay, f"{name}(weight_decay)", least=0)
-        self.vector = ParameterVector(parameters)
-        self.steps = 0
-        self.last_rate = 0.0
+        self.weight_decay: float = real(weight_decay, f"{name}(weight_decay)", least=0)
+        self.vector: ParameterVector = ParameterVector(parameters)
+        self.steps: int = 0
+        self.last_rate: float = 0.0
         self.epochs: Epochs | None = None
         self._decay = self._decay_vector(decayed) if weight_decay else None
         self._scratch = np.empty_like(self.vector.values)

@@ -43,12 +43,12 @@ class SGD(Optimizer):
         decayed: Iterable[Parameter] | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, weight_decay=weight_decay, decayed=decayed)
-        self.momentum = real(momentum, "SGD(momentum)", least=0, below=1)
+        self.momentum: float = real(momentum, "SGD(momentum)", least=0, below=1)
         self.nesterov = nesterov
         if nesterov and not momentum:
             raise ArgumentError("SGD(nesterov): expected a momentum above 0 with it, got 0")
         if momentum:
-            self.velocity = np.zeros_like(self.vector.values)
+            self.velocity: Array = np.zeros_like(self.vector.values)
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:

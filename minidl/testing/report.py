@@ -74,8 +74,9 @@ class Check:
     """
 
     def __init__(self, subject: str, name: str, run: Run, needs: Sequence[Check] = ()) -> None:
-        self.subject, self.name = subject, name
-        self.about = _first_line(run)
+        self.subject: str = subject
+        self.name: str = name
+        self.about: str = _first_line(run)
         self._run, self._needs = run, needs
         self._outcome: Outcome | None = None
 

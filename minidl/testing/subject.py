@@ -54,14 +54,16 @@ class Subject:
     """
 
     def __init__(self, part: Part, sample: Sample, rows: int, seed: int) -> None:
-        self.part, self.sample, self.seed = part, sample, seed
-        self.parts = [part, *(child for _, child in walk(part) if isinstance(child, Component))]
-        self.smallest_batch = max(getattr(p, "smallest_batch", 1) for p in self.parts)
-        self.couples_rows = any(getattr(p, "couples_rows", False) for p in self.parts)
-        self.has_input_gradient = all(getattr(p, "has_input_gradient", True) for p in self.parts)
-        self.picklable = all(getattr(p, "picklable", True) for p in self.parts)
-        self.rows = max(rows, self.smallest_batch)
-        self.name = brief(part)
+        self.part: Part = part
+        self.sample: Sample = sample
+        self.seed: int = seed
+        self.parts: list[Component] = [part, *(child for _, child in walk(part) if isinstance(child, Component))]
+        self.smallest_batch: int = max(getattr(p, "smallest_batch", 1) for p in self.parts)
+        self.couples_rows: bool = any(getattr(p, "couples_rows", False) for p in self.parts)
+        self.has_input_gradient: bool = all(getattr(p, "has_input_gradient", True) for p in self.parts)
+        self.picklable: bool = all(getattr(p, "picklable", True) for p in self.parts)
+        self.rows: int = max(rows, self.smallest_batch)
+        self.name: str = brief(part)
 
     def original(self) -> Part:
         """Return a copy of the part as it was handed in."""

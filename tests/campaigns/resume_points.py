@@ -1,9 +1,9 @@
 """Kill training runs at random moments, resume them, and compare every bit with uninterrupted ones.
 
 ``python -m tests.campaigns.resume_points --points 200`` trains in child processes that save a checkpoint after every
-batch, kills each with SIGKILL at a random moment, restores the newest checkpoint in a new Trainer, finishes the run, and compares
-parameters, running statistics, optimizer memory, generators, early-stopping counters and history with those of a run in
-one piece.
+batch. It kills each with SIGKILL at a random moment, restores the newest checkpoint in a new Trainer and finishes the
+run. Parameters, running statistics, optimizer memory, generators, early-stopping counters and history must then equal
+those of an uninterrupted run.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from tests.campaigns.benchmarks.machine import description
 from tests.campaigns.benchmarks.peers import PEERS, installed
 from tests.campaigns.benchmarks.timing import alternate
 from tests.campaigns.benchmarks.works import works
+from tests.campaigns.blas import restart_with_own_kernels
 
 
 @dataclass(frozen=True)
@@ -70,4 +71,5 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_own_kernels()
     main()
