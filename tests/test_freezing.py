@@ -186,7 +186,7 @@ def state(layer: Any) -> list[Any]:
     return [*layer.parameters(), *named(layer, Buffer).values()]
 
 
-def test_a_callback_may_freeze_and_unfreeze_on_both_engines_and_a_resume_goes_on(tmp_path: Path) -> None:
+def test_a_callback_may_freeze_and_unfreeze_and_a_resume_continues(tmp_path: Path) -> None:
     values = []
     for engine in ("numpy", "compiled"):
         path = tmp_path / f"{engine}.safetensors"

@@ -158,7 +158,7 @@ def test_the_largest_numbers_overflow_nowhere() -> None:
 
 
 @pytest.mark.parametrize("row", [[np.inf, 0.0], [-np.inf, -np.inf], [np.nan, 0.0]])
-def test_a_row_that_has_no_softmax_is_nan_in_silence_and_leaves_other_rows_alone(row: list[float]) -> None:
+def test_a_row_without_a_softmax_is_nan_without_warning_and_others_are_right(row: list[float]) -> None:
     x = np.array([[1.0, 2.0], row])
     for function in (softmax, log_softmax):
         y = function(x)

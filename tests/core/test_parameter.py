@@ -332,7 +332,7 @@ def test_a_second_optimizer_on_some_parameters_leaves_the_first_one_working() ->
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda things: pickle.loads(pickle.dumps(things))])
-def test_a_copied_model_and_optimizer_learn_together_and_leave_the_originals_alone(duplicate: Any) -> None:
+def test_a_copied_model_and_optimizer_learn_and_the_originals_stay_unchanged(duplicate: Any) -> None:
     model = network()
     optimizer = SGD(model.parameters(), 0.1, momentum=0.9)
     train(model, optimizer, 2)

@@ -248,7 +248,7 @@ def test_a_wrong_gradient_is_described(found: list[list[float]], says: str) -> N
 # What it costs.
 
 
-def test_importing_minidl_does_not_import_the_kit_and_the_kit_imports_nothing_heavy() -> None:
+def test_minidl_does_not_import_the_kit_and_the_kit_imports_nothing_heavy() -> None:
     program = (
         "import sys, minidl; assert 'minidl.testing' not in sys.modules; import minidl.testing; "
         "print([name for name in ('pytest', 'hypothesis', 'scipy', 'torch', 'numba') if name in sys.modules])"

@@ -250,7 +250,7 @@ def test_repr_shows_the_argument() -> None:
     assert [repr(layer) for layer in (LeakyReLU(0.2), ELU(), ELU(0.7))] == ["LeakyReLU(0.2)", "ELU(1.0)", "ELU(0.7)"]
 
 
-def test_a_function_that_returns_a_view_of_its_input_gives_a_fresh_array_all_the_same() -> None:
+def test_a_function_that_returns_a_view_of_its_input_gives_a_new_array() -> None:
     layer = Activation(lambda x: x[:, ::-1], np.ones_like)
     x = inputs((2, 3))
     for y in (layer.predict(x), layer.forward(x)):

@@ -68,7 +68,7 @@ def test_its_gradients_are_those_of_the_complex_step() -> None:
     assert float(layer.scale.grad) == np.sum(weights * np.tanh(X))
 
 
-def test_predict_changes_nothing_on_the_layer_and_does_not_disturb_a_pass_under_way() -> None:
+def test_predict_changes_nothing_on_the_layer_even_between_two_passes() -> None:
     layer, undisturbed = Twice(), Twice()
     layer.forward(X)
     undisturbed.forward(X)

@@ -89,7 +89,7 @@ def test_the_names_equal_those_of_torch() -> None:
         name: tuple(p.shape) for name, p in theirs.named_parameters()}
 
 
-def test_initialize_draws_each_parameter_once_resets_buffers_and_reseeds_generators() -> None:
+def test_initialize_draws_parameters_once_resets_buffers_reseeds_generators() -> None:
     first, second = Toolbox(), Toolbox()
     for box, drawn in ((first, 5), (second, 2)):
         box.rng.random(drawn)

@@ -124,7 +124,7 @@ def test_a_gradient_of_zero_is_a_gradient() -> None:
     assert parameter.value.tolist() == [1.0]
 
 
-def test_a_gradient_that_was_not_written_counts_as_zero_and_not_as_the_one_before() -> None:
+def test_a_gradient_that_was_not_written_is_zero_and_not_the_previous_one() -> None:
     one, other = Parameter([1.0]), Parameter([1.0])
     optimizer = SGD([one, other], 0.5)
     one.grad += 1.0
@@ -194,7 +194,7 @@ def test_the_learning_rate_may_be_a_function_of_the_steps_taken() -> None:
 @pytest.mark.parametrize(
     ("rate", "error"), [(-1.0, ArgumentError), (np.nan, ArgumentError), (np.inf, ArgumentError), ("1", DTypeError)]
 )
-def test_a_schedule_that_gives_no_rate_is_refused_with_the_step_and_changes_nothing(rate: Any, error: Any) -> None:
+def test_a_schedule_with_a_wrong_rate_is_refused_and_changes_nothing(rate: Any, error: Any) -> None:
     parameter = Parameter([1.0])
     optimizer = SGD([parameter], lambda step: rate)
     parameter.grad += 1.0

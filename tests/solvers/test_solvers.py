@@ -163,7 +163,7 @@ def test_levenberg_marquardt_ends_where_scipy_does() -> None:
         assert result.loss[-1] == pytest.approx(2.0 * expected.cost / len(x), rel=1e-12)
 
 
-def test_both_forms_of_the_normal_equations_give_the_damped_least_squares_solution() -> None:
+def test_both_forms_of_the_normal_equations_solve_damped_least_squares() -> None:
     rng = np.random.default_rng(0)
     for count, size in ((5, 9), (9, 5), (6, 6)):
         j, r = rng.normal(size=(count, size)), rng.normal(size=count)
@@ -264,7 +264,7 @@ def test_parameters_that_are_not_given_stay_as_they_are(solver: Solver) -> None:
     assert result.loss[-1] == pytest.approx(np.mean((best - SINE_Y) ** 2), rel=1e-4)
 
 
-def test_lbfgs_trains_through_batch_norm_and_leaves_its_statistics_those_of_the_data() -> None:
+def test_lbfgs_trains_batch_norm_and_its_statistics_are_those_of_the_data() -> None:
     norm = BatchNorm(8)
     model = Sequential(Dense(1, 8).initialize(0), norm, Tanh(), Dense(8, 1).initialize(1))
     result = lbfgs(model, SINE_X, SINE_Y, max_iterations=30)
