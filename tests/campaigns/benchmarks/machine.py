@@ -1,4 +1,4 @@
-"""What a measurement must name: the machine, Python, NumPy and its BLAS, threads, and the peers."""
+"""Describe what a measurement depends on: machine, Python, NumPy and its BLAS, threads, and peers."""
 
 from __future__ import annotations
 
