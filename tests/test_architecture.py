@@ -98,10 +98,10 @@ def test_the_imports_that_are_there_are_found(modules: dict[str, str]) -> None:
     assert {"_core.arrays", "errors", "layers.dense", "layers.base", "layers._structure"} <= seen
 
 
-def printed(script: str) -> list[str]:
+def printed(script: str, *arguments: str) -> list[str]:
     """Return the words that a script prints in a new process."""
     run = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     return run.stdout.split()
 
@@ -143,8 +143,15 @@ def test_all_lists_existing_names_once_and_in_order(module: str) -> None:
 
 
 def test_public_modules_are_attributes_of_minidl() -> None:
-    for module in PUBLIC_MODULES:
-        assert printed(f"import minidl; print(minidl.{module}.__name__)") == [f"minidl.{module}"]
+    script = """
+import sys
+for module in sys.argv[1:]:
+    import minidl
+    print(getattr(minidl, module).__name__)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "minidl"]:
+        del sys.modules[name]
+"""
+    assert printed(script, *PUBLIC_MODULES) == [f"minidl.{module}" for module in PUBLIC_MODULES]
 
 
 @pytest.mark.parametrize(
