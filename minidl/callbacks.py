@@ -43,13 +43,13 @@ class Monitor(Callback):
             raise ArgumentError(f'{type(self).__name__}(mode): expected "min", "max" or None, got {mode!r}')
         self.monitor = monitor
         self.mode = mode
-        self.min_delta = real(min_delta, f"{type(self).__name__}(min_delta)", least=0)
+        self.min_delta: float = real(min_delta, f"{type(self).__name__}(min_delta)", least=0)
         self.reset()
 
     @override
     def reset(self) -> None:
         self.best: float | None = None
-        self.waited = 0
+        self.waited: int = 0
 
     @override
     def on_train_begin(self, trainer: Trainer) -> None:
@@ -110,7 +110,7 @@ class EarlyStopping(Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode=mode, min_delta=min_delta)
-        self.patience = positive_int(patience, "EarlyStopping(patience)")
+        self.patience: int = positive_int(patience, "EarlyStopping(patience)")
         self.restore_best = restore_best
 
     @override
@@ -180,9 +180,9 @@ class ReduceOnPlateau(Monitor):
         min_learning_rate: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode=mode, min_delta=min_delta)
-        self.factor = real(factor, "ReduceOnPlateau(factor)", above=0, below=1)
-        self.patience = positive_int(patience, "ReduceOnPlateau(patience)")
-        self.min_learning_rate = real(min_learning_rate, "ReduceOnPlateau(min_learning_rate)", least=0)
+        self.factor: float = real(factor, "ReduceOnPlateau(factor)", above=0, below=1)
+        self.patience: int = positive_int(patience, "ReduceOnPlateau(patience)")
+        self.min_learning_rate: float = real(min_learning_rate, "ReduceOnPlateau(min_learning_rate)", least=0)
 
     @override
     def on_train_begin(self, trainer: Trainer) -> None:
@@ -209,7 +209,7 @@ class StopAfter(Callback):
     """
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = real(seconds, "StopAfter(seconds)", above=0)
+        self.seconds: float = real(seconds, "StopAfter(seconds)", above=0)
         self.reset()
 
     @override
@@ -276,14 +276,18 @@ class Checkpoint(Monitor):
         mode: Mode | None = None,
     ) -> None:
         super().__init__("loss" if monitor is None else monitor, mode=mode)
-        self.folder = _path(folder)
-        self.every_epochs = None if every_epochs is None else positive_int(every_epochs, "Checkpoint(every_epochs)")
-        self.every_batches = None if every_batches is None else positive_int(every_batches, "Checkpoint(every_batches)")
+        self.folder: Path = _path(folder)
+        self.every_epochs: int | None = (
+            None if every_epochs is None else positive_int(every_epochs, "Checkpoint(every_epochs)")
+        )
+        self.every_batches: int | None = (
+            None if every_batches is None else positive_int(every_batches, "Checkpoint(every_batches)")
+        )
         if every_minutes is not None:
             every_minutes = real(every_minutes, "Checkpoint(every_minutes)", above=0)
         self.every_minutes = every_minutes
-        self.keep_last = positive_int(keep_last, "Checkpoint(keep_last)")
-        self.keeps_best = monitor is not None
+        self.keep_last: int = positive_int(keep_last, "Checkpoint(keep_last)")
+        self.keeps_best: bool = monitor is not None
         self._saved_at = time.monotonic()
 
     @override
@@ -348,7 +352,7 @@ class LogFile(Callback):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = _path(path)
+        self.path: Path = _path(path)
         if self.path.suffix not in (".csv", ".jsonl"):
             raise ArgumentError(f"LogFile(path): expected a name that ends in .csv or .jsonl, got {str(path)!r}")
 

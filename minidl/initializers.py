@@ -40,7 +40,7 @@ class Constant(Initializer):
     """Start every number at ``value``."""
 
     def __init__(self, value: float) -> None:
-        self.value = real(value, "Constant(value)")
+        self.value: float = real(value, "Constant(value)")
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         return np.full(shape, self.value)
@@ -57,8 +57,8 @@ class Normal(Initializer):
     """Draw from the normal distribution N(mean, deviation²); the article draws from N(0, 1)."""
 
     def __init__(self, mean: float = 0.0, deviation: float = 1.0) -> None:
-        self.mean = real(mean, "Normal(mean)")
-        self.deviation = real(deviation, "Normal(deviation)", least=0)
+        self.mean: float = real(mean, "Normal(mean)")
+        self.deviation: float = real(deviation, "Normal(deviation)", least=0)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         return rng.normal(self.mean, self.deviation, shape)
@@ -68,8 +68,8 @@ class Uniform(Initializer):
     """Draw from the uniform distribution on [low, high)."""
 
     def __init__(self, low: float, high: float) -> None:
-        self.low = real(low, "Uniform(low)")
-        self.high = real(high, "Uniform(high)", least=self.low)
+        self.low: float = real(low, "Uniform(low)")
+        self.high: float = real(high, "Uniform(high)", least=self.low)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         return rng.uniform(self.low, self.high, shape)
@@ -83,9 +83,9 @@ class TruncatedNormal(Initializer):
     """
 
     def __init__(self, mean: float = 0.0, deviation: float = 1.0, cut: float = 2.0) -> None:
-        self.mean = real(mean, "TruncatedNormal(mean)")
-        self.deviation = real(deviation, "TruncatedNormal(deviation)", least=0)
-        self.cut = real(cut, "TruncatedNormal(cut)", above=0)
+        self.mean: float = real(mean, "TruncatedNormal(mean)")
+        self.deviation: float = real(deviation, "TruncatedNormal(deviation)", least=0)
+        self.cut: float = real(cut, "TruncatedNormal(cut)", above=0)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         tail = float(special().ndtr(-self.cut))
@@ -147,7 +147,7 @@ class Orthogonal(Initializer):
     """
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = real(gain, "Orthogonal(gain)", above=0)
+        self.gain: float = real(gain, "Orthogonal(gain)", above=0)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         if len(shape) != 2:

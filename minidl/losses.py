@@ -272,7 +272,7 @@ class Huber(Loss):
     """
 
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta = real(delta, "Huber(delta)", above=0)
+        self.delta: float = real(delta, "Huber(delta)", above=0)
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:

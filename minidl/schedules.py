@@ -161,7 +161,7 @@ class Constant(Schedule):
     """
 
     def __init__(self, rate: float) -> None:
-        self.rate = real(rate, "Constant(rate)", least=0)
+        self.rate: float = real(rate, "Constant(rate)", least=0)
 
     @override
     def at(self, step: int, epochs: Epochs | None) -> float:
@@ -182,8 +182,8 @@ class Step(Schedule):
         self, initial: float, factor: float = 0.1, *, steps: int | None = None, epochs: int | None = None
     ) -> None:
         super().__init__(steps=steps, epochs=epochs)
-        self.initial = real(initial, "Step(initial)", least=0)
-        self.factor = real(factor, "Step(factor)", least=0)
+        self.initial: float = real(initial, "Step(initial)", least=0)
+        self.factor: float = real(factor, "Step(factor)", least=0)
 
     @override
     def at(self, step: int, epochs: Epochs | None) -> float:
@@ -204,8 +204,8 @@ class Exponential(Schedule):
 
     def __init__(self, initial: float, factor: float, *, steps: int | None = None, epochs: int | None = None) -> None:
         super().__init__(steps=steps, epochs=epochs)
-        self.initial = real(initial, "Exponential(initial)", least=0)
-        self.factor = real(factor, "Exponential(factor)", above=0)
+        self.initial: float = real(initial, "Exponential(initial)", least=0)
+        self.factor: float = real(factor, "Exponential(factor)", above=0)
 
     @override
     def at(self, step: int, epochs: Epochs | None) -> float:
@@ -230,8 +230,8 @@ class Cosine(Schedule):
         self, initial: float, *, steps: int | None = None, epochs: int | None = None, final: float = 0.0
     ) -> None:
         super().__init__(steps=steps, epochs=epochs)
-        self.initial = real(initial, "Cosine(initial)", least=0)
-        self.final = real(final, "Cosine(final)", least=0)
+        self.initial: float = real(initial, "Cosine(initial)", least=0)
+        self.final: float = real(final, "Cosine(final)", least=0)
 
     @override
     def at(self, step: int, epochs: Epochs | None) -> float:
@@ -263,7 +263,9 @@ class Warmup(Schedule):
         if isinstance(schedule, type):
             raise DTypeError(f"Warmup(schedule): expected a schedule or a number, got the class {schedule.__name__}; "
                              f"call it with its arguments: {schedule.__name__}(...)")
-        self.schedule = schedule if callable(schedule) else real(schedule, "Warmup(schedule)", least=0)
+        self.schedule: LearningRate = (
+            schedule if callable(schedule) else real(schedule, "Warmup(schedule)", least=0)
+        )
 
     @override
     def at(self, step: int, epochs: Epochs | None) -> float:
@@ -315,10 +317,10 @@ class OneCycle(Schedule):
         end_divisor: float = 1e4,
     ) -> None:
         super().__init__(steps=steps, epochs=epochs)
-        self.highest = real(highest, "OneCycle(highest)", least=0)
-        self.rise = real(rise, "OneCycle(rise)", above=0, below=1)
-        self.start_divisor = real(start_divisor, "OneCycle(start_divisor)", above=0)
-        self.end_divisor = real(end_divisor, "OneCycle(end_divisor)", above=0)
+        self.highest: float = real(highest, "OneCycle(highest)", least=0)
+        self.rise: float = real(rise, "OneCycle(rise)", above=0, below=1)
+        self.start_divisor: float = real(start_divisor, "OneCycle(start_divisor)", above=0)
+        self.end_divisor: float = real(end_divisor, "OneCycle(end_divisor)", above=0)
 
     @override
     def at(self, step: int, epochs: Epochs | None) -> float:

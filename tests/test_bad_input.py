@@ -111,7 +111,7 @@ def test_an_input_of_another_width_rank_or_kind(door: str, x: Any, error: type[M
 
 @pytest.mark.parametrize("door", ["fit", "evaluate", "validation"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_inputs_that_are_not_finite_are_refused_where_something_is_learned_or_measured(door: str, bad: float) -> None:
+def test_inputs_that_are_not_finite_are_refused_by_training_and_evaluation(door: str, bad: float) -> None:
     x = X.copy()
     x[4, 2] = bad
     through(INPUT_DOORS[door][1], x, DataError, f"x: expected finite numbers, got {bad} at index (4, 2) (1 in all)")
@@ -330,7 +330,7 @@ def test_an_initializer_that_is_a_class_or_a_name() -> None:
         through(lambda value: Dense(1, 1, weight_initializer=value), given, ArgumentError, "expected an initializer")
 
 
-def test_a_training_that_is_refused_leaves_model_history_and_generator_as_they_were() -> None:
+def test_a_refused_training_changes_neither_model_history_nor_generator() -> None:
     one, other = trainer(), trainer()
     for x, y in ((X[:, :2], Y), (X, Y[:, 0]), (X * np.nan, Y), (X, Y[:4])):
         with pytest.raises(MinidlError):

@@ -209,13 +209,13 @@ def test_the_checks_start_with_the_test_command_of_the_readme() -> None:
     assert steps[0] == commands()[1]
 
 
-def test_the_commands_of_the_readme_install_extras_that_exist_and_run_a_program_that_exists() -> None:
+def test_the_commands_of_the_readme_name_existing_extras_and_programs() -> None:
     with open(ROOT / "pyproject.toml", "rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     experiment, tests = commands()
     assert "matplotlib" in " ".join(extras["plot"])
     assert "'.[plot,jit]'" in experiment
     assert experiment.endswith("examples/sine_regression.py")
-    assert "pytest" in " ".join(extras["test"])
+    assert {"pytest", "pytest-xdist"} <= {requirement.partition(">=")[0] for requirement in extras["test"]}
     assert "'.[test]'" in tests
-    assert tests.endswith("-m pytest")
+    assert tests.endswith("-m pytest -n auto --dist worksteal")

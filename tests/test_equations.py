@@ -38,7 +38,7 @@ def dense(n_in: int, n_out: int, seed: int) -> Dense:
     return Dense(n_in, n_out, weight_initializer=Normal(), bias_initializer=Normal()).initialize(seed)
 
 
-def test_equation_1_the_input_of_a_layer_is_the_weighted_output_of_the_one_before_plus_the_bias() -> None:
+def test_equation_1_a_layers_input_is_the_weighted_previous_output_plus_bias() -> None:
     """I_{i+1} = W_i O_i + b_i."""
     layer = dense(3, 5, seed=1)
     W, b = layer.weight.value.tolist(), layer.bias.value.tolist()
@@ -88,7 +88,7 @@ def test_equation_4_the_error_of_the_layer_before() -> None:
             assert before[s, k] == pytest.approx(back * logistic_prime(float(I[s, k])), rel=1e-12, abs=1e-14)
 
 
-def test_equations_5_and_6_the_gradients_are_an_outer_product_and_the_error_itself() -> None:
+def test_equations_5_and_6_gradients_are_an_outer_product_and_the_error() -> None:
     """ΔW_i = E_{i+1} O_iᵀ and Δb_i = E_{i+1}; over a batch they add up."""
     E = RNG.normal(size=(SAMPLES, 5))
     for samples in ([0], [3], list(range(SAMPLES))):

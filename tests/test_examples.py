@@ -146,7 +146,7 @@ def test_the_classification_experiment_learns_and_draws(tmp_path: Path) -> None:
     assert (tmp_path / "pictures" / "points.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_points_fill_their_rectangle_and_are_labelled_by_the_side_of_the_curve() -> None:
+def test_the_points_fill_the_rectangle_and_their_labels_follow_the_curve() -> None:
     example = load_example("sine_classification")
     x, y = example.points(np.random.default_rng(0), count=10_000)
     assert ((x >= [0.0, -1.0]) & (x < [3 * np.pi, 2.0])).all()

@@ -158,6 +158,11 @@ class Unfreeze(Callback):
             layers[1].freeze()
 
 
+def small_network() -> Sequential:
+    """Return a network that compiles in half of the time of the other."""
+    return Sequential(Dense(2, 6), BatchNorm(6), Tanh(), Dense(6, 1)).initialize(3)
+
+
 def network() -> Sequential:
     return Sequential(Dense(2, 6), BatchNorm(6), Tanh(), Dense(6, 5), LayerNorm(5), Dense(5, 1)).initialize(3)
 
@@ -167,7 +172,7 @@ def network() -> Sequential:
 def test_both_engines_leave_what_is_frozen_alone(name: str, batch_size: int) -> None:
     runs = []
     for engine in ("numpy", "compiled"):
-        model = network()
+        model = network() if name == "SGD" else small_network()
         model.forward(X)  # so that the running statistics are not those of the start
         for frozen in (model[1], model[3]):
             frozen.freeze()
@@ -186,7 +191,7 @@ def state(layer: Any) -> list[Any]:
     return [*layer.parameters(), *named(layer, Buffer).values()]
 
 
-def test_a_callback_may_freeze_and_unfreeze_on_both_engines_and_a_resume_goes_on(tmp_path: Path) -> None:
+def test_a_callback_may_freeze_and_unfreeze_and_a_resume_continues(tmp_path: Path) -> None:
     values = []
     for engine in ("numpy", "compiled"):
         path = tmp_path / f"{engine}.safetensors"

@@ -74,7 +74,7 @@ def test_fit_is_forward_loss_backward_step_for_each_batch(size: int) -> None:
     assert history.loss == pytest.approx(losses, rel=1e-14)
 
 
-def test_fitting_twice_from_one_seed_gives_the_same_bits_and_another_seed_others() -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_seed_gives_others() -> None:
     one, same, other = make(3), make(3), make(4)
     for trainer in (one, same, other):
         trainer.fit(X, Y, epochs=3, batch_size=4)
@@ -218,7 +218,7 @@ def test_integer_labels_are_learned() -> None:
     assert (model.predict(X).argmax(axis=1) == labels).mean() == 1.0
 
 
-def test_parameters_that_the_optimizer_does_not_own_stay_and_their_gradients_do_not_pile_up() -> None:
+def test_parameters_outside_of_the_optimizer_stay_and_do_not_add_gradients_up() -> None:
     model = mlp([2, 6, 6, 1], activation=Tanh, rng=1)
     first, second, third = (model[place].parameters() for place in (0, 2, 4))
     before = [p.value.tobytes() for p in first + third]

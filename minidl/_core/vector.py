@@ -31,7 +31,7 @@ class ParameterVector:
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
-        self.parameters = unique_parameters(parameters, "ParameterVector")
+        self.parameters: list[Parameter] = unique_parameters(parameters, "ParameterVector")
         size = sum(p.size for p in self.parameters)
         self.values: Array = np.empty(size, self.parameters[0].dtype)
         self.gradients: Array = np.zeros(size, self.parameters[0].dtype)

@@ -17,7 +17,7 @@ from .._core.arrays import Array, real
 from .._core.functions import normal_distribution, sigmoid, softmax, softplus
 from .._core.parameter import Parameter
 from ..errors import DTypeError
-from ..initializers import Constant, HeUniform
+from ..initializers import Constant, HeUniform, Initializer
 from .base import Layer, kept, refuse_gradient
 
 
@@ -67,7 +67,7 @@ class Rectifier(Pointwise, ABC):
     The weights before it start larger by √2 (He et al. 2015, section 2.2).
     """
 
-    initializer_before = HeUniform()
+    initializer_before: Initializer = HeUniform()
 
 
 class Activation(Pointwise):
@@ -162,7 +162,7 @@ class LeakyReLU(Rectifier):
     """
 
     def __init__(self, slope: float = 0.01) -> None:
-        self.slope = real(slope, "LeakyReLU(slope)", least=0)
+        self.slope: float = real(slope, "LeakyReLU(slope)", least=0)
 
     @override
     def compute(self, x: Array) -> Array:
@@ -185,7 +185,7 @@ class ELU(Rectifier):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = real(alpha, "ELU(alpha)", least=0)
+        self.alpha: float = real(alpha, "ELU(alpha)", least=0)
 
     @override
     def compute(self, x: Array) -> Array:
@@ -293,8 +293,8 @@ class PReLU(Rectifier):
     _shapes: ClassVar = {"weight": (1,)}
 
     def __init__(self, slope: float = 0.25, *, dtype: npt.DTypeLike = np.float64) -> None:
-        self.slope = real(slope, "PReLU(slope)")
-        self.weight = Parameter(Constant(self.slope), (1,), dtype=dtype)
+        self.slope: float = real(slope, "PReLU(slope)")
+        self.weight: Parameter = Parameter(Constant(self.slope), (1,), dtype=dtype)
 
     @override
     def compute(self, x: Array) -> Array:

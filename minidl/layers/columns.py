@@ -30,7 +30,7 @@ class Columns(Layer):
     def __init__(self, indices: Sequence[int]) -> None:
         if not isinstance(indices, (Sequence, np.ndarray)) or not all(_is_whole(index) for index in indices):
             raise DTypeError(f"Columns(indices): expected a list of whole numbers such as [0, 2], got {indices!r}")
-        self.indices = [int(index) for index in indices]
+        self.indices: list[int] = [int(index) for index in indices]
         if not self.indices or min(self.indices) < 0:
             raise ArgumentError(f"Columns(indices): expected at least one column, from 0, got {list(indices)}")
 

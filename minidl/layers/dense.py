@@ -46,10 +46,12 @@ class Dense(Layer):
         outputs = positive_int(out_features, "Dense(out_features)")
         weight_initializer = GlorotUniform() if weight_initializer is None else weight_initializer
         bias_initializer = Zeros() if bias_initializer is None else bias_initializer
-        self.weight = Parameter(weight_initializer, (outputs, inputs), dtype=dtype)
-        self.bias = Parameter(bias_initializer, (outputs,), dtype=dtype)
-        self.in_features, self.out_features = inputs, outputs
-        self.weight_initializer, self.bias_initializer = weight_initializer, bias_initializer
+        self.weight: Parameter = Parameter(weight_initializer, (outputs, inputs), dtype=dtype)
+        self.bias: Parameter = Parameter(bias_initializer, (outputs,), dtype=dtype)
+        self.in_features: int = inputs
+        self.out_features: int = outputs
+        self.weight_initializer: Initializer = weight_initializer
+        self.bias_initializer: Initializer = bias_initializer
 
     def compute(self, x: Array) -> Array:
         """Y = x Wᵀ + b, equation (1)."""

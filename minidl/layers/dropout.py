@@ -25,8 +25,8 @@ class Dropout(KeepsWidth):
     _mask: Array = kept()
 
     def __init__(self, rate: float = 0.5) -> None:
-        self.rate = real(rate, "Dropout(rate)", least=0, below=1)
-        self.rng = np.random.default_rng()
+        self.rate: float = real(rate, "Dropout(rate)", least=0, below=1)
+        self.rng: np.random.Generator = np.random.default_rng()
 
     @override
     def forward(self, x: Array) -> Array:

@@ -41,10 +41,10 @@ class Embedding(Layer):
         weight_initializer: Initializer | None = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        self.codes = positive_int(codes, "Embedding(codes)")
-        self.out_features = positive_int(out_features, "Embedding(out_features)")
-        self.weight_initializer = Normal() if weight_initializer is None else weight_initializer
-        self.weight = Parameter(self.weight_initializer, (codes, out_features), dtype=dtype)
+        self.codes: int = positive_int(codes, "Embedding(codes)")
+        self.out_features: int = positive_int(out_features, "Embedding(out_features)")
+        self.weight_initializer: Initializer = Normal() if weight_initializer is None else weight_initializer
+        self.weight: Parameter = Parameter(self.weight_initializer, (codes, out_features), dtype=dtype)
 
     def compute(self, x: Array) -> Array:
         """Y = W[x]."""

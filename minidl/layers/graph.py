@@ -53,9 +53,9 @@ class Graph(Container):
         self.parts: dict[str, Layer | Merge] = {name: node[0] for name, node in checked.items()}
         self.inputs: dict[str, tuple[str, ...]] = {name: node[1:] for name, node in checked.items()}
         self.output = output
-        self.order = _topological_order(self.inputs, output)
+        self.order: list[str] = _topological_order(self.inputs, output)
         refuse_repeated_layers(self)
-        self.in_features = self._width_from_nodes()
+        self.in_features: int | None = self._width_from_nodes()
         if self.in_features is not None:
             self.output_features(self.in_features)
 

@@ -32,10 +32,11 @@ class LayerNorm(KeepsWidth):
     _normal: Array = kept()
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
-        self.features = self.in_features = positive_int(features, "LayerNorm(features)")
-        self.epsilon = real(epsilon, "LayerNorm(epsilon)", above=0)
-        self.weight = Parameter(Constant(1.0), (features,), dtype=dtype)
-        self.bias = Parameter(Zeros(), (features,), dtype=dtype)
+        self.features: int = positive_int(features, "LayerNorm(features)")
+        self.in_features: int = self.features
+        self.epsilon: float = real(epsilon, "LayerNorm(epsilon)", above=0)
+        self.weight: Parameter = Parameter(Constant(1.0), (features,), dtype=dtype)
+        self.bias: Parameter = Parameter(Zeros(), (features,), dtype=dtype)
 
     @override
     def forward(self, x: Array) -> Array:
@@ -79,9 +80,10 @@ class RMSNorm(KeepsWidth):
     _normal: Array = kept()
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
-        self.features = self.in_features = positive_int(features, "RMSNorm(features)")
-        self.epsilon = real(epsilon, "RMSNorm(epsilon)", above=0)
-        self.weight = Parameter(Constant(1.0), (features,), dtype=dtype)
+        self.features: int = positive_int(features, "RMSNorm(features)")
+        self.in_features: int = self.features
+        self.epsilon: float = real(epsilon, "RMSNorm(epsilon)", above=0)
+        self.weight: Parameter = Parameter(Constant(1.0), (features,), dtype=dtype)
 
     @override
     def forward(self, x: Array) -> Array:
@@ -131,15 +133,16 @@ class BatchNorm(KeepsWidth):
     def __init__(
         self, features: int, *, momentum: float = 0.1, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64
     ) -> None:
-        self.features = self.in_features = positive_int(features, "BatchNorm(features)")
-        self.momentum = real(momentum, "BatchNorm(momentum)", above=0, most=1)
-        self.epsilon = real(epsilon, "BatchNorm(epsilon)", above=0)
+        self.features: int = positive_int(features, "BatchNorm(features)")
+        self.in_features: int = self.features
+        self.momentum: float = real(momentum, "BatchNorm(momentum)", above=0, most=1)
+        self.epsilon: float = real(epsilon, "BatchNorm(epsilon)", above=0)
         kind = float_dtype(dtype, "BatchNorm(dtype)")
-        self.weight = Parameter(Constant(1.0), (features,), dtype=dtype)
-        self.bias = Parameter(Zeros(), (features,), dtype=dtype)
-        self.running_mean = Buffer(np.zeros(features, kind))
-        self.running_var = Buffer(np.ones(features, kind))
-        self.num_batches_tracked = Buffer(0)
+        self.weight: Parameter = Parameter(Constant(1.0), (features,), dtype=dtype)
+        self.bias: Parameter = Parameter(Zeros(), (features,), dtype=dtype)
+        self.running_mean: Buffer = Buffer(np.zeros(features, kind))
+        self.running_var: Buffer = Buffer(np.ones(features, kind))
+        self.num_batches_tracked: Buffer = Buffer(0)
 
     @property
     def smallest_batch(self) -> int:

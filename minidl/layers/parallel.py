@@ -36,9 +36,10 @@ class Parallel(Container):
             check_part(layer, Layer, f'Parallel: "{place}"')
         merge = Concat() if merge is None else merge
         check_part(merge, Merge, "Parallel(merge)")
-        self.layers, self.merge = layers, merge
+        self.layers: tuple[Layer, ...] = layers
+        self.merge: Merge = merge
         refuse_repeated_layers(self)
-        self.in_features = common_width(self, [trait(layer, "in_features") for layer in layers])
+        self.in_features: int | None = common_width(self, [trait(layer, "in_features") for layer in layers])
         if self.in_features is not None:
             self.output_features(self.in_features)
 

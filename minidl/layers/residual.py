@@ -26,7 +26,7 @@ class Residual(Container):
         check_part(layer, Layer, "Residual(layer)")
         self.layer = layer
         refuse_repeated_layers(self)
-        self.in_features = trait(layer, "in_features")
+        self.in_features: int | None = trait(layer, "in_features")
         check_kept_width(self, layer, self.in_features)
 
     @override

@@ -47,7 +47,7 @@ class Sequential(Container):
             check_part(layer, Layer, f'Sequential: "{place}"')
         self.layers = layers
         refuse_repeated_layers(self)
-        self.in_features, _ = chain_widths(layers)
+        self.in_features: int | None = chain_widths(layers)[0]
 
     @override
     def forward(self, x: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from math import sqrt
+from typing import ClassVar
 
 import numpy as np
 from typing_extensions import override
@@ -41,8 +42,8 @@ class Adam(Optimizer):
     @override
     def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
         super().__post_init__(parameters, decayed)
-        self.first_moment = self.slot()
-        self.second_moment = self.slot()
+        self.first_moment: Array = self.slot()
+        self.second_moment: Array = self.slot()
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
@@ -108,12 +109,12 @@ class NAdam(Adam):
     _: KW_ONLY
     momentum_decay: float = setting(0.004, least=0)
 
-    changing = ("momentum_product",)
+    changing: ClassVar[tuple[str, ...]] = ("momentum_product",)
 
     @override
     def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
         super().__post_init__(parameters, decayed)
-        self.momentum_product = 1.0
+        self.momentum_product: float = 1.0
         self._scratch_ahead = np.empty_like(self.vector.values)
 
     @override

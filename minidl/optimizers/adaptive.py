@@ -35,7 +35,7 @@ class Adagrad(Optimizer):
     @override
     def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
         super().__post_init__(parameters, decayed)
-        self.square_sum = self.slot()
+        self.square_sum: Array = self.slot()
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
@@ -69,8 +69,8 @@ class RMSProp(Optimizer):
     @override
     def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
         super().__post_init__(parameters, decayed)
-        self.square_mean = self.slot()
-        self.velocity = self.slot() if self.momentum else None
+        self.square_mean: Array = self.slot()
+        self.velocity: Array | None = self.slot() if self.momentum else None
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:

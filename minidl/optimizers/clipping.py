@@ -37,7 +37,7 @@ class Clip(ABC):
     """Whether the gradients may be taken together as one vector, which is faster than one array for each parameter."""
 
     def __init__(self, limit: float) -> None:
-        self.limit = real(limit, f"{type(self).__name__}(limit)", above=0)
+        self.limit: float = real(limit, f"{type(self).__name__}(limit)", above=0)
 
     @abstractmethod
     def measure(self, gradients: list[Array]) -> float:

@@ -106,9 +106,9 @@ class Optimizer(ABC):
                              f"call it with its arguments: {self.learning_rate.__name__}(…)")
         if not callable(self.learning_rate):
             self.learning_rate = real(self.learning_rate, f"{name}(learning_rate)", above=0)
-        self.vector = ParameterVector(unique_parameters(parameters, f"{name}(parameters)"))
-        self.steps = 0
-        self.last_rate = 0.0
+        self.vector: ParameterVector = ParameterVector(unique_parameters(parameters, f"{name}(parameters)"))
+        self.steps: int = 0
+        self.last_rate: float = 0.0
         self.epochs: Epochs | None = None
         self._slots: list[Array] = []
         self._scratch = np.empty_like(self.vector.values)  # Work memory of `update`: nothing in it is remembered.

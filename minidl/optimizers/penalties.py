@@ -31,8 +31,8 @@ class Penalty(ABC):
     """
 
     def __init__(self, strength: float, parameters: Iterable[Parameter]) -> None:
-        self.strength = real(strength, f"{type(self).__name__}(strength)", least=0)
-        self.parameters = unique_parameters(parameters, f"{type(self).__name__}(parameters)")
+        self.strength: float = real(strength, f"{type(self).__name__}(strength)", least=0)
+        self.parameters: list[Parameter] = unique_parameters(parameters, f"{type(self).__name__}(parameters)")
 
     @abstractmethod
     def value(self) -> float:

@@ -39,7 +39,7 @@ class SGD(Optimizer):
         super().__post_init__(parameters, decayed)
         if self.nesterov and not self.momentum:
             raise ArgumentError("SGD(nesterov): expected a momentum above 0 with it, got 0")
-        self.velocity = self.slot() if self.momentum else None
+        self.velocity: Array | None = self.slot() if self.momentum else None
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:

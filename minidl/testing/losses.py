@@ -74,9 +74,12 @@ def loss_checks(
 class LossSubject(Subject[Loss]):
     """The loss that is checked; its inputs are prediction and target, and sample_weight where there are three."""
 
-    input_names = ("prediction", "target", "sample_weight")
     predicting = "a call"
     randomness = ""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return ("prediction", "target", "sample_weight")
 
     def arguments(self) -> Inputs:
         """Make prediction, target and sample_weight."""

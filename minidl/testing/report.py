@@ -87,9 +87,10 @@ class Check:
     """
 
     def __init__(self, subject: str, name: str, run: CheckFunction, needs: Sequence[Check] = ()) -> None:
-        self.subject, self.name = subject, name
+        self.subject: str = subject
+        self.name: str = name
         # Of a partial, its own docstring is that of every partial: read that of the function.
-        self.about = (inspect.getdoc(getattr(run, "func", run)) or "").split("\n")[0]
+        self.about: str = (inspect.getdoc(getattr(run, "func", run)) or "").split("\n")[0]
         self._run, self._needs = run, needs
 
     def outcome(self) -> Outcome:

@@ -168,10 +168,10 @@ class ComponentSubject(Subject[Part]):
 
     def __post_init__(self) -> None:
         self.smallest_batch: int = max(trait(part, "smallest_batch") for part in self.parts)
-        self.couples_rows = any(trait(part, "couples_rows") for part in self.parts)
-        self.has_input_gradient = all(trait(part, "has_input_gradient") for part in self.parts)
-        self.rows = max(self.rows, self.smallest_batch)
-        self.name = one_line(self.part)
+        self.couples_rows: bool = any(trait(part, "couples_rows") for part in self.parts)
+        self.has_input_gradient: bool = all(trait(part, "has_input_gradient") for part in self.parts)
+        self.rows: int = max(self.rows, self.smallest_batch)
+        self.name: str = one_line(self.part)
 
     @property
     def declared(self) -> list[str]:

@@ -12,7 +12,7 @@ LIMITS = {"complex step": 1e-10, "central differences": 1e-6, "float32": 2e-3}
 
 
 def main() -> int:
-    """Run the kit over every built-in and over every planted fault; return 1 where anything is not as it must be."""
+    """Run the kit over every built-in and over every planted fault; return 1 if anything is wrong."""
     reports = {name: Report(name, tuple(check.outcome() for check in checks())) for name, checks in TABLE.items()}
     broken = [report for report in reports.values() if report.failed]
     checks = sum(len(report.outcomes) for report in reports.values())

@@ -1,7 +1,7 @@
-"""What it costs to be able to say where a run went wrong: snapshots, and looks at the loss and at the weights.
+"""Time the check for divergence: snapshots, and checks of the loss and the weights.
 
-``python -m tests.campaigns.divergence_cost`` times training as it is against the same training with nothing looked at,
-in alternating rounds, and prints the share of a step that the looking costs, with its spread.
+``python -m tests.campaigns.divergence_cost`` times training with and without the check in alternating rounds, and
+prints the share of a step that the check costs, with its spread.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WORKS: dict[str, Callable[[], tuple[Sequential, Loss, Batch, int]]] = {"1-20-20-
 
 
 class Unwatched(NumpyEngine):
-    """The same loop with nothing looked at."""
+    """The same loop without the check."""
 
     @override
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
@@ -69,7 +69,7 @@ class Unwatched(NumpyEngine):
 
 
 def rounds(work: str, count: int) -> Iterator[float]:
-    """Yield the share of a step that the looking costs, once for each round."""
+    """Yield the share of a step that the check costs, once for each round."""
     model, loss, data, batch_size = WORKS[work]()
     optimizer = SGD(model.parameters(), learning_rate=0.001)
     source = ArraySource(data, batch_size, shuffle=False)

@@ -1,8 +1,8 @@
-"""All that is promised about runs and files, tried: ``python -m tests.campaigns.reliability --size 1``.
+"""Test the promises about runs and files: ``python -m tests.campaigns.reliability --size 1``.
 
-Prints how many resume points were tried and were equal, kills while saving and files lost, hostile files and refusals,
-mutated files and other exceptions than the one promised, and what the check for divergence costs. ``--size 0.01`` is a
-look in a minute; 1 takes about an hour.
+Prints the number of resume points and of those that were equal, kills while saving and files lost, hostile files and
+refusals, mutated files and unexpected exceptions, and the cost of the check for divergence. ``--size 0.01`` takes a
+minute, 1 about an hour.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Derivatives of any function of an array, number by number: what the gradients of the tests are compared with."""
+"""Compute derivatives of any function of an array, one number after the other, as references for gradients."""
 
 from __future__ import annotations
 

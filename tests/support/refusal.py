@@ -1,4 +1,4 @@
-"""How a test says that something is refused: the type of the error, and the words that its message must hold."""
+"""Check that a call is refused: the type of the error, and words in its message."""
 
 from __future__ import annotations
 

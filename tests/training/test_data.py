@@ -84,7 +84,7 @@ def test_a_graph_that_ends_in_what_the_loss_contains_is_refused() -> None:
 
 
 @pytest.mark.parametrize("loss", [BinaryCrossEntropy(), CrossEntropy()], ids=repr)
-def test_a_loss_from_probabilities_over_a_model_that_gives_any_number_is_refused(loss: Loss) -> None:
+def test_a_loss_of_probabilities_for_a_model_with_any_output_is_refused(loss: Loss) -> None:
     words = f"{loss!r} expects probabilities, but the model ends in Dense(4 -> 2)", "Sigmoid()", "SoftmaxCrossEntropy()"
     with refused(StructureError, "Trainer: ", *words):
         Trainer(MODEL, loss, SGD(MODEL.parameters(), 0.1))

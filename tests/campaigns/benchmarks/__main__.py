@@ -1,6 +1,6 @@
-"""``python -m tests.campaigns.benchmarks``: measure minidl and its peers in turns, and print the table.
+"""``python -m tests.campaigns.benchmarks``: time minidl and its peers in turns, and print the table.
 
-``--only update predict import process memory`` chooses among its parts, or single works by a piece of their names.
+``--only update predict import process memory`` selects parts of it, or single works by a part of their names.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from tests.campaigns.benchmarks.machine import description
 from tests.campaigns.benchmarks.peers import PEERS, installed
 from tests.campaigns.benchmarks.timing import alternate
 from tests.campaigns.benchmarks.works import works
+from tests.campaigns.blas import restart_with_own_kernels
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: rounds, and the seconds of each turn."""
+    """Number of rounds, and seconds of each turn."""
 
     rounds: int
     turn: float
@@ -70,4 +71,5 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_own_kernels()
     main()

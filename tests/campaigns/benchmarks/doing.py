@@ -1,7 +1,7 @@
-"""Something that can be done so many times, and timed: here, or in a process of its own.
+"""Repeat and time a piece of work, in this process or in another.
 
-Tools that compute with threads of their own disturb one another in one process: which of two pools gets both cores is
-settled anew in each process, and makes a factor of two.
+Tools with thread pools of their own disturb one another in one process: which pool gets both cores differs from process
+to process, and makes a factor of two.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Repeated: TypeAlias = Callable[[int], Any]
-"""Does something so many times, and returns what came of it."""
+"""Repeats a piece of work, and returns its result."""
 
 
 class Here:
-    """Do it in this process.
+    """Do the work in this process.
 
     Args:
-        work: What to do.
+        work: What to repeat.
     """
 
     def __init__(self, work: Repeated) -> None:
         self._work = work
 
     def result(self, times: int) -> Any:
-        """Do it so many times, and return what came of it as an array."""
+        """Repeat the work, and return its result as an array."""
         return np.asarray(self._work(times))
 
     def seconds(self, times: int) -> float:
-        """Do it so many times, and return how long that took."""
+        """Repeat the work, and return the seconds that it took."""
         began = time.perf_counter()
         self._work(times)
         return time.perf_counter() - began
 
 
 class Elsewhere:
-    """Do it in a process of its own, which times itself.
+    """Do the work in another process, which times itself.
 
     Args:
-        make: Makes it ready there, or returns None where it cannot be done; a function that can be pickled.
+        make: Makes the work there, or returns None if it cannot be done; a function that can be pickled.
     """
 
     def __init__(self, make: Callable[[], Repeated | None]) -> None:
@@ -54,11 +54,11 @@ class Elsewhere:
         self.able = bool(self._pipe.recv())
 
     def result(self, times: int) -> Any:
-        """Do it so many times, and return what came of it as an array."""
+        """Repeat the work, and return its result as an array."""
         return self._ask("result", times)
 
     def seconds(self, times: int) -> float:
-        """Do it so many times, and return how long that took."""
+        """Repeat the work, and return the seconds that it took."""
         return float(self._ask("seconds", times))
 
     def _ask(self, what: str, times: int) -> Any:
@@ -81,7 +81,7 @@ def _serve(make: Callable[[], Repeated | None], pipe: Connection) -> None:
 
 
 def ready(make: Callable[[], Repeated | None], *, apart: bool) -> Here | Elsewhere | None:
-    """Make something ready, in a process of its own where it is to be apart; None where it cannot be done."""
+    """Make a piece of work ready, in another process if `apart`; None if it cannot be done."""
     if apart:
         there = Elsewhere(make)
         return there if there.able else None

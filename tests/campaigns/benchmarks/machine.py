@@ -1,17 +1,16 @@
-"""What a measurement must name: the machine, Python, NumPy and its BLAS, threads, and the peers."""
+"""Describe what a measurement depends on: machine, Python, NumPy and its BLAS, threads, and peers."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from tests.campaigns.benchmarks.peers.peer import Peer
+from tests.campaigns.blas import kernels, pools
 
 
 def description(peers: Sequence[Peer]) -> str:
@@ -41,12 +40,9 @@ def _cpu() -> str:
 
 def _blas() -> str:
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"BLAS {blas['name']} {blas['version']} ({_blas_threads()})"
+    return f"BLAS {blas['name']} {blas['version']} (kernel {kernels()}, {_blas_threads()})"
 
 
 def _blas_threads() -> str:
-    if find_spec("threadpoolctl") is None:
-        return "default threads"
-    pools = importlib.import_module("threadpoolctl").threadpool_info()
-    counts = sorted({pool["num_threads"] for pool in pools if pool["user_api"] == "blas"})
+    counts = sorted({pool["num_threads"] for pool in pools()})
     return f"{'/'.join(map(str, counts))} threads" if counts else "default threads"

@@ -55,7 +55,7 @@ class Network:
         return self.batch * (3 * sum(weights) - weights[0])
 
     def initial_values(self) -> Iterator[tuple[Array, Array]]:
-        """Draw (weight, bias) of one layer after the other: He's normal weights, ``(out, in)``, and small biases."""
+        """Draw (weight, bias) of each layer in order: He's normal weights, ``(out, in)``, and small biases."""
         rng = np.random.default_rng(1)
         for wide_in, wide_out in pairwise(self.sizes):
             weight = rng.normal(size=(wide_out, wide_in)) * (2.0 / wide_in) ** 0.5
@@ -66,7 +66,7 @@ class Network:
         return np.random.default_rng(2).normal(size=(rows, self.sizes[0])).astype(self.dtype)
 
     def data(self) -> tuple[Array, Array]:
-        """Make the rows of one epoch: a sine or random rows to fit, or random labels of which each comes up."""
+        """Make the rows of one epoch: a sine or random rows to fit, or random labels; each label occurs."""
         rng = np.random.default_rng(3)
         rows = self.batch * self.batches
         if self.loss != "half squared error":

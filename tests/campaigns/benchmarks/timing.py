@@ -1,4 +1,4 @@
-"""Timing in turns: what is compared takes turns in every round, so that a noisy machine is noisy for all."""
+"""Time tasks in turns: each takes a turn in every round, so that a noisy machine is noisy for all."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class Task:
     """Something to time.
 
     Attributes:
-        name: Whose it is.
-        seconds: Does it so many times, and says how long that took.
-        units: Updates, calls, … in one time.
-        warm_up: How many times it is done at least, untimed, before each turn, for a fifth of the turn: whoever came
-            before has left the caches full and the threads of his pool spinning. 0 for none.
+        name: Name of the tool.
+        seconds: Repeats the task, and returns the seconds that it took.
+        units: Updates, calls, … in one repetition.
+        warm_up: Smallest number of untimed repetitions before each turn, which take a fifth of the turn: the task
+            before has left the caches full and the threads of its pool spinning. 0 for none.
     """
 
     name: str
@@ -28,9 +28,9 @@ def alternate(tasks: Sequence[Task], rounds: int, turn: float) -> dict[str, list
     """Return the seconds per unit of each task in each round.
 
     Args:
-        tasks: What takes turns; every second round goes backwards.
-        rounds: How many rounds.
-        turn: Seconds that each turn should take at least.
+        tasks: The tasks; every second round has them in reverse order.
+        rounds: Number of rounds.
+        turn: Smallest number of seconds of each turn.
     """
     times = {task.name: _times(task, turn) for task in tasks}
     found: dict[str, list[float]] = {task.name: [] for task in tasks}
@@ -43,7 +43,7 @@ def alternate(tasks: Sequence[Task], rounds: int, turn: float) -> dict[str, list
 
 
 def _times(task: Task, turn: float) -> int:
-    """Find how many times fill a turn."""
+    """Find the number of repetitions that fills a turn."""
     times = 1
     while (seconds := task.seconds(times)) < turn / 4:
         times *= 2

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from minidl import Array, Dense, Dropout, Layer, Parameter, Sequential, Tanh
 from minidl.errors import ShapeError
+from tests.support.planted.right import HandsOver
 
 # A right layer, from which the wrong ones differ in one place.
 
@@ -171,19 +172,7 @@ class IgnoresTheOtherRows(Layer):
 
     @override
     def inference(self) -> Layer:
-        return _Plain()
-
-
-class _Plain(Layer):
-    @override
-    def forward(self, x: Array) -> Array:
-        self._rows = len(x)
-        return x.copy()
-
-    @override
-    def backward(self, grad: Array) -> Array:
-        self._rows  # noqa: B018
-        return grad
+        return HandsOver()
 
 
 class HalfOfTheBatch(Scale):
@@ -496,7 +485,7 @@ class NoSpreadOfOneRow(Layer):
 
     @override
     def inference(self) -> Layer:
-        return _Plain()
+        return HandsOver()
 
 
 class NaNBelowTheSmallestBatch(NoSpreadOfOneRow):
@@ -710,7 +699,7 @@ class DrawsFromNowhere(Layer):
 
     @override
     def inference(self) -> Layer:
-        return _Plain()
+        return HandsOver()
 
 
 class KeepsAView(Scale):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from tests.campaigns.benchmarks.networks import Array, Network
 
 Training: TypeAlias = Callable[[int], list[float]]
-"""Goes through the data of a network so many times, batch by batch in order, and returns the mean loss of each time.
+"""Trains for a number of epochs, batch by batch in order, and returns the mean loss of each epoch.
 A second call goes on where the first one stopped."""
 
 PredictionCall: TypeAlias = Callable[[], Any]

@@ -12,7 +12,7 @@ from typing_extensions import override
 from tests.campaigns.benchmarks.networks import Array, Network
 from tests.campaigns.benchmarks.peers.peer import Peer, PredictionCall, Training, by_steps
 
-if "OMP_NUM_THREADS" in os.environ:  # Whoever was imported before may have set another number.
+if "OMP_NUM_THREADS" in os.environ:  # A package imported before may have set another number.
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
