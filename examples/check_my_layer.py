@@ -58,7 +58,7 @@ def main() -> None:
     except ConformanceError as error:
         print(error)
         found = error.report.failed
-    assert found == ("gradient of x", "gradients add up"), found
+    assert found == ("gradients add up", "gradient of x"), found
 
     report = check_layer(Gate(4))
     print()

@@ -9,7 +9,38 @@ from typing_extensions import override
 
 from minidl import Array, Dense, Dropout, Layer, Parameter, Sequential, Tanh
 from minidl.errors import ShapeError
-from tests.support.planted.layers import PredictsByItself
+
+
+class Scale(Layer):
+    """y = x ∘ w + b."""
+
+    def __init__(self, features: int = 4) -> None:
+        self.features = self.in_features = features
+        self.weight = Parameter(np.linspace(0.5, 1.5, features))
+        self.bias = Parameter(np.zeros(features))
+
+    @override
+    def forward(self, x: Array) -> Array:
+        if x.shape[1:] != (self.features,):
+            raise ShapeError(f"{self}: expected x of shape (batch, {self.features}), got {x.shape}")
+        self._x = x
+        return x * self.weight.value + self.bias.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.weight.grad += np.sum(grad * self._x, axis=0)
+        self.bias.grad += np.sum(grad, axis=0)
+        return grad * self.weight.value
+
+
+class PredictsByItself(Scale):
+    """Right: its prediction does not need a copy."""
+
+    @override
+    def predict(self, x: Array) -> Array:
+        if x.shape[1:] != (self.features,):
+            raise ShapeError("width")
+        return x * self.weight.value + self.bias.value
 
 
 class KeepsItsStateInAList(Layer):
