@@ -26,9 +26,11 @@ from minidl import (
     Softmax,
     Softplus,
     Tanh,
+    layers,
 )
 from minidl._core.functions import SMALL
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.layers.activations import Pointwise
 from minidl.layers.base import trait
 from tests.support.derivatives import central, complex_step, relative_error
 from tests.support.refusal import refused
@@ -200,7 +202,7 @@ LEFT_AND_RIGHT: dict[str, tuple[float, float, float, float]] = {
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("size", [1, SMALL + 1])
-@pytest.mark.parametrize("make", [Sigmoid, Tanh, ReLU, ELU, GELU, SiLU, Softplus], ids=name)
+@pytest.mark.parametrize("make", [make for make in ELEMENTWISE if name(make) in LEFT_AND_RIGHT], ids=name)
 def test_far_away_value_and_slope_reach_their_limits_in_silence(make: Make, size: int, dtype: Any) -> None:
     left, slope_left, right, slope_right = LEFT_AND_RIGHT[repr(make())]
     for x in (1e4, float(np.finfo(dtype).max), np.inf):
@@ -211,6 +213,15 @@ def test_far_away_value_and_slope_reach_their_limits_in_silence(make: Make, size
         above = layer.forward(np.full((1, size), x, dtype))
         assert (above == (x if right == np.inf else right)).all()
         assert (layer.backward(np.ones((1, size), dtype)) == slope_right).all()
+
+
+def test_each_activation_has_an_equation_and_its_limits_at_infinity() -> None:
+    public = [getattr(layers, kind) for kind in layers.__all__]
+    built_in = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Pointwise)}
+    assert {type(make()) for make in ELEMENTWISE} == built_in - {PReLU}
+    without_limits = {"Activation", "Identity", "LeakyReLU", "PReLU"}
+    with_limits = {text.partition("(")[0] for text in LEFT_AND_RIGHT}
+    assert with_limits == {kind.__name__ for kind in built_in} - without_limits
 
 
 @pytest.mark.parametrize("make", ALL, ids=name)
