@@ -82,7 +82,7 @@ def metric(mode: Mode, takes: Takes) -> Callable[[_Function], _Function]:
 
 @metric("max", takes="classes")
 def accuracy(
-    prediction: Array, target: Numbers, *, threshold: float | None = None, sample_weight: Weights = None
+    prediction: npt.ArrayLike, target: npt.ArrayLike, *, threshold: float | None = None, sample_weight: Weights = None
 ) -> float:
     """Return the share of rows whose class is right; of several labels, all must be right."""
     found, wanted, weight, _ = _compared(prediction, target, threshold, sample_weight)
@@ -92,7 +92,7 @@ def accuracy(
 
 @metric("max", takes="classes")
 def balanced_accuracy(
-    prediction: Array, target: Numbers, *, threshold: float | None = None, sample_weight: Weights = None
+    prediction: npt.ArrayLike, target: npt.ArrayLike, *, threshold: float | None = None, sample_weight: Weights = None
 ) -> float:
     """Return the mean over the classes that occur of the share of their rows that is found."""
     matrix = confusion_matrix(prediction, target, threshold=threshold, sample_weight=sample_weight)
@@ -102,7 +102,7 @@ def balanced_accuracy(
 
 @metric("max", takes="classes")
 def precision(
-    prediction: Array, target: Numbers, *, threshold: float | None = None, sample_weight: Weights = None
+    prediction: npt.ArrayLike, target: npt.ArrayLike, *, threshold: float | None = None, sample_weight: Weights = None
 ) -> float:
     """Return TP / (TP + FP): of what is said to be a class, the share that is; 0 where nothing is said to be it.
 
@@ -114,7 +114,7 @@ def precision(
 
 @metric("max", takes="classes")
 def recall(
-    prediction: Array, target: Numbers, *, threshold: float | None = None, sample_weight: Weights = None
+    prediction: npt.ArrayLike, target: npt.ArrayLike, *, threshold: float | None = None, sample_weight: Weights = None
 ) -> float:
     """Return TP / (TP + FN): of what is a class, the share that is found; 0 where the class does not occur.
 
@@ -125,7 +125,9 @@ def recall(
 
 
 @metric("max", takes="classes")
-def f1(prediction: Array, target: Numbers, *, threshold: float | None = None, sample_weight: Weights = None) -> float:
+def f1(
+    prediction: npt.ArrayLike, target: npt.ArrayLike, *, threshold: float | None = None, sample_weight: Weights = None
+) -> float:
     """Return 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall; 0 where both are.
 
     For two classes it is that of class 1. For more it is the mean over those that occur in prediction or target.
@@ -135,7 +137,7 @@ def f1(prediction: Array, target: Numbers, *, threshold: float | None = None, sa
 
 
 def confusion_matrix(
-    prediction: Array, target: Numbers, *, threshold: float | None = None, sample_weight: Weights = None
+    prediction: npt.ArrayLike, target: npt.ArrayLike, *, threshold: float | None = None, sample_weight: Weights = None
 ) -> Numbers:
     """Count the rows by true class (row of the matrix) and predicted class (column); or add up their weights."""
     found, wanted, weight, classes = _compared(prediction, target, threshold, sample_weight)
@@ -150,7 +152,7 @@ def confusion_matrix(
 
 
 @metric("max", takes="classes")
-def roc_auc(prediction: Array, target: Numbers, *, sample_weight: Weights = None) -> float:
+def roc_auc(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
     """Return the area under the ROC curve: the probability that a row of the class has a larger score than another.
 
     For two classes it is that of class 1. For more it is the mean over the classes, each against the rest. For several
@@ -167,7 +169,7 @@ def roc_auc(prediction: Array, target: Numbers, *, sample_weight: Weights = None
 
 
 @metric("max", takes="classes")
-def average_precision(prediction: Array, target: Numbers, *, sample_weight: Weights = None) -> float:
+def average_precision(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
     """Return Σ (Rₙ − Rₙ₋₁) Pₙ, with precision Pₙ and recall Rₙ at each score taken as the threshold.
 
     For two classes it is that of class 1, else the mean over the classes or labels.
@@ -183,7 +185,7 @@ def average_precision(prediction: Array, target: Numbers, *, sample_weight: Weig
 
 
 @metric("min", takes="classes")
-def log_loss(prediction: Array, target: Numbers, *, sample_weight: Weights = None) -> float:
+def log_loss(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
     """Return the mean of −log p, with p the predicted probability of the true class, at least 2.2e-16.
 
     For several labels, each yes or no, it is the mean over the labels too.
@@ -196,7 +198,7 @@ def log_loss(prediction: Array, target: Numbers, *, sample_weight: Weights = Non
 
 
 @metric("min", takes="classes")
-def brier_score(prediction: Array, target: Numbers, *, sample_weight: Weights = None) -> float:
+def brier_score(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
     """Return the mean of (p − t)²: of class 1 for two classes, summed over the classes for more.
 
     For several labels it is the mean over the labels.
@@ -209,21 +211,21 @@ def brier_score(prediction: Array, target: Numbers, *, sample_weight: Weights = 
 
 
 @metric("min", takes="values")
-def mean_absolute_error(prediction: Array, target: Numbers, *, sample_weight: Weights = None) -> float:
+def mean_absolute_error(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
     """Return the mean of |p − t| over all elements."""
     p, t, weight = _values(prediction, target, sample_weight)
     return _mean(np.abs(p - t), weight)
 
 
 @metric("min", takes="values")
-def mean_squared_error(prediction: Array, target: Numbers, *, sample_weight: Weights = None) -> float:
+def mean_squared_error(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
     """Return the mean of (p − t)² over all elements."""
     p, t, weight = _values(prediction, target, sample_weight)
     return _mean((p - t) ** 2, weight)
 
 
 @metric("max", takes="values")
-def r2(prediction: Array, target: Numbers, *, sample_weight: Weights = None) -> float:
+def r2(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
     """Return R² = 1 − Σ (p − t)² / Σ (t − t̄)², the mean over the outputs.
 
     1 is perfect, 0 no better than the mean of the targets.
@@ -239,7 +241,7 @@ def r2(prediction: Array, target: Numbers, *, sample_weight: Weights = None) -> 
     return float(np.mean(1.0 - weight @ (p - t) ** 2 / spread))
 
 
-def labels(values: Numbers, *, threshold: float | None = None) -> Labels:
+def labels(values: npt.ArrayLike, *, threshold: float | None = None) -> Labels:
     """Return the class of each row: of labels, of rows of scores, or of one column with a threshold."""
     scores = _scores(values)
     if scores.ndim == 2 and scores.shape[1] > 1:

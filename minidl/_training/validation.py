@@ -158,8 +158,8 @@ class Validation:
 
     def _try_metrics(self, arrays: Batch) -> None:
         """Compute the metrics once, with predictions of a few rows, so that errors come before training."""
-        self._check_target(arrays[1])
         if self._metrics:
+            self._check_target(arrays[1])
             with np.errstate(all="ignore"):
                 few = self._model.predict(arrays[0][:ROWS_TO_TRY])
             self._scores(arrays, [np.resize(few, (len(arrays[0]), *few.shape[1:]))])
