@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from ._core.arrays import Array, dense, finite, floating, ones, real
 from ._core.functions import sigmoid, softmax, softmax_parts
-from .errors import CallOrderError, DataError, ShapeError
+from .errors import CallOrderError, DataError, ShapeError, StructureError
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -108,9 +108,18 @@ class Loss(ABC):
         """Compute e and keep nothing."""
         return copy.copy(self).forward(prediction, target, sample_weight)
 
-    def read(self, prediction: Array) -> Array:
-        """Turn the output of a model trained by this loss into what it means: probabilities, where it gives logits."""
-        return prediction
+    def probabilities(self, output: Array) -> Array:
+        """Return the probabilities that the output of a model trained by this loss means, ``(batch, features)``.
+
+        Raises:
+            StructureError: the loss knows none, as `MeanSquaredError`.
+        """
+        if self.from_probabilities:
+            return output
+        raise StructureError(
+            f"{self!r}.probabilities: expected a loss such as SoftmaxCrossEntropy or BinaryCrossEntropy, got one whose "
+            "model gives no probabilities; a loss of your own from logits overrides this method"
+        )
 
     def classes(self, target: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
         """Return the class of each row, so that a validation split can hold out some of every class.
@@ -345,8 +354,8 @@ class SigmoidCrossEntropy(_Probabilities):
     from_logits = True
 
     @override
-    def read(self, prediction: Array) -> Array:
-        return sigmoid(prediction)
+    def probabilities(self, output: Array) -> Array:
+        return sigmoid(output)
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
@@ -398,8 +407,11 @@ class SoftmaxCrossEntropy(_Distributions):
         return target if target.ndim == 1 else super().classes(target)
 
     @override
-    def read(self, prediction: Array) -> Array:
-        return softmax(prediction)
+    def probabilities(self, output: Array) -> Array:
+        if output.shape[1] == 1:
+            raise ShapeError(f"{self!r}.probabilities: expected an output for each class, got one, whose softmax is "
+                             "always 1; use SigmoidCrossEntropy for two classes")
+        return softmax(output)
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:

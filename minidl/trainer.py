@@ -231,8 +231,8 @@ class Trainer:
                 the same in each fit of this Trainer to the same data, and each class has its share of them where the
                 loss knows classes; else they are the last rows.
             metrics: Functions of (prediction, target), as in `minidl.metrics`, or a mapping from names of your own to
-                them. After each epoch they are computed on the validation data, or without any on the training data.
-                Every row counts the same: ``sample_weight`` does not enter.
+                them. After each epoch they are computed on the validation data, or without any on the training data;
+                before the first they are tried on it. One with an argument ``sample_weight`` is given the weights.
             callbacks: What else to do, as in `minidl.callbacks`.
             micro_batch_size: Rows that go through the model at a time, where a whole batch does not fit into memory;
                 the gradients add up to those of the batch.
@@ -392,7 +392,8 @@ class Trainer:
         Args:
             x: Input, ``(rows, features)``.
             y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
-            sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``; they weight the loss, not the metrics.
+            sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``; they weight the loss, and the metrics that take
+                them.
             metrics: As in `fit`. Where the loss works on logits they see probabilities.
 
         Returns:
@@ -403,8 +404,7 @@ class Trainer:
             ArgumentError: a metric that cannot be used.
         """
         data = Validation(self.model, self.loss, named_metrics(metrics))
-        data.hold_out((x, y, sample_weight))
-        return data.figures(self.model.predict)
+        return data.evaluate(x, y, sample_weight)
 
     def _begin(
         self, plan: Plan | None, callbacks: Sequence[Callback] | None, source: Source, data: Validation

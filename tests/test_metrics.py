@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from minidl import metrics
-from minidl.errors import ArgumentError, DataError, ShapeError
+from minidl.errors import ArgumentError, DataError, MinidlError, ShapeError
+from tests.campaigns.metrics import campaign
 from tests.support.refusal import refused
 
 RNG = np.random.default_rng(5)
@@ -38,10 +39,13 @@ def test_accuracy_is_the_share_of_right_rows(target: Any) -> None:
 
 def test_the_binary_figures_follow_from_the_four_counts() -> None:
     (tn, fp), (fn, tp) = counted(PROBABILITY[:, 0] >= 0.5, BINARY[:, 0], 2)
-    assert metrics.precision(PROBABILITY, BINARY) == pytest.approx(tp / (tp + fp))
-    assert metrics.recall(PROBABILITY, BINARY) == pytest.approx(tp / (tp + fn))
-    assert metrics.f1(PROBABILITY, BINARY) == pytest.approx(2 * tp / (2 * tp + fp + fn))
-    assert metrics.balanced_accuracy(PROBABILITY, BINARY) == pytest.approx((tp / (tp + fn) + tn / (tn + fp)) / 2)
+    half: dict[str, Any] = {"threshold": 0.5}
+    assert metrics.precision(PROBABILITY, BINARY, **half) == pytest.approx(tp / (tp + fp))
+    assert metrics.recall(PROBABILITY, BINARY, **half) == pytest.approx(tp / (tp + fn))
+    assert metrics.f1(PROBABILITY, BINARY, **half) == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert metrics.balanced_accuracy(PROBABILITY, BINARY, **half) == pytest.approx(
+        (tp / (tp + fn) + tn / (tn + fp)) / 2
+    )
 
 
 def test_a_threshold_moves_the_border_between_the_classes() -> None:
@@ -50,7 +54,7 @@ def test_a_threshold_moves_the_border_between_the_classes() -> None:
 
 
 def test_what_is_never_predicted_has_precision_zero_without_a_warning() -> None:
-    assert metrics.precision(np.zeros((3, 1)), np.ones((3, 1))) == 0.0
+    assert metrics.precision(np.zeros((3, 1)), np.ones((3, 1)), threshold=0.5) == 0.0
 
 
 def test_regression_figures_by_hand() -> None:
@@ -60,14 +64,91 @@ def test_regression_figures_by_hand() -> None:
     assert metrics.r2(prediction, target) == pytest.approx(1 - 2 / 8)
 
 
-def test_figures_agree_with_scikit_learn() -> None:
-    sk = pytest.importorskip("sklearn.metrics")
-    found = SCORES.argmax(axis=1)
-    assert metrics.balanced_accuracy(SCORES, LABELS) == pytest.approx(sk.balanced_accuracy_score(LABELS, found))
-    assert metrics.precision(SCORES, LABELS) == pytest.approx(sk.precision_score(LABELS, found, average="macro"))
-    assert metrics.recall(SCORES, LABELS) == pytest.approx(sk.recall_score(LABELS, found, average="macro"))
-    assert metrics.f1(SCORES, LABELS) == pytest.approx(sk.f1_score(LABELS, found, average="macro"))
-    assert metrics.r2(SCORES, SCORES[::-1]) == pytest.approx(sk.r2_score(SCORES[::-1], SCORES))
+def test_figures_agree_with_scikit_learn_on_random_data() -> None:
+    pytest.importorskip("sklearn", minversion="1.7")
+    made, differences = campaign(90, seed=1)
+    assert differences == []
+    assert set(made) == {*DECLARED, "confusion_matrix"}
+    assert min(made.values()) >= 5
+
+
+def test_the_comparison_with_scikit_learn_finds_a_wrong_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn", minversion="1.7")
+    monkeypatch.setattr(metrics, "r2", lambda p, t, sample_weight: 0.5)
+    assert any("r2 0.5" in text for text in campaign(12, seed=1)[1])
+
+
+def test_a_class_that_occurs_nowhere_does_not_count() -> None:
+    target = np.array([0, 2, 0, 2])
+    for one in (metrics.f1, metrics.precision, metrics.recall, metrics.balanced_accuracy):
+        assert one(np.eye(3)[target], target) == 1.0
+
+
+SEVERAL = np.array([[1, 1, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0]])
+
+
+def test_several_labels_are_compared_one_by_one() -> None:
+    scores = np.array([[0.9, 0.8, 0.1], [0.2, 0.1, 0.4], [0.3, 0.7, 0.2], [0.6, 0.1, 0.2]])  # label 2 of row 2 missed
+    for prediction, given in [(scores, {"threshold": 0.5}), ((scores >= 0.5).astype(int), {})]:
+        assert metrics.accuracy(prediction, SEVERAL, **given) == 0.75
+        assert metrics.recall(prediction, SEVERAL, **given) == pytest.approx(2 / 3)
+        assert metrics.f1(prediction, SEVERAL.astype(float), **given) == pytest.approx(2 / 3)
+    with refused(ArgumentError, "expected threshold= where the rows of the target are several labels"):
+        metrics.accuracy(scores, SEVERAL)
+    with refused(ShapeError, "expected one class for each row, got 3 labels"):
+        metrics.confusion_matrix(scores, SEVERAL, threshold=0.5)
+
+
+def test_r2_of_float32_far_from_zero_is_computed_in_float64() -> None:
+    target = (20_000 + np.random.default_rng(0).normal(size=(100_000, 1))).astype(np.float32)
+    prediction = (target + 0.3 * np.random.default_rng(1).normal(size=target.shape)).astype(np.float32)
+    p, t = [[float(number) - 20_000 for number in array[:, 0]] for array in (prediction, target)]
+    mean = sum(t) / len(t)
+    expected = 1 - sum((a - b) ** 2 for a, b in zip(p, t, strict=True)) / sum((b - mean) ** 2 for b in t)
+    assert metrics.r2(prediction, target) == pytest.approx(expected, rel=1e-9)
+
+
+def test_figures_of_probabilities_by_hand() -> None:
+    p, t = np.array([[0.1], [0.4], [0.35], [0.8]]), np.array([0, 0, 1, 1])
+    assert metrics.roc_auc(p, t) == 0.75
+    assert metrics.roc_auc(p, t, sample_weight=[1, 3, 1, 1]) == pytest.approx((1 + 4) / 8)
+    assert metrics.average_precision(p, t) == pytest.approx((1 + 2 / 3) / 2)
+    assert metrics.log_loss(p, t) == pytest.approx(-np.log([0.9, 0.6, 0.35, 0.8]).mean())
+    assert metrics.brier_score(p, t) == pytest.approx((0.01 + 0.16 + 0.65**2 + 0.04) / 4)
+    assert metrics.roc_auc(np.log(p / (1 - p)), t) == 0.75
+
+
+REFUSED: list[tuple[Any, type[MinidlError], str]] = [
+    (lambda: metrics.recall(np.array([[0.3], [2.0]]), [0, 1]), ArgumentError, "expected threshold= for one column"),
+    (lambda: metrics.accuracy(SCORES, LABELS - 1), DataError, "expected labels 0, 1, 2, …, got -1 at row"),
+    (lambda: metrics.accuracy(np.full((3, 2), np.nan), [0, 0, 0]), DataError, "got NaN at row 0"),
+    (lambda: metrics.f1(np.array([0, 3, 1]), [0, 1, 1]), DataError, "labels in 0 … 1 as prediction, got 3 at row 1"),
+    (lambda: metrics.f1(np.array([0, -1]), [0, 1]), DataError, "labels in 0 … 1 as prediction, got -1 at row 1"),
+    (lambda: metrics.accuracy(SCORES, LABELS + 1), DataError, "labels in 0 … 3 as target, got 4"),
+    (lambda: metrics.accuracy(PROBABILITY, LABELS, threshold=0.5), DataError, "one column tells two classes"),
+    (lambda: metrics.accuracy(PROBABILITY, PROBABILITY, threshold=0.5), DataError, "compared by r2 or mean_squared"),
+    (lambda: metrics.accuracy(SCORES, SCORES), DataError, "expected rows of 0 and 1"),
+    (lambda: metrics.accuracy([[0.5], [0.25]], [0.5, 1]), DataError, "compared by r2 or mean_squared"),
+    (lambda: metrics.accuracy(PROBABILITY[:, 0], LABELS), ShapeError, "use prediction[:, None]"),
+    (lambda: metrics.accuracy(SCORES, np.eye(3)[[0] * 60]), ShapeError, "a target of shape (60, 4), got (60, 3)"),
+    (lambda: metrics.accuracy(SEVERAL + 1, SEVERAL), DataError, "cast scores: prediction.astype(float)"),
+    (lambda: metrics.accuracy([0, 1, 1, 0], SEVERAL), ShapeError, "expected one-hot rows as the target of labels"),
+    (lambda: metrics.accuracy(SCORES, LABELS, sample_weight=np.zeros(60)), DataError, "a weight above 0, got zeros"),
+    (lambda: metrics.r2([[1.0], [np.inf]], [[1.0], [2.0]]), DataError, "prediction: expected finite numbers"),
+    (lambda: metrics.r2(np.ones((7, 1)), np.full((7, 1), 0.1)), DataError, "targets that vary"),
+    (lambda: metrics.r2([[1.0], [2.0]], [[1.0], [2.0]], sample_weight=[1, 0]), DataError, "targets that vary"),
+    (lambda: metrics.roc_auc(PROBABILITY, np.ones(60, int)), DataError, "column 0 has only one of them"),
+    (lambda: metrics.average_precision(PROBABILITY, np.zeros(60, int)), DataError, "column 0 has only one of them"),
+    (lambda: metrics.roc_auc(SCORES, LABELS), DataError, "loss.probabilities(prediction)"),
+    (lambda: metrics.roc_auc(np.array([0, 1]), [0, 1]), ShapeError, "use prediction[:, None]"),
+    (lambda: metrics.log_loss([[2.0], [0.5]], [1, 0]), DataError, "probabilities in 0 … 1, got [2.] at row 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "words"), REFUSED, ids=range(len(REFUSED)))
+def test_what_cannot_be_compared_is_refused(call: Any, error: type[MinidlError], words: str) -> None:
+    with refused(error, words):
+        call()
 
 
 def test_bad_input_is_named() -> None:
@@ -77,8 +158,6 @@ def test_bad_input_is_named() -> None:
         metrics.accuracy(SCORES, LABELS[:5])
     with pytest.raises(DataError, match="targets that vary"):
         metrics.r2(np.ones((3, 1)), np.ones((3, 1)))
-    with pytest.raises(ShapeError, match="expected integer labels"):
-        metrics.accuracy(SCORES, LABELS.astype(float))
 
 
 @pytest.mark.parametrize("kind", [int, np.int8, float])
@@ -86,14 +165,15 @@ def test_a_column_of_labels_counts_as_labels_where_there_are_several_classes(kin
     column = LABELS[:, None].astype(kind)
     assert metrics.accuracy(np.eye(4)[LABELS], column) == 1.0
     assert (metrics.confusion_matrix(SCORES, column) == metrics.confusion_matrix(SCORES, LABELS)).all()
-    with pytest.raises(DataError, match=r"several classes, got 0\.5 at row 0"):
+    with pytest.raises(DataError, match=r"expected labels 0, 1, 2, …, got 0\.5 at row 0"):
         metrics.accuracy(SCORES, np.full((60, 1), 0.5))
 
 
 DECLARED = {
     "accuracy": ("max", "classes"), "balanced_accuracy": ("max", "classes"), "precision": ("max", "classes"),
     "recall": ("max", "classes"), "f1": ("max", "classes"), "mean_absolute_error": ("min", "values"),
-    "mean_squared_error": ("min", "values"), "r2": ("max", "values"),
+    "mean_squared_error": ("min", "values"), "r2": ("max", "values"), "roc_auc": ("max", "classes"),
+    "average_precision": ("max", "classes"), "log_loss": ("min", "classes"), "brier_score": ("min", "classes"),
 }  # fmt: skip
 
 

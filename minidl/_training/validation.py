@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import Array
+from .._core.arrays import Array, all_finite
 from .._data import Rows, checked, described
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layers.base import Layer
-from ..losses import Loss
+from ..losses import BinaryCrossEntropy, Loss, SigmoidCrossEntropy
 from ..metrics import Metric
 from .batches import slices
 from .sources import ArraySource, Batch, Source
@@ -30,6 +32,9 @@ ValidationData: TypeAlias = (
 ROWS_AT_ONCE = 4096
 """Rows that are predicted at a time."""
 
+ROWS_TO_TRY = 64
+"""Rows whose predictions are repeated to try the metrics before training."""
+
 
 class Validation:
     """Compute loss and metrics after each epoch, on the held-out data, or metrics alone on the training data.
@@ -45,7 +50,7 @@ class Validation:
         self._arrays: Batch | None = None
 
     def hold_out(self, validation: ValidationData | None) -> None:
-        """Check data and keep it.
+        """Check data, keep it, and try the metrics on it.
 
         Raises:
             ArgumentError: metrics, and no data to compute them on; labels, and a metric that compares values.
@@ -61,9 +66,14 @@ class Validation:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise DTypeError("validation: expected (x, y) or (x, y, sample_weight), or in a fit to arrays a fraction "
                              f"of the rows such as 0.2, got {described(validation)}")
-        arrays = checked(self._model, self._loss, *validation)
-        self._check_target(arrays[1])
-        self._arrays = arrays
+        self._arrays = checked(self._model, self._loss, *validation)
+        self._try_metrics(self._arrays)
+
+    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None) -> dict[str, float]:
+        """Return the loss under ``"loss"`` and each metric under its name, of what the model predicts."""
+        self._arrays = checked(self._model, self._loss, x, y, sample_weight)
+        self._check_target(self._arrays[1])
+        return self.figures(self._model.predict)
 
     def split(
         self,
@@ -87,12 +97,11 @@ class Validation:
         """
         arrays = checked(self._model, self._loss, x, y, sample_weight)
         if validation is None:
-            self._check_target(arrays[1])
+            self._try_metrics(arrays)
             return arrays
         if not isinstance(validation, (int, float, np.integer, np.floating)):
             self.hold_out(validation)
             return arrays
-        self._check_target(arrays[1])
         if not 0 < validation < 1:
             raise ArgumentError(f"fit(validation): expected a fraction between 0 and 1 such as 0.2, got {validation}")
         rows = len(arrays[0])
@@ -104,6 +113,7 @@ class Validation:
         self._arrays = tuple(array[held_out] for array in arrays)
         if not (0 < count < rows and len(self._arrays[0])):
             raise ArgumentError(f"fit(validation): {validation:g} of {rows} rows leaves nothing on one side")
+        self._try_metrics(self._arrays)
         return tuple(array[kept] for array in arrays)
 
     def _classes(self, targets: Rows) -> Rows | None:
@@ -131,32 +141,72 @@ class Validation:
         if self._arrays is not None:
             return self.figures(predict)
         if self._metrics and isinstance(source, ArraySource):
-            return self._scores(source.arrays, predict)
+            outputs = [predict(batch[0]) for batch in slices(source.arrays, None, ROWS_AT_ONCE)]
+            return self._scores(source.arrays, outputs)
         return {}
 
     def figures(self, predict: Predict) -> dict[str, float]:
         """Return the loss under ``"loss"`` and each metric under its name."""
         assert self._arrays is not None
-        total = 0.0
+        total, outputs = 0.0, []
         for batch in slices(self._arrays, None, ROWS_AT_ONCE):
-            total += self._loss(predict(batch[0]), *batch[1:]) * len(batch[0])
-        return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays, predict)}
+            output = predict(batch[0])
+            total += self._loss(output, *batch[1:]) * len(output)
+            if self._metrics:
+                outputs.append(output)
+        return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays, outputs)}
+
+    def _try_metrics(self, arrays: Batch) -> None:
+        """Compute the metrics once, with predictions of a few rows, so that errors come before training."""
+        if self._metrics:
+            self._check_target(arrays[1])
+            with np.errstate(all="ignore"):
+                few = self._model.predict(arrays[0][:ROWS_TO_TRY])
+            self._scores(arrays, [np.resize(few, (len(arrays[0]), *few.shape[1:]))])
 
     def _check_target(self, target: Rows) -> None:
         """Refuse labels where a metric compares values."""
         wrong = [name for name, metric in self._metrics.items() if declared(metric, "takes") == "values"]
         if wrong and target.ndim == 1:
             raise ArgumentError(
-                f"metrics: expected metrics of classes, such as accuracy, for labels y of shape {target.shape}, got "
-                f"{wrong}, which compare values; choose other metrics, or give one-hot rows: np.eye(classes)[y]"
+                f"metrics: expected metrics of classes, such as accuracy, for integer labels y, got {wrong}, "
+                "which compare values; choose other metrics, or give one-hot rows: np.eye(classes)[y]"
             )
 
-    def _scores(self, arrays: Batch, predict: Predict) -> dict[str, float]:
-        if not self._metrics:
+    def _scores(self, arrays: Batch, outputs: list[Array]) -> dict[str, float]:
+        """Return each metric under its name; NaN where the model gives numbers that are not finite."""
+        if not outputs:
             return {}
-        predictions: list[Rows] = [predict(batch[0]) for batch in slices(arrays, None, ROWS_AT_ONCE)]
-        prediction = self._loss.read(np.concatenate(predictions))
-        return {name: _number(name, metric(prediction, arrays[1])) for name, metric in self._metrics.items()}
+        prediction, target = np.concatenate(outputs), arrays[1]
+        if self._loss.from_logits or self._loss.from_probabilities:
+            prediction = self._loss.probabilities(prediction)
+        if not all_finite(prediction):
+            return dict.fromkeys(self._metrics, np.nan)
+        given: dict[str, Any] = dict(zip(["sample_weight"], arrays[2:], strict=False))
+        if prediction.shape[1] == 1 or self._several_labels(target):
+            given["threshold"] = 0.5
+        return {name: _score(name, metric, prediction, target, given) for name, metric in self._metrics.items()}
+
+    def _several_labels(self, target: Rows) -> bool:
+        """Return whether each column of the target is a label of its own, rather than one class of several."""
+        if target.ndim == 1:
+            return False
+        return isinstance(self._loss, (SigmoidCrossEntropy, BinaryCrossEntropy)) or bool(
+            (np.count_nonzero(target, axis=1) != 1).any()
+        )
+
+
+def _score(name: str, metric: Metric, prediction: Array, target: Rows, given: Mapping[str, Any]) -> float:
+    """Call a metric, with those of the given arguments that it has and that are not set."""
+    arguments: Mapping[str, inspect.Parameter] = {}
+    with suppress(TypeError, ValueError):  # some functions that are not written in Python have no signature
+        arguments = inspect.signature(metric).parameters
+    wanted = {key: value for key, value in given.items() if key in arguments and arguments[key].default is None}
+    try:
+        return _number(name, metric(prediction, target, **wanted))
+    except Exception as error:
+        error.add_note(f"in the metric {name!r}")
+        raise
 
 
 def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
@@ -174,6 +224,12 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
     for _, metric in pairs:
         if not callable(metric):
             raise DTypeError(f"metrics: expected functions such as metrics.r2, got {metric!r}")
+        if (declared(metric, "__module__") or "").startswith("sklearn.metrics"):
+            name = _name(metric)
+            raise ArgumentError(
+                f"metrics: expected functions of (prediction, target), got {name} of scikit-learn, whose arguments are "
+                f'the other way round; write {{"{name}": lambda p, t: {name}(t, p)}}, or take it from minidl.metrics'
+            )
     named = dict(pairs)
     reserved = {"loss", "validation_loss", "learning_rate", "seconds"} & set(named)
     if len(named) < len(pairs) or reserved:
@@ -194,7 +250,7 @@ def _number(name: str, value: object) -> float:
 
 def declared(metric: object, name: str) -> str | None:
     """Return an attribute of a metric, or of the function in a `functools.partial`; None where there is none."""
-    found: str | None = getattr(metric, name, None)
+    found: str | None = vars(metric).get(name) if isinstance(metric, partial) else getattr(metric, name, None)
     return declared(metric.func, name) if found is None and isinstance(metric, partial) else found
 
 

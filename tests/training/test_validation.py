@@ -10,10 +10,21 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import SGD, Array, HalfSquaredError, SoftmaxCrossEntropy, Trainer, metrics, mlp
+from minidl import (
+    SGD,
+    Array,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    HalfSquaredError,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    Trainer,
+    metrics,
+    mlp,
+)
 from minidl._training.validation import Validation
 from minidl.callbacks import Callback
-from minidl.errors import ArgumentError, DTypeError
+from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
 from tests.campaigns.resume_points import kept
 from tests.support.refusal import refused
 
@@ -82,7 +93,7 @@ def test_a_metric_of_values_is_refused_for_labels_before_anything_changes(given:
         lambda: run.evaluate(X, LABELS, metrics=given),
     ]
     for door in doors:
-        with refused(ArgumentError, "for labels y of shape (20,)", "which compare values", "np.eye(classes)[y]"):
+        with refused(ArgumentError, "for integer labels y", "which compare values", "np.eye(classes)[y]"):
             door()
     assert repr((kept(run), run.optimizer.vector.values)) == before
 
@@ -104,7 +115,7 @@ def test_evaluate_gives_weighted_loss_and_metrics_and_changes_nothing() -> None:
     prediction = run.model.predict(X)
     assert list(found) == ["loss", "right", "f1"]
     assert found["loss"] == run.loss(prediction, LABELS, weight) != run.evaluate(X, LABELS)["loss"]
-    assert found["right"] == float(np.mean(prediction.argmax(axis=1) == LABELS))
+    assert found["right"] == pytest.approx(weight @ (prediction.argmax(axis=1) == LABELS) / weight.sum())
     assert repr((kept(run), run.optimizer.vector.values, run.history, run.figures, run.last_engine)) == before
     with refused(ArgumentError, "metrics: expected different names, none of ['loss']"):
         run.evaluate(X, LABELS, metrics={"loss": metrics.accuracy})
@@ -131,12 +142,103 @@ def test_a_fraction_outside_of_zero_to_one_is_refused(fraction: Any) -> None:
         trainer().fit(X, LABELS, epochs=1, validation=fraction)
 
 
-def test_metrics_do_not_depend_on_sample_weights() -> None:
+def right(run: Trainer, rows: int, weight: Any) -> Any:
+    """Return the weighted share of the first rows that are right."""
+    found = run.model.predict(X[:rows]).argmax(axis=1) == LABELS[:rows]
+    return pytest.approx(float(weight[:rows] @ found) / float(weight[:rows].sum()), rel=1e-12)
+
+
+def test_sample_weights_reach_the_metrics_that_take_them() -> None:
     run, weights = trainer(), np.arange(20.0)
-    run.fit(X, LABELS, epochs=1, sample_weight=weights, metrics=[metrics.accuracy])
-    assert run.history.metrics["accuracy"] == [metrics.accuracy(run.model.predict(X), LABELS)]
+    given: dict[str, Any] = {"a": metrics.accuracy, "own": lambda p, t: np.mean(p.argmax(axis=1) == t),
+                             "fixed": partial(metrics.accuracy, sample_weight=np.ones(20))}  # fmt: skip
+    run.fit(X, LABELS, epochs=1, sample_weight=weights, metrics=given)
+    found = run.history.metrics
+    assert found["a"] == [right(run, 20, weights)]
+    assert found["own"] == found["fixed"] == [right(run, 20, np.ones(20))] != found["a"]
     run.fit(X, LABELS, epochs=1, validation=(X[:5], LABELS[:5], weights[:5]), metrics=[metrics.accuracy])
-    assert run.history.metrics["accuracy"][1] == metrics.accuracy(run.model.predict(X[:5]), LABELS[:5])
+    assert run.history.metrics["accuracy"][1] == right(run, 5, weights)
+
+
+def column(loss: Any, outputs: int = 1) -> Trainer:
+    model = mlp([3, 4, outputs], rng=0)
+    return Trainer(model, loss, SGD(model.parameters(), 0.1), rng=0)
+
+
+def test_one_column_is_compared_as_a_probability_unless_a_threshold_is_set() -> None:
+    run = column(SigmoidCrossEntropy())
+    logits, target = run.model.predict(X), LABELS[:, None].astype(float)
+    low: Any = partial(metrics.accuracy, threshold=0.6)
+    found = run.evaluate(X, target, metrics={"half": metrics.accuracy, "more": low, "auc": metrics.roc_auc})
+    assert found["half"] == np.mean((logits >= 0) == target)
+    assert found["more"] == np.mean((logits >= np.log(0.6 / 0.4)) == target) != found["half"]
+    assert found["auc"] == metrics.roc_auc(logits, target)
+
+
+def test_columns_of_a_sigmoid_loss_are_several_labels() -> None:
+    run, one_hot = column(SigmoidCrossEntropy(), 2), np.eye(2)[LABELS]
+    expected = np.mean(((run.model.predict(X) >= 0) == one_hot).all(axis=1))
+    assert run.evaluate(X, one_hot, metrics=[metrics.accuracy])["accuracy"] == expected
+    squares = column(HalfSquaredError(), 2)
+    prediction = squares.model.predict(X)
+    found = [squares.evaluate(X, t, metrics=[metrics.accuracy])["accuracy"] for t in (one_hot, np.ones((20, 2)))]
+    assert found == [np.mean(prediction.argmax(axis=1) == LABELS), np.mean((prediction >= 0.5).all(axis=1))]
+
+
+HELD_OUT: list[tuple[Any, Any, Any, str]] = [
+    (HalfSquaredError(), np.full((20, 1), 0.1), metrics.r2, "targets that vary"),
+    (HalfSquaredError(), Y[:, :1], metrics.accuracy, "compared by r2"),
+    (SigmoidCrossEntropy(), np.ones((20, 1)), metrics.roc_auc, "has only one of them"),
+]
+
+
+@pytest.mark.parametrize(("loss", "target", "metric", "words"), HELD_OUT, ids=range(3))
+def test_a_metric_that_cannot_be_computed_is_found_before_training(
+    loss: Any, target: Any, metric: Any, words: str
+) -> None:
+    run = column(loss)
+    before = repr((kept(run), run.optimizer.vector.values))
+    given: dict[str, Any] = {"epochs": 1, "metrics": {"own": metric}}
+    doors: list[Callable[[], object]] = [
+        lambda: run.fit(X, target, **given),
+        lambda: run.fit(X, target, validation=0.5, **given),
+        lambda: run.fit(X, np.linspace(0, 1, 20), validation=(X, target), **given),
+        lambda: run.fit_batches([(X, target)], validation=(X, target), **given),
+    ]
+    for door in doors:
+        with refused(DataError, words, "in the metric 'own'"):
+            door()
+    assert repr((kept(run), run.optimizer.vector.values)) == before
+
+
+def test_metrics_of_predictions_that_are_not_finite_are_nan() -> None:
+    run = column(HalfSquaredError())
+    run.model.parameters()[0].value[:] = 1e300
+    x = np.abs(X) * 1e300
+    with np.errstate(all="ignore"):
+        assert np.isnan(run.evaluate(x, Y[:, :1], metrics=[metrics.r2])["r2"])
+
+
+def test_a_function_of_scikit_learn_is_refused_with_the_remedy() -> None:
+    sk = pytest.importorskip("sklearn.metrics")
+    run = column(HalfSquaredError())
+    for given in ([sk.r2_score], {"mine": partial(sk.r2_score, force_finite=False)}):
+        with refused(ArgumentError, "r2_score of scikit-learn", '{"r2_score": lambda p, t: r2_score(t, p)}'):
+            run.fit(X, Y[:, :1], epochs=1, metrics=given)
+    assert len(run.history) == 0
+    figures = run.evaluate(X, Y[:, :1], metrics={"a": lambda p, t: sk.r2_score(t, p), "b": metrics.r2})
+    assert figures["a"] == pytest.approx(figures["b"], rel=1e-12)
+
+
+def test_losses_give_the_probabilities_of_an_output() -> None:
+    z = np.array([[0.0, 1.0], [-2.0, 3.0]])
+    assert SigmoidCrossEntropy().probabilities(z) == pytest.approx(1 / (1 + np.exp(-z)))
+    assert SoftmaxCrossEntropy().probabilities(z) == pytest.approx(np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))
+    assert BinaryCrossEntropy().probabilities(z) is CrossEntropy().probabilities(z) is z
+    with refused(StructureError, "HalfSquaredError().probabilities: expected a loss such as SoftmaxCrossEntropy"):
+        HalfSquaredError().probabilities(z)
+    with refused(ShapeError, "use SigmoidCrossEntropy for two classes"):
+        SoftmaxCrossEntropy().probabilities(z[:, :1])
 
 
 def test_a_partial_has_the_name_of_its_function() -> None:
