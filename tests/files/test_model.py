@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,8 +57,9 @@ from minidl import (
 )
 from minidl._files import read, write
 from minidl._files.model import model_state
+from minidl._files.safetensors import BITS
 from minidl._files.tables import CLASSES, FUNCTIONS, function_called, tensors_of
-from minidl.errors import ArgumentError, FileFormatError
+from minidl.errors import ArgumentError, DTypeError, FileFormatError
 from minidl.initializers import (
     Constant,
     GlorotNormal,
@@ -257,6 +259,64 @@ def test_the_container_is_read_and_written_by_its_own_package(tmp_path: Path) ->
             assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
             np.testing.assert_array_equal(found[name], value)
     assert all(value.flags.writeable and value.flags.aligned for value in again.tensors.values())
+
+
+def framed(header: dict[str, Any], data: bytes) -> bytes:
+    """A safetensors file, which its own package accepts."""
+    text = json.dumps(header).encode()
+    raw = len(text).to_bytes(8, "little") + text + data
+    assert {name for name, _ in pytest.importorskip("safetensors").deserialize(raw)} == set(header)
+    return raw
+
+
+BFLOATS = [1.0, -2.5, 3.140625, 0.0, 2.0**-120, 1e38]
+
+
+@pytest.mark.parametrize("order", [["w", "b", "scale"], ["scale", "b", "w"]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_half_precision_and_any_order_are_read(order: list[str], dtype: type, tmp_path: Path) -> None:
+    halves = b"".join(struct.pack(">f", number)[:2][::-1] for number in BFLOATS)  # the first two bytes of a float32
+    entries = {
+        "w": {"dtype": "BF16", "shape": [3, 2], "data_offsets": [0, 12]},
+        "b": {"dtype": "F16", "shape": [3], "data_offsets": [12, 18]},
+        "scale": {"dtype": "F8_E4M3", "shape": [5], "data_offsets": [18, 23]},
+    }
+    data = halves + np.array([0.5, -1.5, 2**-20], "<f2").tobytes() + bytes(5)
+    layer = Dense(2, 3, dtype=dtype)
+    names = {"w": "weight", "b": "bias", "scale": "scale"}
+    (tmp_path / "w").write_bytes(framed({names[name]: entries[name] for name in order}, data))
+    assert load_weights(layer, tmp_path / "w", strict=False, cast=True) == ([], ["scale"])
+    exact = [struct.unpack("<f", b"\0\0" + halves[i : i + 2])[0] for i in range(0, 12, 2)]
+    assert layer.weight.value.ravel().tolist() == exact
+    assert layer.bias.value.tolist() == [0.5, -1.5, 2.0**-20]
+    assert layer.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("code", "width", "words"),
+    [
+        ("BF16", 2, "expected dtype float32, got BF16; to convert it, load_weights(…, cast=True)"),
+        ("F16", 2, "expected dtype float32, got float16; to convert it, load_weights(…, cast=True)"),
+        ("F8_E4M3", 1, "expected dtype float32, got F8_E4M3"),
+    ],
+)
+def test_other_precisions_are_converted_only_when_asked_for(code: str, width: int, words: str, tmp_path: Path) -> None:
+    entry = {"dtype": code, "shape": [3], "data_offsets": [0, 3 * width]}
+    (tmp_path / "w").write_bytes(framed({"bias": entry}, bytes(3 * width)))
+    layer = Dense(2, 3, dtype=np.float32)
+    assert raised(lambda: load_weights(layer, tmp_path / "w", strict=False)).endswith(words)
+
+
+def test_every_dtype_of_the_format_may_lie_in_a_file_unused(tmp_path: Path) -> None:
+    for code, bits in BITS.items():
+        for shape in ([], [0], [4], [2, 4]):
+            size = int(np.prod(shape)) * bits
+            if size % 8 == 0:
+                header = {code: {"dtype": code, "shape": shape, "data_offsets": [0, size // 8]}}
+                (tmp_path / "w").write_bytes(framed(header, bytes(size // 8)))
+                assert load_weights(Tanh(), tmp_path / "w", strict=False) == ([], [code])
+    (tmp_path / "w").write_bytes(framed({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}, bytes(1)))
+    assert "'BF16'], got F4" in raised(lambda: read(tmp_path / "w"))
 
 
 def test_every_tensor_lies_on_a_multiple_of_its_width(tmp_path: Path) -> None:
@@ -651,6 +711,40 @@ def test_a_cast_is_made_only_when_asked_for(tmp_path: Path) -> None:
     assert "finite numbers in float32" in raised(lambda: load_weights(target, tmp_path / "w", cast=True))
     write(tmp_path / "w", {"weight": np.ones((1, 1), np.int64), "bias": np.ones(1)}, {})
     assert "expected dtype float64, got int64" in raised(lambda: load_weights(Dense(1, 1), tmp_path / "w", cast=True))
+
+
+def test_weights_come_from_a_mapping_of_arrays_too() -> None:
+    layer = Dense(2, 3, dtype=np.float32)
+    value = np.arange(6, dtype=np.float32).reshape(3, 2)
+    weights: dict[str, Any] = {"weight": value, "bias": np.ones(3, np.float32)}
+    assert load_weights(layer, weights) == ([], [])
+    value[0, 0] = 7
+    assert layer.weight.value.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert load_weights(layer, {"bias": [1, 2, 3.5], "gain": [1]}, strict=False, cast=True) == (["weight"], ["gain"])
+    assert layer.bias.value.tolist() == [1, 2, 3.5]
+    for bad, words in (
+        ({**weights, "bias": np.ones(2, np.float32)}, 'tensor "bias": expected shape (3,), got (2,)'),
+        ({**weights, "bias": np.ones(3)}, 'tensor "bias": expected dtype float32, got float64; to convert it'),
+        ({**weights, "bias": ["a", "b", "c"]}, 'tensor "bias": expected dtype float32, got str'),
+        ({**weights, "bias": np.float32([1, np.nan, 1])}, 'tensor "bias": expected finite numbers'),
+        ({"weight": value}, "expected the tensors of the model, got missing 'bias'"),
+        ({**weights, 3: value}, "expected the tensors of the model, got extra '3'"),
+    ):
+        found = raised(lambda bad=bad: load_weights(layer, bad))  # type: ignore[misc]
+        assert found.startswith(f"load_weights: {words}")
+        assert layer.bias.value.tolist() == [1, 2, 3.5]
+
+
+def test_one_custom_class_or_function_needs_no_list(tmp_path: Path) -> None:
+    save(ScaledTanh(0.5), tmp_path / "m")
+    assert isinstance(load(tmp_path / "m", custom=ScaledTanh), ScaledTanh)
+    save(Activation(cube, np.cos), tmp_path / "m")
+    loaded = load(tmp_path / "m", custom=cube)
+    assert isinstance(loaded, Activation)
+    assert loaded.function is cube
+    for bad in (3, "cube", None):
+        with pytest.raises(DTypeError, match="custom: expected classes of layers, merges or initializers, and func"):
+            load(tmp_path / "m", custom=bad)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
