@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dis import get_instructions
+from inspect import unwrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +14,8 @@ import numpy.typing as npt
 from .._core.arrays import FLOATS
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, FileFormatError
-from ..layers._parts import all_paths, named, replace_parts
-from ..layers.base import Layer
+from ..layers._parts import ByClass, all_paths, attributes, named, replace_parts, walk
+from ..layers.base import Component, Layer
 from .architecture import MOST_PARTS, Decoder, Encoder
 from .generators import decode_generator, encode_generator
 from .safetensors import Entry, TensorFile, entry_of
@@ -200,7 +202,53 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
             f"saving: expected constructors that make the same tensors again, got a difference in {differing[:5]}; "
             "what was changed after a layer was made is not among its arguments"
         )
+    _require_equal_parts(model, again)
     return tensors, metadata
+
+
+def _require_equal_parts(model: Layer, again: Layer) -> None:
+    """Refuse a model whose constructors do not make the same attributes, parts included, again.
+
+    What `forward` keeps for `backward` is left out: the attributes that these two assign, and private ones that a new
+    object does not have.
+    """
+    made = dict([("", again), *walk(again)])
+    for path, part in [("", model), *walk(model)]:
+        if not isinstance(part, Component) or path not in made:
+            continue
+        found = attributes(made[path])
+        for name, value in attributes(part).items():
+            optional = name in _assigned[type(part)] or (name[0] == "_" and found.get(name) is None)
+            if not (optional or (name in found and _equal(value, found[name]))):
+                came = shown(found[name]) if name in found else "none"
+                raise ArgumentError(
+                    f'saving: expected the constructor of {type(part).__name__} at "{path}" to make {name} = '
+                    f"{shown(value)} again, got {came}; pass it to the constructor, or keep arrays as Buffer or "
+                    "Parameter"
+                )
+
+
+@ByClass
+def _assigned(kind: type[Any]) -> set[str]:
+    """List the attributes that `forward` and `backward` of a class assign."""
+    methods = [vars(base).get(name) for base in kind.__mro__ for name in ("forward", "backward")]
+    codes = [method.__code__ for method in map(unwrap, filter(None, methods)) if hasattr(method, "__code__")]
+    return {step.argval for code in codes for step in get_instructions(code) if step.opname == "STORE_ATTR"}
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two attributes are equal; parts in them are compared by path, and objects of unknown classes by class."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, (np.ndarray, np.generic, int, float)):
+        return isinstance(other, (np.ndarray, np.generic, int, float)) and bool(
+            np.shape(one) == np.shape(other) and np.all((one == other) | ((one != one) & (other != other)))
+        )
+    if isinstance(one, (str, bytes, complex, type, np.dtype, np.ufunc, set, frozenset)):
+        return bool(one == other)
+    return type(one) is type(other) and getattr(one, "__code__", 0) == getattr(other, "__code__", 0)
 
 
 def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
