@@ -222,11 +222,7 @@ def regathered(subject: OptimizerSubject) -> None:
     )
 
 
-def _is_picklable(subject: OptimizerSubject) -> bool:
-    return subject.picklable
-
-
-@CHECKS("pickle", *STEPS_WELL, when=_is_picklable, duplicate=through_pickle, how="pickle")
+@CHECKS("pickle", *STEPS_WELL, when=lambda subject: subject.picklable, duplicate=through_pickle, how="pickle")
 @CHECKS("deepcopy", *STEPS_WELL, duplicate=copy.deepcopy, how="copy.deepcopy")
 def copied(subject: OptimizerSubject, duplicate: Callable[[Any], Any], how: str) -> None:
     """A copy of parameters and optimizer goes on as the original does, and neither disturbs the other."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array
 from .._core.parameter import Buffer, Parameter
-from ..layers._parts import Holder, named, walk
+from ..layers._parts import Holder, named
 from ..layers._structure import one_line
 from ..layers.base import Component, Layer, trait
 from ..layers.merges import Merge
@@ -78,8 +78,8 @@ class Subject(ABC, Generic[T]):
 
     @property
     def parts(self) -> list[Any]:
-        """List the part and those in it that may declare something."""
-        return [self.part]
+        """List the part and the layers and merges in it, which may declare something."""
+        return [self.part, *parts_of(self.part, Component).values()]
 
     @property
     def picklable(self) -> bool:
@@ -161,10 +161,6 @@ class ComponentSubject(Subject[Part]):
     """
 
     largest: float | None = None
-
-    @property
-    def parts(self) -> list[Any]:
-        return [self.part, *(child for _, child in walk(self.part) if isinstance(child, Component))]
 
     def __post_init__(self) -> None:
         self.smallest_batch: int = max(trait(part, "smallest_batch") for part in self.parts)
