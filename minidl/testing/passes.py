@@ -1,4 +1,4 @@
-"""Checks of forward, backward and predict of layers and merges: what they return, and what it depends on."""
+"""Checks of forward, backward and predict of layers and merges: results, and what they depend on."""
 
 from __future__ import annotations
 

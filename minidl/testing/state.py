@@ -1,4 +1,4 @@
-"""What an object holds, at any depth: listed, compared byte for byte, and taken through pickle."""
+"""List, compare and pickle all that an object holds, at any depth."""
 
 from __future__ import annotations
 
