@@ -769,6 +769,10 @@ def test_weights_come_from_a_mapping_of_arrays_too() -> None:
     assert layer.weight.value.tolist() == [[0, 1], [2, 3], [4, 5]]
     assert load_weights(layer, {"bias": [1, 2, 3.5], "gain": [1]}, strict=False, cast=True) == (["weight"], ["gain"])
     assert layer.bias.value.tolist() == [1, 2, 3.5]
+    norm, mean = BatchNorm(2), np.ones(2)
+    load_weights(norm, {"running_mean": mean}, strict=False)
+    mean[0] = 7
+    assert norm.running_mean.value.tolist() == [1, 1]
     for bad, words in (
         ({**weights, "bias": np.ones(2, np.float32)}, 'tensor "bias": expected shape (3,), got (2,)'),
         ({**weights, "bias": np.ones(3)}, 'tensor "bias": expected dtype float32, got float64; to convert it'),
