@@ -18,12 +18,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import FLOATS
 from .._core.configuration import arguments, config_of, from_config
 from .._core.generators import drawing_from
 from .._core.initializer import Initializer
@@ -43,9 +42,6 @@ MOST_PARTS = 2_000
 
 MOST_WORDS = 20_000
 """How many texts, lists and objects it may describe them with; numbers are cheap and not counted."""
-
-Stored: TypeAlias = Mapping[str, Entry] | Mapping[str, npt.NDArray[Any]]
-"""The dtype and the shape of each tensor, by name."""
 
 
 class Encoder:
@@ -140,7 +136,7 @@ class Decoder:
     def __init__(
         self,
         path: str,
-        stored: Stored,
+        stored: Mapping[str, Entry],
         fetch: Callable[[str], npt.NDArray[Any]],
         first: Mapping[str, str],
         custom: Custom,
@@ -236,9 +232,9 @@ class Decoder:
             if not all(type(n) is int for n in shape) or stored.shape != shape:
                 expected = f"shape {shortened(str(shape))} for {kind.__name__}"
                 raise FileFormatError(self._path, expected, f"{stored.shape}", full)
-            if wanted != stored.dtype.name:
+            if wanted != stored.kind:
                 expected = f"dtype {shown(wanted)}, as its {kind.__name__} has"
-                raise FileFormatError(self._path, expected, stored.dtype.name, full)
+                raise FileFormatError(self._path, expected, stored.kind, full)
 
     def _named(self, full: object) -> str:
         """Return the name under which the file holds a tensor of the model."""
@@ -250,9 +246,8 @@ class Decoder:
     def _parameter(self, full: object) -> Parameter:
         """Return the one Parameter of a path; it is made from its tensor the first time."""
         first = self._named(full)
-        dtype = self._stored[first].dtype
-        if dtype not in FLOATS:
-            raise FileFormatError(self._path, "float64 or float32", dtype.name, first)
+        if self._stored[first].code not in ("F64", "F32"):
+            raise FileFormatError(self._path, "float64 or float32", self._stored[first].kind, first)
         if first not in self._kept:
             self._kept[first] = Parameter(self._fetch(first))
         kept = self._kept[first]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 CHUNK = 1 << 24
 """Bytes that are handed to the system at a time."""
+
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF)
+"""Errors that say that a file system cannot do something, and not that it went wrong."""
 
 ABANDONED = 3600.0
 """Seconds without a write after which a temporary file counts as left by a killed process."""
@@ -44,7 +48,8 @@ def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
                         done += written
                         rest = rest[written:]
             if mode is not None:
-                os.chmod(temporary, mode)
+                with _where_supported():
+                    os.chmod(temporary, mode)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -57,9 +62,20 @@ def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
             raise _failure(error, what, path) from None
         raise
     try:
-        _flush_folder(folder)
+        with _where_supported():
+            _flush_folder(folder)
     except OSError as error:
         raise _failure(error, f"all {total:,} bytes are in place, but the folder could not be flushed", path) from None
+
+
+@contextmanager
+def _where_supported() -> Iterator[None]:
+    """Go on where the file system (CIFS, FUSE, vfat) has no permissions, or cannot flush a folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def _mode_of(target: str, path: str) -> int | None:

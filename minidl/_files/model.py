@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dis import get_instructions
+from inspect import unwrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +14,11 @@ import numpy.typing as npt
 from .._core.arrays import FLOATS
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, FileFormatError
-from ..layers._parts import all_paths, named, replace_parts
-from ..layers.base import Layer
+from ..layers._parts import ByClass, all_paths, attributes, named, replace_parts, walk
+from ..layers.base import Component, Layer
 from .architecture import MOST_PARTS, Decoder, Encoder
 from .generators import decode_generator, encode_generator
-from .safetensors import TensorFile
+from .safetensors import Entry, TensorFile, entry_of
 from .statefile import checked_metadata, write
 from .strict import shown
 from .tables import Custom
@@ -29,12 +31,25 @@ class Unmatched(NamedTuple):
     """Names that only one side has.
 
     Attributes:
-        missing: Tensors of the model that the file does not have; they keep their values.
-        extra: Tensors of the file that the model does not have.
+        missing: Tensors of the model that the source does not have; they keep their values.
+        extra: Tensors of the source that the model does not have.
     """
 
     missing: list[str]
     extra: list[str]
+
+
+class _Arrays:
+    """Arrays in memory, which are read as a `TensorFile` is."""
+
+    def __init__(self, arrays: Mapping[str, npt.ArrayLike], path: str) -> None:
+        self.path = path
+        self._arrays = {str(name): np.asarray(array) for name, array in arrays.items()}
+        self.entries = {name: entry_of(array) for name, array in self._arrays.items()}
+
+    def tensor(self, name: str) -> npt.NDArray[Any]:
+        """Return one of them."""
+        return self._arrays[name]
 
 
 def save(model: Layer, path: str | os.PathLike[str]) -> None:
@@ -55,7 +70,7 @@ def save(model: Layer, path: str | os.PathLike[str]) -> None:
     write(path, tensors, metadata)
 
 
-def load(path: str | os.PathLike[str], custom: Iterable[Any] = (), *, allow_nonfinite: bool = False) -> Layer:
+def load(path: str | os.PathLike[str], custom: Any = (), *, allow_nonfinite: bool = False) -> Layer:
     """Load a model that `save` wrote.
 
     Nothing is imported, run or opened because the file says so: classes and functions come from a closed table and from
@@ -63,7 +78,8 @@ def load(path: str | os.PathLike[str], custom: Iterable[Any] = (), *, allow_nonf
 
     Args:
         path: The file.
-        custom: Your own classes of layers, merges and initializers, and your own functions, by their ``__name__``.
+        custom: Your own classes of layers, merges and initializers, and your own functions, by their ``__name__``:
+            a list, or one of them.
         allow_nonfinite: Whether NaN and infinity are taken as weights.
 
     Raises:
@@ -78,8 +94,10 @@ def load(path: str | os.PathLike[str], custom: Iterable[Any] = (), *, allow_nonf
             raise FileFormatError(file.path, "a model that minidl saved", found)
         first = _first_paths(metadata.get("shared", []), file)
         if not allow_nonfinite:
-            for name in _own_names(file):
-                _require_finite(file.tensor(name), file.entries[name].dtype, file.path, name)
+            for name in file.entries:
+                if not name.startswith(RESERVED):
+                    value = file.tensor(name)
+                    _require_finite(value, value.dtype, file.path, name)
         model = Decoder(file.path, file.entries, file.tensor, first, table).model(metadata["architecture"])
         if not isinstance(model, Layer):
             raise FileFormatError(file.path, "an architecture that begins with a layer", shown(model))
@@ -102,7 +120,7 @@ def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
 
 def load_weights(
     model: Layer,
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Mapping[str, npt.ArrayLike],
     *,
     strict: bool = True,
     cast: bool = False,
@@ -114,9 +132,9 @@ def load_weights(
 
     Args:
         model: The model, whose names and shapes the file must have.
-        path: The file.
-        strict: Whether file and model must have the same names; if not, what both have is loaded.
-        cast: Whether float64 may become float32, and the other way round.
+        source: The file; or a mapping from names to arrays, which are copied.
+        strict: Whether source and model must have the same names; if not, what both have is loaded.
+        cast: Whether float64, float32, float16 and bfloat16 may be converted to the dtype of the model.
         allow_nonfinite: Whether NaN and infinity are taken as weights.
 
     Returns:
@@ -126,7 +144,10 @@ def load_weights(
         FileFormatError: naming file, tensor, what was expected and what was found; the model is as before.
         OSError: there is no such file, or it may not be read.
     """
-    with TensorFile(path) as file:
+    if isinstance(source, Mapping):
+        arrays = _Arrays(source, "load_weights")
+        return _fill(model, arrays, {}, cast=cast, strict=strict, allow_nonfinite=allow_nonfinite)
+    with TensorFile(source) as file:
         metadata = checked_metadata(file) or {}
         first = _first_paths(metadata.get("shared", []), file)
         return _fill(model, file, first, cast=cast, strict=strict, allow_nonfinite=allow_nonfinite)
@@ -165,8 +186,9 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
     if frozen := [path for path, part in named(model, (Parameter, Buffer)).items() if part.frozen]:
         metadata["frozen"] = frozen
     first = {path: paths[0] for paths in shared for path in paths}
+    source = _Arrays(tensors, "saving")
     try:
-        again = Decoder("saving", tensors, tensors.__getitem__, first, encoder.custom).model(encoder.tree)
+        again = Decoder("saving", source.entries, source.tensor, first, encoder.custom).model(encoder.tree)
     except FileFormatError as error:
         raise ArgumentError(
             f"{error}; a saved model is made again by its constructors: give the argument a default, "
@@ -180,7 +202,53 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
             f"saving: expected constructors that make the same tensors again, got a difference in {differing[:5]}; "
             "what was changed after a layer was made is not among its arguments"
         )
+    _require_equal_parts(model, again)
     return tensors, metadata
+
+
+def _require_equal_parts(model: Layer, again: Layer) -> None:
+    """Refuse a model whose constructors do not make the same attributes, parts included, again.
+
+    What `forward` keeps for `backward` is left out: the attributes that these two assign, and private ones that a new
+    object does not have.
+    """
+    made = dict([("", again), *walk(again)])
+    for path, part in [("", model), *walk(model)]:
+        if not isinstance(part, Component) or path not in made:
+            continue
+        found = attributes(made[path])
+        for name, value in attributes(part).items():
+            optional = name in _assigned[type(part)] or (name[0] == "_" and found.get(name) is None)
+            if not (optional or (name in found and _equal(value, found[name]))):
+                came = shown(found[name]) if name in found else "none"
+                raise ArgumentError(
+                    f'saving: expected the constructor of {type(part).__name__} at "{path}" to make {name} = '
+                    f"{shown(value)} again, got {came}; pass it to the constructor, or keep arrays as Buffer or "
+                    "Parameter"
+                )
+
+
+@ByClass
+def _assigned(kind: type[Any]) -> set[str]:
+    """List the attributes that `forward` and `backward` of a class assign."""
+    methods = [vars(base).get(name) for base in kind.__mro__ for name in ("forward", "backward")]
+    codes = [method.__code__ for method in map(unwrap, filter(None, methods)) if hasattr(method, "__code__")]
+    return {step.argval for code in codes for step in get_instructions(code) if step.opname == "STORE_ATTR"}
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two attributes are equal; parts in them are compared by path, and objects of unknown classes by class."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, (np.ndarray, np.generic, int, float)):
+        return isinstance(other, (np.ndarray, np.generic, int, float)) and bool(
+            np.shape(one) == np.shape(other) and np.all((one == other) | ((one != one) & (other != other)))
+        )
+    if isinstance(one, (str, bytes, complex, type, np.dtype, np.ufunc, set, frozenset)):
+        return bool(one == other)
+    return type(one) is type(other) and getattr(one, "__code__", 0) == getattr(other, "__code__", 0)
 
 
 def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
@@ -219,11 +287,6 @@ def _restore_generators(model: Layer, states: object, path: str) -> None:
     replace_parts(model, lambda _, part: other_kinds.get(id(part), part))
 
 
-def _own_names(file: TensorFile) -> list[str]:
-    """List the tensors of a file that belong to the model."""
-    return [name for name in file.entries if not name.startswith(RESERVED)]
-
-
 def _first_paths(shared: object, file: TensorFile) -> dict[str, str]:
     """Map each path that a shared part has to the first, once no path is among them twice."""
     first: dict[str, str] = {}
@@ -241,7 +304,7 @@ def _first_paths(shared: object, file: TensorFile) -> dict[str, str]:
 
 def _fill(
     model: Layer,
-    file: TensorFile,
+    source: TensorFile | _Arrays,
     first: Mapping[str, str],
     *,
     cast: bool | None,
@@ -249,50 +312,44 @@ def _fill(
     allow_nonfinite: bool,
 ) -> Unmatched:
     """Check every tensor, then put them into the model; ``cast`` None lets the file say float32 or float64."""
-    names = {name: name for name in _own_names(file)}
+    names = {name: name for name in source.entries if not name.startswith(RESERVED)}
     names |= {path: name for path, name in first.items() if name in names}
     held = [(part, paths) for part, paths in all_paths(model) if not isinstance(part, np.random.Generator)]
     known = {path for _, paths in held for path in paths}
     missing = [paths[0] for _, paths in held if names.keys().isdisjoint(paths)]
     extra = [name for name in names if name not in known]
     if strict and (missing or extra):
-        raise FileFormatError(file.path, "the tensors of the model", _difference(missing, extra))
+        raise FileFormatError(source.path, "the tensors of the model", _difference(missing, extra))
     chosen: list[tuple[Parameter | Buffer, str]] = []
     for part, paths in held:
         found = list(dict.fromkeys(names[path] for path in paths if path in names))
         for name in found:
-            _check_fit(part, file, name, cast)
+            _check_fit(part, source.entries[name], cast, source.path, name)
+            value = source.tensor(name)
             if not allow_nonfinite:
-                _require_finite(file.tensor(name), part.value.dtype, file.path, name)
-            if name != found[0]:
-                _require_same(file, found[0], name)
+                _require_finite(value, part.value.dtype, source.path, name)
+            if not np.array_equal(value, source.tensor(found[0]), equal_nan=value.dtype.kind == "f"):
+                expected = f'what "{found[0]}" holds, with which it is shared in the model'
+                raise FileFormatError(source.path, expected, "other numbers", name)
         chosen.extend((part, name) for name in found[:1])
     for part, name in chosen:
-        value = file.tensor(name)
+        value = source.tensor(name)
         if cast is None and part.value.dtype != value.dtype:
             part.cast(value.dtype)
         with np.errstate(over="ignore"):
-            part.value = value.astype(part.value.dtype, copy=False)
+            part.value = value.astype(part.value.dtype)
     return Unmatched(missing, extra)
 
 
-def _check_fit(part: Parameter | Buffer, file: TensorFile, name: str, cast: bool | None) -> None:
+def _check_fit(part: Parameter | Buffer, entry: Entry, cast: bool | None, path: str, name: str) -> None:
     """Refuse a tensor of another shape or kind than its place in the model."""
-    wanted, found = part.value.dtype, file.entries[name].dtype
-    if file.entries[name].shape != part.value.shape:
-        raise FileFormatError(file.path, f"shape {part.value.shape}", f"{file.entries[name].shape}", name)
-    both_float = wanted in FLOATS and found in FLOATS
-    if wanted != found and not (both_float and cast is not False):
-        hint = "; to convert it, load_weights(…, cast=True)" if both_float else ""
-        raise FileFormatError(file.path, f"dtype {wanted}", f"{found.name}{hint}", name)
-
-
-def _require_same(file: TensorFile, first: str, other: str) -> None:
-    """Refuse two different tensors for one parameter."""
-    values, others = file.tensor(first), file.tensor(other)
-    if not np.array_equal(values, others, equal_nan=values.dtype.kind == "f"):
-        expected = f'what "{first}" holds, with which it is shared in the model'
-        raise FileFormatError(file.path, expected, "other numbers", other)
+    wanted = part.value.dtype
+    if entry.shape != part.value.shape:
+        raise FileFormatError(path, f"shape {part.value.shape}", f"{entry.shape}", name)
+    castable = wanted in FLOATS and entry.code in (("F64", "F32") if cast is None else ("F64", "F32", "F16", "BF16"))
+    if entry.kind != wanted.name and not (castable and cast is not False):
+        hint = "; to convert it, load_weights(…, cast=True)" if castable else ""
+        raise FileFormatError(path, f"dtype {wanted}", f"{entry.kind}{hint}", name)
 
 
 def _require_finite(value: npt.NDArray[Any], dtype: np.dtype[Any], path: str, name: str) -> None:

@@ -27,6 +27,11 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
 }  # fmt: skip
 CODES = {dtype: code for code, dtype in DTYPES.items()}
+BITS = {
+    **{code: 8 * dtype.itemsize for code, dtype in DTYPES.items()}, "BF16": 16, "C64": 64, "F4": 4, "F6_E2M3": 6,
+    "F6_E3M2": 6, "F8_E4M3": 8, "F8_E4M3FNUZ": 8, "F8_E5M2": 8, "F8_E5M2FNUZ": 8, "F8_E8M0": 8,
+}  # fmt: skip
+"""Bits of a number of each kind. A file may hold all of them; those of `DTYPES` and BF16 can be read."""
 
 LONGEST_HEADER = 1 << 22
 MOST_TENSORS = 10_000
@@ -52,16 +57,26 @@ class Entry(NamedTuple):
     """What the header says about one tensor.
 
     Attributes:
-        dtype: Kind of its numbers, as they lie in the file.
+        code: Kind of its numbers, as the format names it.
         shape: Its shape.
         start: Where its bytes begin, counted from the end of the header.
         stop: Where they end.
     """
 
-    dtype: np.dtype[Any]
+    code: str
     shape: tuple[int, ...]
-    start: int
-    stop: int
+    start: int = 0
+    stop: int = 0
+
+    @property
+    def kind(self) -> str:
+        """NumPy's name for the kind of its numbers, or that of the format."""
+        return DTYPES[self.code].name if self.code in DTYPES else self.code
+
+
+def entry_of(values: npt.NDArray[Any]) -> Entry:
+    """Describe an array in memory as if it were in a file."""
+    return Entry(CODES.get(values.dtype.newbyteorder("<"), values.dtype.name), values.shape)
 
 
 class TensorFile:
@@ -98,15 +113,20 @@ class TensorFile:
             raise
 
     def tensor(self, name: str) -> npt.NDArray[Any]:
-        """Read one tensor into a fresh array."""
+        """Read one tensor into a fresh array; BF16, which NumPy does not have, becomes float32."""
         entry = self.entries[name]
-        values = np.empty(entry.shape, entry.dtype)
+        is_bfloat = entry.code == "BF16"
+        if entry.code not in DTYPES and not is_bfloat:
+            raise FileFormatError(self.path, f"a dtype of {[*DTYPES, 'BF16']}", entry.code, name)
+        values = np.empty(entry.shape, "<u2" if is_bfloat else DTYPES[entry.code])
         raw = values.reshape(-1).view(np.uint8)
         self._file.seek(len(self.header) + entry.start)
         self._fill(raw.data)
-        if entry.dtype == np.bool_ and raw.size and raw.max() > 1:
+        if entry.code == "BOOL" and raw.size and raw.max() > 1:
             raise FileFormatError(self.path, "bytes 0 and 1 for booleans", f"the byte {raw.max()}", name)
-        return values.astype(entry.dtype.newbyteorder("="), copy=False)
+        if is_bfloat:  # It is the first half of a float32.
+            return np.left_shift(values, 16, dtype=np.uint32, out=np.empty(values.shape, np.uint32)).view(np.float32)
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def data(self) -> Iterator[memoryview]:
         """Yield all bytes after the header, a little at a time."""
@@ -170,11 +190,12 @@ def parse_header(raw: bytes | memoryview, size: int, path: str) -> tuple[dict[st
     if len(fields) > MOST_TENSORS:
         raise FileFormatError(path, f"at most {MOST_TENSORS:,} tensors", f"{len(fields):,}")
     entries: dict[str, Entry] = {}
-    position = 0
     for name, described in fields.items():
         if complaint := name_complaint(name):
             raise FileFormatError(path, "a name of printable characters for each tensor", complaint)
-        entry = entries[name] = _checked_entry(described, size, path, name)
+        entries[name] = _checked_entry(described, size, path, name)
+    position = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
         if entry.start != position:
             expected = f"its bytes to begin at {position:,}, where those before it end"
             raise FileFormatError(path, expected, f"{entry.start:,}", name)
@@ -248,12 +269,11 @@ def _checked_entry(described: object, size: int, path: str, name: str) -> Entry:
         found = list(described) if isinstance(described, dict) else described
         raise FileFormatError(path, f"the fields {sorted(FIELDS)}", shown(found), name)
     code, shape, offsets = described["dtype"], described["shape"], described["data_offsets"]
-    dtype = DTYPES.get(code) if isinstance(code, str) else None
-    if dtype is None:
-        raise FileFormatError(path, f"a dtype of {list(DTYPES)}", shown(code), name)
+    if not isinstance(code, str) or code not in BITS:
+        raise FileFormatError(path, f"a dtype of {list(BITS)}", shown(code), name)
     if (
         not (_are_whole(shape) and len(shape) <= MOST_DIMENSIONS and min(shape, default=0) >= 0)
-        or prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST
+        or prod(max(n, 1) for n in shape) * BITS[code] > 8 * LARGEST
     ):
         limits = f"at most {MOST_DIMENSIONS} of them, whose bytes can be counted below 2^63"
         raise FileFormatError(path, f"a shape of whole numbers from 0, {limits}", shown(shape), name)
@@ -261,11 +281,11 @@ def _checked_entry(described: object, size: int, path: str, name: str) -> Entry:
         expected = f"two whole numbers as data_offsets, in order between 0 and {size:,}"
         raise FileFormatError(path, expected, shown(offsets), name)
     start, stop = offsets
-    needed = prod(shape) * dtype.itemsize
-    if stop - start != needed:
-        expected = shortened(f"{needed:,} bytes for {code} of shape {tuple(shape)}")
+    needed = prod(shape) * BITS[code]
+    if 8 * (stop - start) != needed:
+        expected = shortened(f"{needed / 8:,.15g} bytes for {code} of shape {tuple(shape)}")
         raise FileFormatError(path, expected, f"{stop - start:,} bytes", name)
-    return Entry(dtype, tuple(shape), start, stop)
+    return Entry(code, tuple(shape), start, stop)
 
 
 def _are_whole(values: object) -> bool:

@@ -79,17 +79,17 @@ class Custom:
     """The caller's classes and functions, by name.
 
     Args:
-        given: Layers, merges, initializers (the classes) and functions.
+        given: Layers, merges, initializers (the classes) and functions; or one of them.
 
     Raises:
         DTypeError: something else.
         ArgumentError: two of one name, or a name that minidl has.
     """
 
-    def __init__(self, given: Iterable[Any] = ()) -> None:
+    def __init__(self, given: Any = ()) -> None:
         self.classes: dict[str, type[Any]] = {}
         self.functions: dict[str, Function] = {}
-        for item in given:
+        for item in given if isinstance(given, Iterable) and not isinstance(given, str) else (given,):
             self.add(item)
 
     def add(self, item: Any) -> str:

@@ -12,6 +12,7 @@ from .._core.arrays import all_finite
 from .._core.interrupts import Interrupts
 from .._core.progress import Progress
 from ..errors import StructureError
+from ..layers.base import forget
 from .divergence import explain
 from .history import History
 from .numpy_engine import Engine
@@ -92,6 +93,7 @@ def train(
         if history.stopped_by != "epochs":
             run.know_data()
         run.source = None
+        forget((Parts(run.model) if snapshot.parts.may_grow else snapshot.parts).holders)
         notify("on_train_end")
         run.optimizer.epochs = None
     return history

@@ -20,6 +20,7 @@ class Parts:
         parameters: Maps the path of each parameter to it.
         buffers: All buffers.
         generators: All random generators.
+        holders: The model, and all layers and merges in it.
         may_grow: Whether a layer is of a class that is not built in: its `forward` may make parameters.
     """
 
@@ -28,8 +29,8 @@ class Parts:
         self.parameters = {path: part for path, part in found.items() if isinstance(part, Parameter)}
         self.buffers = [part for part in found.values() if isinstance(part, Buffer)]
         self.generators = [part for part in found.values() if isinstance(part, np.random.Generator)]
-        holders = [model, *(part for part in found.values() if isinstance(part, Holder))]
-        self.may_grow = {type(part).__module__.split(".")[0] for part in holders} != {"minidl"}
+        self.holders = [model, *(part for part in found.values() if isinstance(part, Holder))]
+        self.may_grow = {type(part).__module__.split(".")[0] for part in self.holders} != {"minidl"}
 
     def not_held_by(self, optimizer: Optimizer) -> dict[str, Parameter]:
         """Map the path of each parameter that an optimizer does not hold to it."""

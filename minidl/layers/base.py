@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from .._core.generators import Seed, generator, reseed
 from .._core.parameter import Buffer, Parameter
 from ..errors import CallOrderError, ShapeError
 from ..initializers import GlorotUniform
-from ._parts import ByClass, Holder, first_parameter, named, with_parts
+from ._parts import ByClass, Holder, first_parameter, kinds, named, with_parts
 
 
 class Component(Holder):
@@ -140,6 +140,28 @@ class _Kept:
         if part is None:
             return self
         raise not_kept(part, self.name)
+
+
+def forget(holders: Iterable[Holder]) -> None:
+    """Remove at the end of a run what `forward` has kept for `backward`, so that no data stays in the model."""
+    for holder in holders:
+        for name in _kept_names[type(holder)] & vars(holder).keys():
+            value = vars(holder)[name]
+            if not any(isinstance(item, kinds()) for item in (value if isinstance(value, (list, tuple)) else (value,))):
+                del vars(holder)[name]
+
+
+@ByClass
+def _kept_names(kind: type[Any]) -> set[str]:
+    """The attributes declared by `kept`, and the private ones that only `forward` and `backward` use."""
+
+    def used(*methods: str) -> set[str]:
+        codes = [getattr(vars(base).get(name), "__code__", None) for base in kind.__mro__ for name in methods]
+        return {name for code in codes if code for name in code.co_names}
+
+    declared = {name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, _Kept)}
+    passed = (used("forward") & used("backward")) - used("__init__", "compute", "predict", "inference")
+    return declared | {name for name in passed if name.startswith("_")}
 
 
 def not_kept(part: Any, name: str) -> CallOrderError:

@@ -13,6 +13,7 @@ from .._core.arrays import positive_int, real
 from .._core.progress import Progress
 from .._core.vector import ParameterVector
 from ..errors import DataError
+from ..layers.base import forget
 from ..layers.normalization import BatchNorm
 from ._problem import Problem, parts
 from ._result import Reason, SolverResult
@@ -85,6 +86,7 @@ class SolverRun:
             self._drop_gradients()
         seconds = time.perf_counter() - began
         self._settle_statistics()
+        forget(part for _, part in parts(self._problem.model))
         steps = max(len(self.loss) - 1, 0)
         return SolverResult(reason, steps, self.evaluations, self.loss, self.validation_loss, seconds)
 

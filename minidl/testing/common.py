@@ -1,9 +1,10 @@
-"""Checks that layers, merges and losses share: a pass repeats, backward follows forward, arrays of others stay."""
+"""Checks for layers, merges and losses alike: repeated passes, order of calls, arrays that must not change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from .comparison import (
     Pass,
     Snapshot,
     attempt,
-    check_apart,
     explained,
     gradients_of,
     same,
@@ -46,7 +46,7 @@ def repeatable(subject: Subject[Any]) -> None:
 
 @CHECKS("backward again", *TRAINS)
 def backward_again(subject: Subject[Any]) -> None:
-    """A second backward gives the same gradient: the first used nothing up."""
+    """A second backward gives the same gradient as the first."""
     part = subject.prepared()
     once = subject.trained(part)
     first = {name: dx.copy() for name, dx in once.inputs.items()}
@@ -56,14 +56,14 @@ def backward_again(subject: Subject[Any]) -> None:
 
 @CHECKS("last forward counts", *TRAINS)
 def last_forward_counts(subject: Subject[Any]) -> None:
-    """Backward belongs to the last forward, whatever ran before it."""
+    """Backward uses the values of the last forward, not of an earlier one."""
     part = subject.prepared(lambda part: subject.forward(part, subject.others()))
     same_arrays(subject.usual().arrays, subject.trained(part).arrays, "after another forward before it")
 
 
 @CHECKS("arguments unmodified", *TRAINS)
 def arguments_unmodified(subject: Subject[Any]) -> None:
-    """The arrays that a method is given stay as they were."""
+    """No method changes the arrays that are passed to it."""
     part = subject.prepared()
     xs = subject.arguments()
     snapshot = Snapshot(dict(zip(subject.input_names, xs, strict=True)), OF_THE_CALLER)
@@ -79,7 +79,7 @@ def arguments_unmodified(subject: Subject[Any]) -> None:
 
 @CHECKS("no aliasing", *TRAINS)
 def no_aliasing(subject: Subject[Any]) -> None:
-    """A returned array shares no memory with an input or a parameter, and is never written to later."""
+    """A returned array shares no memory with inputs or parameters, and later calls do not change it."""
     part = subject.prepared()
     xs, others = subject.inputs(), subject.inputs(number=1)
     held = dict(zip(subject.input_names, xs, strict=False))
@@ -94,7 +94,11 @@ def no_aliasing(subject: Subject[Any]) -> None:
     returned = {"the output of forward": y, f"the output of {subject.predicting}": subject.predict(part, xs)}
     returned |= {f"the {name}": dx for name, dx in gradients_of(given).items()}
     snapshot = Snapshot(returned, RETURNED)
-    check_apart(returned, held)
+    for (what, array), (name, other) in product(returned.items(), held.items()):
+        expect(
+            not np.shares_memory(array, other),
+            f"{what} shares memory with {name}; return an array of its own, such as a .copy()",
+        )
     subject.forward(part, others)
     snapshot.check("a later forward")
     subject.backward(part, -grad)
@@ -103,31 +107,18 @@ def no_aliasing(subject: Subject[Any]) -> None:
     snapshot.check(f"a later {subject.predicting}")
 
 
-def _strided(x: Array) -> Array:
-    wide: Array = np.full(tuple(2 * n for n in x.shape), np.nan, x.dtype)
-    inner = wide[tuple(slice(0, 2 * n, 2) for n in x.shape)]
-    inner[...] = x
-    return inner
-
-
-def _read_only(x: Array) -> Array:
-    y = x.copy()
-    y.flags.writeable = False
-    return y
-
-
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "Fortran-ordered": np.asfortranarray,
-    "strided": _strided,
+    "strided": lambda x: np.stack([x, np.full_like(x, np.nan)], axis=-1)[..., 0],
     "reversed": lambda x: x[::-1].copy()[::-1],
-    "read-only": _read_only,
+    "read-only": lambda x: np.broadcast_to(x, x.shape),
     "broadcast": lambda x: np.broadcast_to(x[:1], x.shape),
 }
 
 
 @CHECKS("layouts", *TRAINS, "arguments unmodified")
 def layouts(subject: Subject[Any]) -> None:
-    """The order of an array in memory changes nothing, and read-only arrays are accepted."""
+    """The memory layout of an array does not change the result; read-only arrays are accepted."""
     for layout, lay in LAYOUTS.items():
         xs = tuple(np.ascontiguousarray(lay(x)) for x in subject.inputs())
         grad = lay(subject.weights(subject.usual().output.shape))
@@ -143,7 +134,7 @@ def layouts(subject: Subject[Any]) -> None:
 
 @CHECKS("pickle", *TRAINS, "predict leaves the state", when=lambda subject: subject.picklable)
 def pickled(subject: Subject[Any]) -> None:
-    """A copy by pickle does the same."""
+    """A pickled copy gives the same results."""
     hint = (
         "\nuse functions that are defined by def at the top of a module; "
         "where that is not wanted, say so in the class or on the object: picklable = False"
@@ -155,7 +146,7 @@ def pickled(subject: Subject[Any]) -> None:
 
 @CHECKS("declared: does not pickle", *RUNS, when=lambda subject: not subject.picklable)
 def does_not_pickle(subject: Subject[Any]) -> None:
-    """It does not pickle, as it is declared."""
+    """Pickle refuses it, as it is declared."""
     expect(
         attempt(partial(through_pickle, subject.prepared()), Exception, "pickle") is REFUSED,
         "picklable = False is declared, but pickle takes it; take the declaration away",
@@ -170,7 +161,7 @@ def does_the_same(subject: Subject[Any], again: Any, what: str, reference: Any =
 
 
 def undisturbed(subject: Subject[Any], use: Callable[[Any], object], method: str) -> None:
-    """Expect that what runs between forward and backward does not disturb the training pass."""
+    """Require that a call between forward and backward does not change the training pass."""
     part = subject.prepared()
     y = subject.forward(part, subject.inputs())
     use(part)
@@ -179,6 +170,6 @@ def undisturbed(subject: Subject[Any], use: Callable[[Any], object], method: str
 
 
 def check_unchanged(part: Any, before: dict[str, object], method: str) -> None:
-    """Refuse an object that is not what its fingerprint said before a method ran."""
+    """Require that an object still has the fingerprint that it had before a method ran."""
     if changed := difference(before, fingerprint(part)):
         raise CheckError(f"{method} changed {changed}; keep for backward only what forward computes")

@@ -108,16 +108,6 @@ class Snapshot:
             expect(np.array_equal(now, then), f"{method} wrote into {name}, {self._advice}")
 
 
-def check_apart(returned: Mapping[str, Array], held: Mapping[str, Array]) -> None:
-    """Refuse an array that shares memory with one that is held elsewhere."""
-    for what, array in returned.items():
-        for name, other in held.items():
-            expect(
-                not np.shares_memory(array, other),
-                f"{what} shares memory with {name}; return an array of its own, such as a .copy()",
-            )
-
-
 # Errors.
 
 REFUSED: Final = object()

@@ -24,12 +24,11 @@ def check_layer(
     rows: int = 5,
     seed: int = 0,
 ) -> Report:
-    """Check everything that a layer promises: gradients, purity, shapes, dtypes, prediction, copies, names.
+    """Check a layer: gradients, purity, shapes, dtypes, prediction, copies, names.
 
-    The layer itself is left alone; copies of it are run. Its parameters are moved a little first, since a weight
-    of 1 or a bias of 0 would hide a missing factor. What the layer declares (`smallest_batch`, `couples_rows`,
-    `has_input_gradient`, `takes_any_rank`, `picklable`), itself or in a layer that it holds, changes what is asked of
-    it, and stands in the report.
+    Only copies of the layer are run. Their parameters are changed a little first, because a weight of 1 or a bias of 0
+    would hide a missing factor. What the layer, or a layer in it, declares (`smallest_batch`, `couples_rows`,
+    `has_input_gradient`, `takes_any_rank`, `picklable`) changes which checks are made; the report lists it.
 
     Args:
         layer: What to check.
@@ -37,13 +36,13 @@ def check_layer(
         sample: Makes inputs, ``(rows, features)``, from a number of rows and a generator; default standard normal
             numbers. For a layer that takes codes, or numbers from some range only.
         rows: Rows of the usual batch.
-        seed: Of the inputs.
+        seed: Seed of the inputs.
 
     Returns:
-        The report, where every check passed.
+        The report; every check has passed.
 
     Raises:
-        ConformanceError: at least one failed; its text names every one, with the worst element.
+        ConformanceError: at least one check failed; the text lists all that failed, with the worst element.
 
     Example:
         >>> from minidl import Dense
@@ -82,24 +81,24 @@ def check_activation(
     rows: int = 5,
     seed: int = 0,
 ) -> Report:
-    """Check everything that a layer promises, and what an elementwise function promises beyond it.
+    """Check an activation: all checks of a layer, and those of an elementwise function.
 
-    The width is kept, each output depends on its own number alone, and up to ``largest`` the function and its
-    derivative are finite and quiet: no overflow, no division by zero, no NaN.
+    The output is as wide as the input, each output depends on one input, and up to ``largest`` the function and its
+    derivative give no overflow, no division by zero and no NaN.
 
     Args:
         activation: What to check: `Activation` with a pair of functions, or a layer of your own.
         features: Width of the input; default the activation's own, 5 where it takes any.
         sample: Makes inputs, ``(rows, features)``, from a number of rows and a generator; default uniform in −6 … 6.
-        largest: Size of the largest numbers that it is to be given.
+        largest: Largest absolute input.
         rows: Rows of the usual batch.
-        seed: Of the inputs.
+        seed: Seed of the inputs.
 
     Returns:
-        The report, where every check passed.
+        The report; every check has passed.
 
     Raises:
-        ConformanceError: at least one failed; its text names every one, with the worst element.
+        ConformanceError: at least one check failed; the text lists all that failed, with the worst element.
 
     Example:
         >>> from minidl import Activation
@@ -139,20 +138,20 @@ def check_merge(
     rows: int = 5,
     seed: int = 0,
 ) -> Report:
-    """Check everything that a merge promises: as `check_layer`, with a gradient for each of several inputs.
+    """Check a merge: as `check_layer`, with a gradient for each of several inputs.
 
     Args:
         merge: What to check.
         features: Width of each input.
         sample: Makes a tuple of inputs from a number of rows and a generator; default standard normal numbers.
         rows: Rows of the usual batch.
-        seed: Of the inputs.
+        seed: Seed of the inputs.
 
     Returns:
-        The report, where every check passed.
+        The report; every check has passed.
 
     Raises:
-        ConformanceError: at least one failed; its text names every one, with the worst element.
+        ConformanceError: at least one check failed; the text lists all that failed, with the worst element.
 
     Example:
         >>> from minidl import Concat

@@ -22,9 +22,9 @@ from .subject import RUNS, TRAINS, Inputs, Sample, Subject
 
 
 def check_loss(loss: Loss, outputs: int = 3, *, sample: Sample | None = None, rows: int = 6, seed: int = 0) -> Report:
-    """Check everything that a loss promises: gradient, mean over rows, sample_weight, shapes, purity, dtypes, copies.
+    """Check a loss: gradient, mean over rows, sample_weight, shapes, purity, dtypes, copies.
 
-    The loss itself is left alone; copies of it are run.
+    Only copies of the loss are run.
 
     Args:
         loss: What to check.
@@ -32,13 +32,13 @@ def check_loss(loss: Loss, outputs: int = 3, *, sample: Sample | None = None, ro
         sample: Makes (prediction, target), ``(rows, outputs)`` each, from a number of rows and a generator; default
             standard normal numbers. For a loss of probabilities, or of one-hot targets.
         rows: Rows of the usual batch.
-        seed: Of predictions and targets.
+        seed: Seed of predictions and targets.
 
     Returns:
-        The report, where every check passed.
+        The report; every check has passed.
 
     Raises:
-        ConformanceError: at least one failed; its text names every one, with the worst element.
+        ConformanceError: at least one check failed; the text lists all that failed, with the worst element.
 
     Example:
         >>> from minidl import HalfSquaredError

@@ -28,21 +28,20 @@ STEPS = 7
 
 
 def check_optimizer(make: Make, *, steps: int = 1000, picklable: bool = True, seed: int = 0) -> Report:
-    """Check everything that an optimizer promises: it learns, keeps to its storage, and repeats bit for bit.
+    """Check an optimizer: it learns, writes into its vectors, and gives the same bits again.
 
     Args:
-        make: Makes the optimizer of some parameters, with all that it needs:
-            ``lambda parameters: SGD(parameters, learning_rate=0.1)``.
-        steps: In which it is to bring a parabola of curvatures between ½ and 2 to a hundredth of where it starts,
-            about 1 from its minimum.
-        picklable: Whether pickle must take it; False for a learning rate that is a lambda.
-        seed: Of values and gradients.
+        make: Makes an optimizer of some parameters: ``lambda parameters: SGD(parameters, learning_rate=0.1)``.
+        steps: Steps after which the error of a parabola must be a hundredth of the first one. The parabola has
+            curvatures between ½ and 2, and each parameter starts 1 from its minimum.
+        picklable: Whether pickle must accept it; False for a learning rate that is a lambda.
+        seed: Seed of values and gradients.
 
     Returns:
-        The report, where every check passed.
+        The report; every check has passed.
 
     Raises:
-        ConformanceError: at least one failed; its text names every one.
+        ConformanceError: at least one check failed; the text lists all that failed.
 
     Example:
         >>> from minidl import SGD
@@ -69,7 +68,7 @@ def optimizer_checks(make: Make, *, steps: int = 1000, picklable: bool = True, s
 
 @dataclass(frozen=True)
 class OptimizerSubject:
-    """The optimizer that is checked: how it is made, and what is declared about it."""
+    """The optimizer to check: how to make it, and what is declared about it."""
 
     make: Make
     steps: int
@@ -77,7 +76,7 @@ class OptimizerSubject:
     seed: int
 
     def run(self, steps: int = 0, dtype: npt.DTypeLike = np.float64) -> Descent:
-        """Make a run from the start and take some steps."""
+        """Start a new run and take some steps."""
         rng = np.random.default_rng(self.seed)
         shapes: list[tuple[int, ...]] = [(4, 3), (4,), ()]
         parameters = [Parameter(rng.standard_normal(shape).astype(dtype)) for shape in shapes]
@@ -91,7 +90,7 @@ class OptimizerSubject:
         return Descent(parameters, optimizer, self.seed)
 
     def check_end(self, run: Descent, what: str) -> None:
-        """Refuse a run that does not end, bit for bit, where an undisturbed run ends."""
+        """Require that a run ends with the same bits as an undisturbed run."""
         same(self.run(STEPS).values(), run.values(), what, 0.0)
 
 
@@ -105,7 +104,7 @@ class Descent:
     taken: int = 0
 
     def to(self, last: int) -> Descent:
-        """Take the steps up to a number, each with gradients of its own; return the run itself."""
+        """Take steps until their number is ``last``, each with its own gradients; return the run."""
         while self.taken < last:
             self.add_gradients()
             self.optimizer.step()
@@ -154,7 +153,7 @@ def same_bits(subject: OptimizerSubject) -> None:
 
 @CHECKS("storage", "step")
 def storage(subject: OptimizerSubject) -> None:
-    """Values and gradients stay in the two vectors of the optimizer, and the parameters are views of them."""
+    """Values and gradients stay in the two vectors of the optimizer; parameters are views of them."""
     run = subject.run()
     vector = run.optimizer.vector
     values, gradients = vector.values, vector.gradients
@@ -171,7 +170,7 @@ def storage(subject: OptimizerSubject) -> None:
 
 @CHECKS("gradients used up", "step", "same bits again", "storage")
 def gradients_used_up(subject: OptimizerSubject) -> None:
-    """The gradients of a step are those since the last one."""
+    """A step uses the gradients that were added since the last step, and clears them."""
     run = subject.run(1)
     expect(
         not any(parameter.grad.any() for parameter in run.parameters),
@@ -212,7 +211,7 @@ def learns_the_parabola(subject: OptimizerSubject) -> None:
 
 @CHECKS("regathered parameters", *STEPS_WELL)
 def regathered(subject: OptimizerSubject) -> None:
-    """Parameters that something else has moved between two steps are found again."""
+    """Parameters that another vector has moved between two steps are moved back."""
     run = subject.run(3)
     kept = ParameterVector(run.parameters)
     subject.check_end(run.to(STEPS), "a run whose parameters another vector gathered between two steps")
@@ -222,14 +221,10 @@ def regathered(subject: OptimizerSubject) -> None:
     )
 
 
-def _is_picklable(subject: OptimizerSubject) -> bool:
-    return subject.picklable
-
-
-@CHECKS("pickle", *STEPS_WELL, when=_is_picklable, duplicate=through_pickle, how="pickle")
+@CHECKS("pickle", *STEPS_WELL, when=lambda subject: subject.picklable, duplicate=through_pickle, how="pickle")
 @CHECKS("deepcopy", *STEPS_WELL, duplicate=copy.deepcopy, how="copy.deepcopy")
 def copied(subject: OptimizerSubject, duplicate: Callable[[Any], Any], how: str) -> None:
-    """A copy of parameters and optimizer goes on as the original does, and neither disturbs the other."""
+    """A copy of parameters and optimizer continues as the original does, and neither changes the other."""
     run = subject.run(3)
     hint = "\nfor a learning rate that is a lambda: check_optimizer(…, picklable=False)"
     with explained(f"{how} refuses it: ", hint):
@@ -243,7 +238,7 @@ def copied(subject: OptimizerSubject, duplicate: Callable[[Any], Any], how: str)
 
 @CHECKS("declared: does not pickle", *STEPS_WELL, when=lambda subject: not subject.picklable)
 def does_not_pickle(subject: OptimizerSubject) -> None:
-    """It does not pickle, as it is declared."""
+    """Pickle refuses it, as it is declared."""
     expect(
         attempt(partial(through_pickle, subject.run().optimizer), Exception, "pickle") is REFUSED,
         "picklable=False is given, but pickle takes it; leave it out",
@@ -252,7 +247,7 @@ def does_not_pickle(subject: OptimizerSubject) -> None:
 
 @CHECKS("slots", *STEPS_WELL)
 def slots(subject: OptimizerSubject) -> None:
-    """`slots` and `numbers` are all that an optimizer remembers from step to step."""
+    """`slots` and `numbers` hold all that an optimizer keeps from step to step."""
     run = subject.run(3)
     kept = {name: slot.copy() for name, slot in run.optimizer.slots().items()}
     numbers = run.optimizer.numbers()
@@ -273,7 +268,7 @@ def slots(subject: OptimizerSubject) -> None:
 
 @CHECKS("no gradient refused", *STEPS_WELL)
 def no_gradient_refused(subject: OptimizerSubject) -> None:
-    """A step without any gradient is a `CallOrderError`, and changes nothing."""
+    """A step without any gradient raises `CallOrderError` and changes nothing."""
     for taken, when in ((0, "before any gradient"), (1, "after a step has used the gradients up")):
         run = subject.run(taken)
         before = run.values()
@@ -283,7 +278,7 @@ def no_gradient_refused(subject: OptimizerSubject) -> None:
 
 @CHECKS("gradients unmodified", *STEPS_WELL)
 def gradients_unmodified(subject: OptimizerSubject) -> None:
-    """An update leaves the vector of gradients as it was."""
+    """An update does not change the vector of gradients."""
     run = subject.run(2)
     run.add_gradients()
     optimizer, vector = run.optimizer, run.optimizer.vector
@@ -295,7 +290,7 @@ def gradients_unmodified(subject: OptimizerSubject) -> None:
 
 @CHECKS("missing gradient is zero", *STEPS_WELL)
 def missing_gradient_is_zero(subject: OptimizerSubject) -> None:
-    """A parameter without a gradient in this step is treated as one with a gradient of zero."""
+    """A parameter that has no gradient in a step is updated as with a gradient of zero."""
     ends = []
     for explicit in (True, False):
         run = subject.run(2)
@@ -309,7 +304,7 @@ def missing_gradient_is_zero(subject: OptimizerSubject) -> None:
 
 @CHECKS("shared parameter once", *STEPS_WELL)
 def shared_once(subject: OptimizerSubject) -> None:
-    """A parameter that is given twice is one parameter."""
+    """A parameter that is passed twice is updated once."""
     parameters = [Parameter(parameter.value.copy()) for parameter in subject.run().parameters]
     optimizer = subject.make([*parameters, parameters[0]])
     twice = Descent(parameters, optimizer, subject.seed).to(STEPS)
@@ -318,7 +313,7 @@ def shared_once(subject: OptimizerSubject) -> None:
 
 @CHECKS("float32 kept", "step", "slots")
 def dtype_kept(subject: OptimizerSubject) -> None:
-    """Parameters in float32 stay so, and so do the slots."""
+    """Parameters in float32 stay float32, and so do the slots."""
     run = subject.run(3, np.float32)
     arrays: dict[str, npt.NDArray[Any]] = {f"slot {name}": slot for name, slot in run.optimizer.slots().items()}
     arrays |= {"vector.values": run.optimizer.vector.values}

@@ -1,4 +1,4 @@
-"""Checks of forward, backward and predict of layers and merges: what they return, and what it depends on."""
+"""Checks of forward, backward and predict of layers and merges: results, and what they depend on."""
 
 from __future__ import annotations
 
@@ -125,11 +125,7 @@ def rows_coupled_as_declared(subject: ComponentSubject) -> None:
     )
 
 
-def _is_activation(subject: ComponentSubject) -> bool:
-    return subject.largest is not None
-
-
-@CHECKS("each number alone", *TRAINS, when=_is_activation)
+@CHECKS("each number alone", *TRAINS, when=lambda subject: subject.largest is not None)
 def each_number_alone(subject: ComponentSubject) -> None:
     """The output has the shape of x, and each of its numbers depends only on the number of x in its place."""
     (x,) = subject.inputs()
@@ -157,7 +153,7 @@ def _changed_elsewhere(subject: ComponentSubject, axis: int, place: int) -> str:
     return ""
 
 
-@CHECKS("extremes", *RUNS, when=_is_activation)
+@CHECKS("extremes", *RUNS, when=lambda subject: subject.largest is not None)
 def extremes(subject: ComponentSubject) -> None:
     """Function and derivative are finite at 0, at tiny and at large numbers, without a floating-point warning."""
     hint = (

@@ -1,4 +1,4 @@
-"""Checks with names, what came of them, and the report that a person reads."""
+"""Checks, their outcomes, and the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class CheckError(AssertionError):
-    """A check does not hold; the message says what was expected and what came."""
+    """A check failed; the message says what was expected and what came."""
 
 
 def expect(holds: object, failure: str) -> None:
@@ -44,7 +44,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one check.
+    """The outcome of one check.
 
     Attributes:
         name: The check.
@@ -122,7 +122,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of all checks of one subject; ``print(report)`` is made for reading.
+    """The outcomes of all checks of one subject; ``print(report)`` shows them.
 
     Attributes:
         subject: What was checked.
@@ -179,7 +179,7 @@ class Report:
 
 
 class ConformanceError(MinidlError, AssertionError):
-    """Something does not keep its contract.
+    """A layer, loss or optimizer does not keep its contract.
 
     Attributes:
         report: All that was found; its text is the message.
@@ -207,7 +207,7 @@ def conclude(checks: Sequence[Check], subject: str, declared: Sequence[str] = ()
 
 @dataclass(frozen=True)
 class Rule(Generic[S_contra]):
-    """What every subject of one kind must keep; `checks_of` makes it a check of one subject.
+    """A check for every subject of one kind; `checks_of` makes it a check of one subject.
 
     Attributes:
         name: Of the check.

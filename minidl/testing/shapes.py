@@ -119,11 +119,7 @@ def wrong_width(subject: ComponentSubject) -> None:
                 )
 
 
-def _is_merge(subject: ComponentSubject) -> bool:
-    return isinstance(subject.part, Merge)
-
-
-@CHECKS("unequal rows", *RUNS, when=_is_merge)
+@CHECKS("unequal rows", *RUNS, when=lambda subject: isinstance(subject.part, Merge))
 def unequal_rows(subject: ComponentSubject) -> None:
     """Inputs with different numbers of rows are refused, not broadcast."""
     xs = subject.inputs()
@@ -133,7 +129,7 @@ def unequal_rows(subject: ComponentSubject) -> None:
         refused(partial(subject.prepared().forward, *uneven), ShapeError, case, ValueError)
 
 
-@CHECKS("unequal widths", *TRAINS, when=_is_merge)
+@CHECKS("unequal widths", *TRAINS, when=lambda subject: isinstance(subject.part, Merge))
 def unequal_widths(subject: ComponentSubject) -> None:
     """An input of one column is refused, or its gradient has one column: it is never broadcast in silence."""
     xs = subject.inputs()
@@ -167,11 +163,9 @@ def any_rank(subject: ComponentSubject) -> None:
         )
 
 
-def _takes_codes(subject: ComponentSubject) -> bool:
-    return not trait(subject.part, "has_input_gradient")
-
-
-@CHECKS("declared: no gradient of the input", *TRAINS, when=_takes_codes)
+@CHECKS(
+    "declared: no gradient of the input", *TRAINS, when=lambda subject: not trait(subject.part, "has_input_gradient")
+)
 def no_input_gradient(subject: ComponentSubject) -> None:
     """The gradient of an input that is declared to have none is zero."""
     expect(

@@ -1,4 +1,4 @@
-"""What an object holds, at any depth: listed, compared byte for byte, and taken through pickle."""
+"""List, compare and pickle all that an object holds, at any depth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeVar
 
 import numpy as np
-from typing_extensions import override
 
 from .._core.parameter import Buffer, Parameter
 from ..layers.base import Component, Layer
@@ -109,34 +108,12 @@ def through_pickle(value: T) -> T:
     A class defined in a function or in a notebook cannot be found by its name in a file; that says nothing about
     whether its objects hold what pickle takes, so here classes are handed over by themselves.
     """
-    file = io.BytesIO()
-    _Pickler(file).dump(value)
-    file.seek(0)
     kinds = {id(type(held)): type(held) for _, held in contents(value) if isinstance(held, _KINDS)}
-    again: T = _Unpickler(file, kinds).load()
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file)
+    pickler.persistent_id = lambda item: id(item) if id(item) in kinds else None  # type: ignore[method-assign]
+    pickler.dump(value)
+    unpickler = pickle.Unpickler(io.BytesIO(file.getvalue()))
+    unpickler.persistent_load = kinds.__getitem__  # type: ignore[method-assign]
+    again: T = unpickler.load()
     return again
-
-
-class _Pickler(pickle.Pickler):
-    """Takes the classes of layers, merges, losses and optimizers as known."""
-
-    @override
-    def persistent_id(self, obj: Any) -> int | None:
-        return id(obj) if isinstance(obj, type) and issubclass(obj, _KINDS) else None
-
-
-class _Unpickler(pickle.Unpickler):
-    """Finds the classes that `_Pickler` took as known.
-
-    Args:
-        file: What it wrote.
-        kinds: The classes by what it wrote for them.
-    """
-
-    def __init__(self, file: io.BytesIO, kinds: dict[int, type]) -> None:
-        super().__init__(file)
-        self._kinds = kinds
-
-    @override
-    def persistent_load(self, pid: Any) -> type:
-        return self._kinds[pid]

@@ -1,4 +1,4 @@
-"""What is checked: copies of it, inputs for it, and one pass of training."""
+"""The subject of the checks: copies, inputs, and one training pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array
 from .._core.parameter import Buffer, Parameter
-from ..layers._parts import Holder, named, walk
+from ..layers._parts import Holder, named
 from ..layers._structure import one_line
 from ..layers.base import Component, Layer, trait
 from ..layers.merges import Merge
@@ -38,13 +38,13 @@ Sample: TypeAlias = "Callable[[int, np.random.Generator], Inputs]"
 
 @dataclass
 class Subject(ABC, Generic[T]):
-    """What is checked, and how it is run: base for layers and merges, and for losses.
+    """Base of what is checked: layers and merges, and losses.
 
     Attributes:
-        part: As handed in; it is never run, only its copies are.
+        part: The object to check; only copies of it are run.
         sample: Makes inputs.
-        rows: Of the usual batch.
-        seed: Of the inputs.
+        rows: Rows of the usual batch.
+        seed: Seed of the inputs.
     """
 
     part: T
@@ -78,8 +78,8 @@ class Subject(ABC, Generic[T]):
 
     @property
     def parts(self) -> list[Any]:
-        """List the part and those in it that may declare something."""
-        return [self.part]
+        """List the part and the layers and merges in it, which may declare something."""
+        return [self.part, *parts_of(self.part, Component).values()]
 
     @property
     def picklable(self) -> bool:
@@ -151,20 +151,16 @@ class Subject(ABC, Generic[T]):
 
 @dataclass
 class ComponentSubject(Subject[Part]):
-    """A layer or merge, as handed in and as prepared for the checks.
+    """A layer or merge, and copies of it that are prepared for the checks.
 
-    Prepared is a copy in float64 whose parameters are moved a little, because a weight of 1 or a bias of 0
-    hides a factor that is missing, and whose running statistics have seen some batches.
+    A prepared copy is in float64. Its parameters are changed a little, because a weight of 1 or a bias of 0 hides a
+    missing factor. Its running statistics have seen some batches.
 
     Attributes:
         largest: Size of the largest numbers that an activation is given; None for what is no activation.
     """
 
     largest: float | None = None
-
-    @property
-    def parts(self) -> list[Any]:
-        return [self.part, *(child for _, child in walk(self.part) if isinstance(child, Component))]
 
     def __post_init__(self) -> None:
         self.smallest_batch: int = max(trait(part, "smallest_batch") for part in self.parts)

@@ -175,6 +175,28 @@ def test_a_folder_that_cannot_be_flushed_is_told(path: Path, monkeypatch: pytest
     np.testing.assert_array_equal(read(path).tensors["w"], NEW["w"])
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EBADF])
+def test_file_systems_without_permissions_or_folder_flush_take_files(
+    number: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.fsync
+
+    def refusing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    def fsync(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            refusing()
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "chmod", refusing)
+    for _ in range(2):
+        write(path, NEW, {})
+    assert os.listdir(path.parent) == [path.name]
+    np.testing.assert_array_equal(read(path).tensors["w"], NEW["w"])
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="0 of") as caught:
         write(tmp_path / "no" / "model", NEW, {})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,27 +18,19 @@ from typing_extensions import override
 
 import minidl
 from minidl import (
-    ELU,
-    GELU,
     SGD,
     Activation,
-    Add,
     Array,
     BatchNorm,
     Buffer,
-    Columns,
-    Concat,
     Dense,
     Dropout,
     Embedding,
-    Flatten,
     Graph,
     Identity,
     Layer,
     LayerNorm,
     LeakyReLU,
-    Mean,
-    Multiply,
     Parallel,
     Parameter,
     PReLU,
@@ -44,10 +38,6 @@ from minidl import (
     Residual,
     RMSNorm,
     Sequential,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
     Tanh,
     load,
     load_weights,
@@ -56,63 +46,37 @@ from minidl import (
 )
 from minidl._files import read, write
 from minidl._files.model import model_state
+from minidl._files.safetensors import BITS
 from minidl._files.tables import CLASSES, FUNCTIONS, function_called, tensors_of
-from minidl.errors import ArgumentError, FileFormatError
+from minidl.errors import ArgumentError, DTypeError, FileFormatError
 from minidl.initializers import (
-    Constant,
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
     Initializer,
-    LeCunNormal,
-    LeCunUniform,
-    Normal,
-    Orthogonal,
     TruncatedNormal,
     Uniform,
-    Zeros,
 )
 from minidl.layers import Merge
 from minidl.layers._parts import children, named, walk
 from minidl.layers.base import Component
+from tests.support.conformance_table import layers
 
-INITIALIZERS: list[Initializer] = [
-    Constant(0.25), Zeros(), Normal(0.5, 2.0), Uniform(-0.5, 0.25), GlorotUniform(), GlorotNormal(), HeUniform(),
-    HeNormal(), LeCunUniform(), LeCunNormal(), TruncatedNormal(0.5, 2.0, 1.5),
-]  # fmt: skip
+VARIANTS: dict[str, Callable[[], Layer]] = {
+    "TruncatedNormal": lambda: Dense(4, 3, weight_initializer=TruncatedNormal(0.5, 2.0, 1.5)),
+    "Embedding": lambda: Embedding(7, 3, weight_initializer=Uniform(0, 1)),
+    "BatchNorm": lambda: BatchNorm(4, momentum=0.25, epsilon=1e-3),
+    "LayerNorm": lambda: LayerNorm(4, epsilon=1e-3),
+    "RMSNorm": lambda: RMSNorm(4, epsilon=1e-3),
+    "PReLU": lambda: PReLU(0.125),
+    "Activation": lambda: Activation(scipy.special.expit, scipy.special.log_expit),
+    "Dense": lambda: Dense(4, 3, dtype=np.float32),
+    "Sequential": lambda: Sequential(Dense(4, 3), BatchNorm(3), PReLU()).astype(np.float32),
+}
+"""Layers with other arguments than those of the conformance table."""
 
-LAYERS: list[Callable[[], Layer]] = [
-    lambda: Dense(4, 3),
-    *(lambda i=i: Dense(4, 3, weight_initializer=i, bias_initializer=i) for i in INITIALIZERS),
-    lambda: Dense(4, 3, weight_initializer=Orthogonal(0.5)),
-    lambda: Embedding(7, 3, weight_initializer=Uniform(0, 1)),
-    lambda: Columns([2, 0, 2]),
-    Flatten,
-    lambda: Dropout(0.25).initialize(3),
-    lambda: BatchNorm(4, momentum=0.25, epsilon=1e-3),
-    lambda: LayerNorm(4, epsilon=1e-3),
-    lambda: RMSNorm(4, epsilon=1e-3),
-    lambda: PReLU(0.125),
-    lambda: Activation(np.tanh, np.cos),
-    lambda: Activation(scipy.special.expit, scipy.special.log_expit),
-    Identity, Sigmoid, Tanh, ReLU, GELU, SiLU, Softplus, Softmax,
-    lambda: LeakyReLU(0.3),
-    lambda: ELU(0.7),
-    lambda: Sequential(Dense(4, 3), Sequential(Tanh(), Dense(3, 2))),
-    lambda: Residual(Sequential(Dense(4, 4), Tanh())),
-    lambda: Parallel(Dense(4, 3), Dense(4, 2)),
-    *(lambda m=m: Parallel(Dense(4, 3), Dense(4, 3), merge=m()) for m in (Add, Mean, Multiply)),
-    lambda: Graph({"out": (Dense(11, 1), "j"), "j": (Concat(), "x", "h"), "h": (Dense(4, 7), "x")}, output="out"),
-    lambda: Dense(4, 3, dtype=np.float32),
-    lambda: Sequential(Dense(4, 3), BatchNorm(3), PReLU()).astype(np.float32),
-]  # fmt: skip
+LAYERS: dict[str, tuple[Layer, Array]] = layers()
 
 
 def columns_of(layer: Layer) -> Array:
     """Rows that the layer takes, of its dtype."""
-    if isinstance(layer, Embedding):
-        return np.array([[0.0], [6.0], [2.0]])
     rows = np.random.default_rng(0).normal(size=(6, 4))
     return rows.astype(layer.dtype or np.float64)
 
@@ -137,10 +101,7 @@ def same_state(one: Layer, other: Layer) -> None:
         )
 
 
-@pytest.mark.parametrize("make", LAYERS)
-def test_every_built_in_layer_comes_back(make: Callable[[], Layer], tmp_path: Path) -> None:
-    model = make().initialize(5)
-    x = columns_of(model)
+def assert_comes_back(model: Layer, x: Array, tmp_path: Path) -> None:
     model.forward(x)  # moves running statistics and generators
     save(model, tmp_path / "m")
     again = load(tmp_path / "m")
@@ -150,6 +111,19 @@ def test_every_built_in_layer_comes_back(make: Callable[[], Layer], tmp_path: Pa
     assert again.predict(x).tobytes() == model.predict(x).tobytes()
     assert again.forward(x).tobytes() == model.forward(x).tobytes()
     assert again.initialize(9).predict(x).tobytes() == model.initialize(9).predict(x).tobytes()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_built_in_layer_comes_back(name: str, tmp_path: Path) -> None:
+    model, x = copy.deepcopy(LAYERS[name])
+    assert_comes_back(model.initialize(5), x, tmp_path)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_other_arguments_come_back(name: str, tmp_path: Path) -> None:
+    model = VARIANTS[name]().initialize(5)
+    x = np.array([[0.0], [6.0], [2.0]]) if isinstance(model, Embedding) else columns_of(model)
+    assert_comes_back(model, x, tmp_path)
 
 
 def test_every_built_in_class_is_among_those_tested(tmp_path: Path) -> None:
@@ -165,8 +139,8 @@ def test_every_built_in_class_is_among_those_tested(tmp_path: Path) -> None:
             for item in value:
                 collect(item)
 
-    for make in LAYERS:
-        collect(model_state(make())[1]["architecture"])
+    for layer, _ in LAYERS.values():
+        collect(model_state(layer)[1]["architecture"])
     assert seen == set(CLASSES)
     public = {
         name for module in (minidl.initializers, minidl.layers) for name in module.__all__
@@ -177,8 +151,7 @@ def test_every_built_in_class_is_among_those_tested(tmp_path: Path) -> None:
 
 def test_every_built_in_layer_declares_the_shapes_of_its_arrays() -> None:
     seen: set[type[Any]] = set()
-    for make in LAYERS:
-        model = make()
+    for model, _ in LAYERS.values():
         for part in [model, *(part for _, part in walk(model) if isinstance(part, Component))]:
             arrays = {name: child for name, child in children(part) if isinstance(child, Parameter | Buffer)}
             declared = tensors_of(type(part), part.config())
@@ -257,6 +230,64 @@ def test_the_container_is_read_and_written_by_its_own_package(tmp_path: Path) ->
             assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
             np.testing.assert_array_equal(found[name], value)
     assert all(value.flags.writeable and value.flags.aligned for value in again.tensors.values())
+
+
+def framed(header: dict[str, Any], data: bytes) -> bytes:
+    """A safetensors file, which its own package accepts."""
+    text = json.dumps(header).encode()
+    raw = len(text).to_bytes(8, "little") + text + data
+    assert {name for name, _ in pytest.importorskip("safetensors").deserialize(raw)} == set(header)
+    return raw
+
+
+BFLOATS = [1.0, -2.5, 3.140625, 0.0, 2.0**-120, 1e38]
+
+
+@pytest.mark.parametrize("order", [["w", "b", "scale"], ["scale", "b", "w"]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_half_precision_and_any_order_are_read(order: list[str], dtype: type, tmp_path: Path) -> None:
+    halves = b"".join(struct.pack(">f", number)[:2][::-1] for number in BFLOATS)  # the first two bytes of a float32
+    entries = {
+        "w": {"dtype": "BF16", "shape": [3, 2], "data_offsets": [0, 12]},
+        "b": {"dtype": "F16", "shape": [3], "data_offsets": [12, 18]},
+        "scale": {"dtype": "F8_E4M3", "shape": [5], "data_offsets": [18, 23]},
+    }
+    data = halves + np.array([0.5, -1.5, 2**-20], "<f2").tobytes() + bytes(5)
+    layer = Dense(2, 3, dtype=dtype)
+    names = {"w": "weight", "b": "bias", "scale": "scale"}
+    (tmp_path / "w").write_bytes(framed({names[name]: entries[name] for name in order}, data))
+    assert load_weights(layer, tmp_path / "w", strict=False, cast=True) == ([], ["scale"])
+    exact = [struct.unpack("<f", b"\0\0" + halves[i : i + 2])[0] for i in range(0, 12, 2)]
+    assert layer.weight.value.ravel().tolist() == exact
+    assert layer.bias.value.tolist() == [0.5, -1.5, 2.0**-20]
+    assert layer.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("code", "width", "words"),
+    [
+        ("BF16", 2, "expected dtype float32, got BF16; to convert it, load_weights(…, cast=True)"),
+        ("F16", 2, "expected dtype float32, got float16; to convert it, load_weights(…, cast=True)"),
+        ("F8_E4M3", 1, "expected dtype float32, got F8_E4M3"),
+    ],
+)
+def test_other_precisions_are_converted_only_when_asked_for(code: str, width: int, words: str, tmp_path: Path) -> None:
+    entry = {"dtype": code, "shape": [3], "data_offsets": [0, 3 * width]}
+    (tmp_path / "w").write_bytes(framed({"bias": entry}, bytes(3 * width)))
+    layer = Dense(2, 3, dtype=np.float32)
+    assert raised(lambda: load_weights(layer, tmp_path / "w", strict=False)).endswith(words)
+
+
+def test_every_dtype_of_the_format_may_lie_in_a_file_unused(tmp_path: Path) -> None:
+    for code, bits in BITS.items():
+        for shape in ([], [0], [4], [2, 4]):
+            size = int(np.prod(shape)) * bits
+            if size % 8 == 0:
+                header = {code: {"dtype": code, "shape": shape, "data_offsets": [0, size // 8]}}
+                (tmp_path / "w").write_bytes(framed(header, bytes(size // 8)))
+                assert load_weights(Tanh(), tmp_path / "w", strict=False) == ([], [code])
+    (tmp_path / "w").write_bytes(framed({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}, bytes(1)))
+    assert "'BF16'], got F4" in raised(lambda: read(tmp_path / "w"))
 
 
 def test_every_tensor_lies_on_a_multiple_of_its_width(tmp_path: Path) -> None:
@@ -546,6 +577,82 @@ def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
+class Optional(Vector):
+    """Takes what it is made of by keyword, which a file does not hold."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(0)
+        self.options = options
+        vars(self).update(options)
+
+
+class Halved(Vector):
+    def __init__(self, values: float) -> None:
+        super().__init__(values / 2)
+
+
+class Table(Vector):
+    """Holds an array that a method fills, and what forward and helpers keep."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.mean = np.zeros(2)
+        self.act: Layer = ReLU()
+        self.x: Array | None = None
+        self._y: Array | None = None
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self._keep(x)
+        return self.act.forward(x) - self.mean
+
+    def _keep(self, x: Array) -> None:
+        self._y = self._z = x
+
+
+def adapted(**changes: Any) -> Sequential:
+    model = Sequential(Dense(2, 2), Table())
+    for name, value in changes.items():
+        setattr(model[1], name, value)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (lambda: Optional(a=3), "Optional at \"\" to make options = {'a': 3} again, got {}"),
+        (lambda: Sequential(Halved(3.0)), 'Halved at "0" to make values = 1.5 again, got 0.75'),
+        (lambda: adapted(mean=np.ones(2)), 'at "1" to make mean = array([1., 1.]) again, got array([0., 0.])'),
+        (lambda: adapted(act=Tanh()), 'Table at "1" to make act = Tanh() again, got ReLU()'),
+        (lambda: adapted(act=LeakyReLU(0.5)), "to make act = LeakyReLU(0.5) again, got ReLU()"),
+        (lambda: adapted(more=Tanh()), "to make more = Tanh() again, got none"),
+        (lambda: adapted(act=None), "to make act = None again, got ReLU()"),
+        (lambda: adapted(mean=None), "to make mean = None again, got array"),
+        (lambda: adapted(values=[1, {"a": (2, 3)}]), "to make values = [1, {'a': (2, 3)}] again, got 0"),
+        (lambda: adapted(level="high"), "to make level = 'high' again, got none"),
+        (lambda: adapted(act=Sequential(Tanh())), "to make act = Sequential"),
+        (lambda: adapted(pair=Parallel(Vector(1), Tanh())), "to make pair = Parallel"),
+    ],
+)
+def test_a_part_that_its_constructor_does_not_make_again_is_refused(
+    model: Callable[[], Layer], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        save(model(), tmp_path / "m")
+    assert words in str(caught.value)
+    assert str(caught.value).endswith("pass it to the constructor, or keep arrays as Buffer or Parameter")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_forward_keeps_does_not_stop_a_save(tmp_path: Path) -> None:
+    model = adapted()
+    model.forward(np.ones((3, 2)))
+    assert model[1]._z is not None  # type: ignore[attr-defined]
+    save(model, tmp_path / "m")
+    assert load(tmp_path / "m", custom=[Table]).predict(np.ones((3, 2))).shape == (3, 2)
+
+
 def changed(layer: Layer) -> Layer:
     layer.extra = Parameter(1.0)  # type: ignore[attr-defined]
     return layer
@@ -651,6 +758,44 @@ def test_a_cast_is_made_only_when_asked_for(tmp_path: Path) -> None:
     assert "finite numbers in float32" in raised(lambda: load_weights(target, tmp_path / "w", cast=True))
     write(tmp_path / "w", {"weight": np.ones((1, 1), np.int64), "bias": np.ones(1)}, {})
     assert "expected dtype float64, got int64" in raised(lambda: load_weights(Dense(1, 1), tmp_path / "w", cast=True))
+
+
+def test_weights_come_from_a_mapping_of_arrays_too() -> None:
+    layer = Dense(2, 3, dtype=np.float32)
+    value = np.arange(6, dtype=np.float32).reshape(3, 2)
+    weights: dict[str, Any] = {"weight": value, "bias": np.ones(3, np.float32)}
+    assert load_weights(layer, weights) == ([], [])
+    value[0, 0] = 7
+    assert layer.weight.value.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert load_weights(layer, {"bias": [1, 2, 3.5], "gain": [1]}, strict=False, cast=True) == (["weight"], ["gain"])
+    assert layer.bias.value.tolist() == [1, 2, 3.5]
+    norm, mean = BatchNorm(2), np.ones(2)
+    load_weights(norm, {"running_mean": mean}, strict=False)
+    mean[0] = 7
+    assert norm.running_mean.value.tolist() == [1, 1]
+    for bad, words in (
+        ({**weights, "bias": np.ones(2, np.float32)}, 'tensor "bias": expected shape (3,), got (2,)'),
+        ({**weights, "bias": np.ones(3)}, 'tensor "bias": expected dtype float32, got float64; to convert it'),
+        ({**weights, "bias": ["a", "b", "c"]}, 'tensor "bias": expected dtype float32, got str'),
+        ({**weights, "bias": np.array([1, np.nan, 1], np.float32)}, 'tensor "bias": expected finite numbers'),
+        ({"weight": value}, "expected the tensors of the model, got missing 'bias'"),
+        ({**weights, "gain": value}, "expected the tensors of the model, got extra 'gain'"),
+    ):
+        found = raised(lambda bad=bad: load_weights(layer, bad))  # type: ignore[misc]
+        assert found.startswith(f"load_weights: {words}")
+        assert layer.bias.value.tolist() == [1, 2, 3.5]
+
+
+def test_one_custom_class_or_function_needs_no_list(tmp_path: Path) -> None:
+    save(ScaledTanh(0.5), tmp_path / "m")
+    assert isinstance(load(tmp_path / "m", custom=ScaledTanh), ScaledTanh)
+    save(Activation(cube, np.cos), tmp_path / "m")
+    loaded = load(tmp_path / "m", custom=cube)
+    assert isinstance(loaded, Activation)
+    assert loaded.function is cube
+    for bad in (3, "cube", None):
+        with pytest.raises(DTypeError, match="custom: expected classes of layers, merges or initializers, and func"):
+            load(tmp_path / "m", custom=bad)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,7 @@ from minidl.initializers import (
 from minidl.layers import Merge
 from minidl.optimizers import Optimizer
 from minidl.testing import Check, activation_checks, layer_checks, loss_checks, merge_checks, optimizer_checks
+from minidl.testing.subject import ComponentSubject
 
 Pair = tuple[Array, Array]
 
@@ -210,6 +212,29 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "Orthogonal": lambda: layer_checks(Dense(3, 2, weight_initializer=Orthogonal(0.7)).initialize(1)),
 }
 """Maps the name of a public class, with a word on the variant where there are several, to its checks."""
+
+
+def components() -> dict[str, ComponentSubject]:
+    """Map the names of the table to what its checks are made of, for each layer, activation and merge."""
+    runs: dict[str, Any] = {name: checks()[0]._run for name, checks in TABLE.items()}
+    return {name: run.args[0] for name, run in runs.items() if isinstance(run.args[0], ComponentSubject)}
+
+
+def layers() -> dict[str, tuple[Layer, Array]]:
+    """Map the names of the table to a copy of each layer, and an input for it; each merge is that of a `Parallel`."""
+    found: dict[str, tuple[Layer, Array]] = {}
+    for name, subject in components().items():
+        part, xs = subject.original(), subject.inputs()
+        if isinstance(part, Merge):
+            part, xs = Parallel(*(Dense(3, x.shape[1]) for x in xs), merge=part).initialize(1), (np.ones((5, 3)),)
+        found[name] = part, xs[0]
+    return found
+
+
+def activations() -> list[Layer]:
+    """List a copy of each activation of the table."""
+    parts = [subject.original() for subject in components().values() if subject.largest is not None]
+    return [part for part in parts if isinstance(part, Layer)]
 
 
 def public_parts() -> list[str]:
