@@ -223,8 +223,8 @@ def _require_equal_parts(model: Layer, again: Layer) -> None:
                 came = shown(found[name]) if name in found else "none"
                 raise ArgumentError(
                     f'saving: expected the constructor of {type(part).__name__} at "{path}" to make {name} = '
-                    f"{shown(value)} again, got {came}; pass it to the constructor, or keep arrays as Buffer or "
-                    "Parameter"
+                    f"{shown(value)} again, got {came}; pass it to the constructor, keep an array as Buffer or "
+                    "Parameter, or start the name with _ if forward only keeps it for backward"
                 )
 
 

@@ -18,7 +18,7 @@ from .._core.generators import Seed, generator, reseed
 from .._core.parameter import Buffer, Parameter
 from ..errors import CallOrderError, ShapeError
 from ..initializers import GlorotUniform
-from ._parts import ByClass, Holder, first_parameter, kinds, named, with_parts
+from ._parts import ByClass, Holder, first_parameter, named, with_parts
 
 
 class Component(Holder):
@@ -143,25 +143,15 @@ class _Kept:
 
 
 def forget(holders: Iterable[Holder]) -> None:
-    """Remove at the end of a run what `forward` has kept for `backward`, so that no data stays in the model."""
+    """Remove at the end of a run the attributes declared by `kept`, so that no data stays in the model."""
     for holder in holders:
-        for name in _kept_names[type(holder)] & vars(holder).keys():
-            value = vars(holder)[name]
-            if not any(isinstance(item, kinds()) for item in (value if isinstance(value, (list, tuple)) else (value,))):
-                del vars(holder)[name]
+        for name in _kept_names[type(holder)]:
+            vars(holder).pop(name, None)
 
 
 @ByClass
-def _kept_names(kind: type[Any]) -> set[str]:
-    """The attributes declared by `kept`, and the private ones that only `forward` and `backward` use."""
-
-    def used(*methods: str) -> set[str]:
-        codes = [getattr(vars(base).get(name), "__code__", None) for base in kind.__mro__ for name in methods]
-        return {name for code in codes if code for name in code.co_names}
-
-    declared = {name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, _Kept)}
-    passed = (used("forward") & used("backward")) - used("__init__", "compute", "predict", "inference")
-    return declared | {name for name in passed if name.startswith("_")}
+def _kept_names(kind: type[Any]) -> list[str]:
+    return [name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, _Kept)]
 
 
 def not_kept(part: Any, name: str) -> CallOrderError:
