@@ -16,17 +16,16 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
     Raises:
         StructureError: naming both layers and their places, where one gives what the next does not take.
     """
-    first = width
-    kept = True
+    first, kept = width, True
     for place, layer in enumerate(layers):
-        wanted = trait(layer, "in_features")
+        wanted = getattr(layer, "in_features", None)
         if wanted is not None and width is not None and wanted != width:
             before = f'{one_line(layers[place - 1])} at "{place - 1}" gives {width}' if place else f"got {width}"
             raise StructureError(f'{one_line(layer)} at "{place}": expected {wanted} features, {before}')
         if width is None:
             width = wanted
             first = wanted if kept else first
-        kept = kept and trait(layer, "keeps_width")
+            kept = kept and trait(layer, "keeps_width")
         if width is not None:
             try:
                 width = layer.output_features(width)

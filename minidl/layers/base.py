@@ -34,6 +34,9 @@ class Component(Holder):
     A file is checked by them before the layer is made, so that no file makes an array that is larger than the file.
     """
 
+    _text: ClassVar[str] = ""
+    """What the repr of a layer with arguments says, in the language of `str.format`; the layer is argument 0."""
+
     def named_parameters(self) -> dict[str, Parameter]:
         """Map the path of each parameter, such as ``"0.weight"``, to it; a shared one has its first path."""
         return named(self, Parameter)
@@ -105,8 +108,7 @@ class Component(Holder):
 
     def inference(self) -> Component:
         """Return a copy as prediction sees it, with the same parameters."""
-        clone: Component = with_parts(self, _inference_of)
-        return clone
+        return with_parts(self, _inference_of)
 
     def _frozen_mark(self) -> str:
         """Return what a repr says of a part that is frozen, in part or as a whole."""
@@ -114,7 +116,7 @@ class Component(Holder):
         return "" if not any(frozen) else ", frozen" if all(frozen) else ", partly frozen"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({self._text.format(self)}{self._frozen_mark() if self._text else ''})"
 
 
 def _inference_of(_: str, part: Any) -> Any:
@@ -248,8 +250,7 @@ class Layer(Component, ABC):
 
         Its `forward` computes what `predict` computes, and its `backward` differentiates that.
         """
-        clone: Layer = with_parts(self, _inference_of)
-        return clone
+        return with_parts(self, _inference_of)
 
     def predict(self, x: Array) -> Array:
         """Compute the output for use, changing nothing on the layer, so that any thread may call it.

@@ -78,16 +78,15 @@ class Graph(Container):
     @override
     def backward(self, grad: Array) -> Array:
         self._check_gradient(grad)
-        gradients = _Gradients()
-        gradients.add(self.output, grad)
+        gradients = {self.output: grad}
         with located:
             for name in reversed(self.order):
                 part = self.parts[name]
-                found = part.backward(gradients.of(name))
+                found = part.backward(gradients[name])
                 each = found if isinstance(found, tuple) else (found,)
                 for source, gradient in zip(self.inputs[name], each, strict=True):
-                    gradients.add(source, gradient)
-        return gradients.of(INPUT)
+                    gradients[source] = gradients[source] + gradient if source in gradients else gradient
+        return gradients[INPUT]
 
     def compute(self, x: npt.ArrayLike) -> Array:
         """Predict by each node in order."""
@@ -125,26 +124,6 @@ class Graph(Container):
     def __repr__(self) -> str:
         lines = [f"  {name}: {one_line(part)} <- {', '.join(inputs)}" for name, (part, *inputs) in self.nodes.items()]
         return "\n".join(["Graph(", *lines, f")  output {self.output!r}"])
-
-
-class _Gradients:
-    """Gradients by name; the second one for a name makes a sum of its own, which later ones are added to."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, Array] = {}
-        self._own: set[str] = set()
-
-    def add(self, name: str, gradient: Array) -> None:
-        if name not in self._found:
-            self._found[name] = gradient
-        elif name in self._own:
-            self._found[name] += gradient
-        else:
-            self._found[name] = self._found[name] + gradient
-            self._own.add(name)
-
-    def of(self, name: str) -> Array:
-        return self._found[name]
 
 
 def _checked_node(name: str, node: Node) -> Node:

@@ -15,7 +15,7 @@ from .._core.generators import Seed
 from .._core.initializer import Initializer
 from ..errors import ArgumentError, DTypeError
 from ._container import Container, located
-from ._parts import learns
+from ._parts import first_parameter
 from ._structure import chain_widths, check_part, refuse_repeated_layers, summary_lines
 from .activations import ReLU
 from .base import Layer, backward_alone, prediction, trait
@@ -71,7 +71,7 @@ class Sequential(Container):
         self._check_gradient(grad)
         first = 0
         for first, layer in enumerate(self.layers):  # noqa: B007 - the layers before it need no gradient
-            if learns(layer):
+            if first_parameter(layer, learning=True):
                 break
         with located:
             for part in self.layers[:first:-1]:
