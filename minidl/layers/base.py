@@ -108,7 +108,7 @@ class Component(Holder):
 
     def inference(self) -> Component:
         """Return a copy as prediction sees it, with the same parameters."""
-        return with_parts(self, _inference_of)
+        return with_parts(self, inference_of)
 
     def _frozen_mark(self) -> str:
         """Return what a repr says of a part that is frozen, in part or as a whole."""
@@ -119,7 +119,8 @@ class Component(Holder):
         return f"{type(self).__name__}({self._text.format(self)}{self._frozen_mark() if self._text else ''})"
 
 
-def _inference_of(_: str, part: Any) -> Any:
+def inference_of(_: str, part: Any) -> Any:
+    """Return a part as prediction sees it."""
     return part.inference() if isinstance(part, Component) else part
 
 
@@ -250,7 +251,7 @@ class Layer(Component, ABC):
 
         Its `forward` computes what `predict` computes, and its `backward` differentiates that.
         """
-        return with_parts(self, _inference_of)
+        return with_parts(self, inference_of)
 
     def predict(self, x: Array) -> Array:
         """Compute the output for use, changing nothing on the layer, so that any thread may call it.
@@ -302,24 +303,20 @@ def inherited_prediction(kind: type[Any]) -> Callable[..., Array]:
 
 def _computation(bases: tuple[type[Any], ...]) -> Callable[..., Array]:
     """Return what the nearest of some classes computes: ``compute``, or ``forward`` of a copy."""
-    for base in bases:
-        if "compute" in vars(base):
-            compute: Callable[..., Array] = vars(base)["compute"]
-            return compute
-        if "forward" in vars(base):
-            break
-    forward = next(vars(base)["forward"] for base in bases if "forward" in vars(base))
+    nearest = next(vars(base) for base in bases if "compute" in vars(base) or "forward" in vars(base))
+    if "compute" in nearest:
+        compute: Callable[..., Array] = nearest["compute"]
+        return compute
+    forward = nearest["forward"]
     return lambda part, *xs: part.inference().forward(*xs) if bases[0] is type(part) else forward(part.inference(), *xs)
 
 
 @ByClass
 def gradients_alone(kind: type[Any]) -> Callable[..., object]:
     """``add_gradients``, if it belongs to ``backward``; else ``backward``."""
-    if hasattr(kind, "add_gradients") and not _goes_past(kind, "add_gradients", "backward"):
-        add_gradients: Callable[..., object] = kind.add_gradients
-        return add_gradients
-    backward: Callable[..., object] = kind.backward
-    return backward
+    own = hasattr(kind, "add_gradients") and not _goes_past(kind, "add_gradients", "backward")
+    method: Callable[..., object] = kind.add_gradients if own else kind.backward
+    return method
 
 
 def backward_alone(layer: Layer, grad: Array) -> None:

@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from .._core.arrays import Array
 from ..errors import ShapeError
-from .base import Component, computation, kept, refuse_gradient
+from ._parts import with_parts
+from .base import Component, computation, inference_of, kept, refuse_gradient
 
 
 class Merge(Component, ABC):
@@ -38,9 +39,7 @@ class Merge(Component, ABC):
     @override
     def inference(self) -> Merge:
         """Return a copy as prediction sees it, with the same parameters."""
-        clone = super().inference()
-        assert isinstance(clone, Merge)
-        return clone
+        return with_parts(self, inference_of)
 
     def predict(self, *xs: Array) -> Array:
         """Compute the output for use, changing nothing on the merge."""

@@ -11,7 +11,7 @@ from typing_extensions import override
 from .._core.arrays import Array
 from ..errors import ArgumentError
 from ._container import Container, located
-from ._structure import check_part, common_width, refuse_repeated_layers, summary_lines
+from ._structure import check_part, common_width, refuse_repeated_layers
 from .base import Layer, backward_alone, prediction, trait
 from .merges import Concat, Merge
 
@@ -94,7 +94,3 @@ class Parallel(Container):
                 widths.append(part.output_features(input_features))
             part = self.merge
             return part.output_features(*widths)
-
-    @override
-    def __repr__(self) -> str:
-        return "\n".join(summary_lines(self))

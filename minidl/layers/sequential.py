@@ -16,7 +16,7 @@ from .._core.initializer import Initializer
 from ..errors import ArgumentError, DTypeError
 from ._container import Container, located
 from ._parts import first_parameter
-from ._structure import chain_widths, check_part, refuse_repeated_layers, summary_lines
+from ._structure import chain_widths, check_part, refuse_repeated_layers
 from .activations import ReLU
 from .base import Layer, backward_alone, prediction, trait
 from .dense import Dense
@@ -116,10 +116,6 @@ class Sequential(Container):
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
-
-    @override
-    def __repr__(self) -> str:
-        return "\n".join(summary_lines(self))
 
 
 def mlp(
