@@ -80,12 +80,8 @@ def may_hold_parts(kind: type[Any]) -> bool:
 def _rebuilt(old: Any, new: Any) -> Any:
     """Make a collection of the kind of ``old`` from new items."""
     kind = type(old)
-    if kind in (list, dict):
-        return new
-    if hasattr(kind, "_make"):  # a named tuple
-        return kind._make(new)
     if isinstance(old, tuple):
-        return kind(new)
+        return kind._make(new) if hasattr(kind, "_make") else kind(new)  # the former is a named tuple
     try:
         clone = copy.copy(old)
         for key, item in new.items() if isinstance(old, Mapping) else enumerate(new):

@@ -55,7 +55,9 @@ class Graph(Container):
         self.output = output
         self.order: list[str] = _topological_order(self.inputs, output)
         refuse_repeated_layers(self)
-        self.in_features: int | None = self._width_from_nodes()
+        readers = [part for name, part in self.parts.items() if INPUT in self.inputs[name] and isinstance(part, Layer)]
+        widths = [trait(part, "in_features") for part in readers]
+        self.in_features: int | None = next((width for width in widths if width is not None), None)
         if self.in_features is not None:
             self.output_features(self.in_features)
 
@@ -114,11 +116,6 @@ class Graph(Container):
                     raise StructureError(f"{one_line(part)}: expected {wanted} features, {gives}")
                 widths[name] = part.output_features(*given)
         return widths[self.output]
-
-    def _width_from_nodes(self) -> int | None:
-        """Return the width that the layers which read the input take."""
-        readers = [part for name, part in self.parts.items() if INPUT in self.inputs[name] and isinstance(part, Layer)]
-        return next((width for part in readers if (width := trait(part, "in_features")) is not None), None)
 
     @override
     def __repr__(self) -> str:

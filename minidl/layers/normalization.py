@@ -17,7 +17,7 @@ from .activations import KeepsWidth
 from .base import Layer, kept, refuse_gradient
 
 
-class Normalization(KeepsWidth):
+class _Normalization(KeepsWidth):
     """Base of y = w ∘ x̂ + b with x̂ = (x − μ) / √(σ² + ε), μ and σ² of each row over its features."""
 
     _shapes: ClassVar = dict.fromkeys(("weight", "bias"), ("features",))
@@ -74,7 +74,7 @@ class Normalization(KeepsWidth):
         return h
 
 
-class LayerNorm(Normalization):
+class LayerNorm(_Normalization):
     """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each row over its features.
 
     ∂e/∂x = (h − mean(h) − x̂ mean(h ∘ x̂)) / √(σ² + ε) with h = w ∘ ∂e/∂y (Ba et al. 2016).
@@ -86,7 +86,7 @@ class LayerNorm(Normalization):
     """
 
 
-class RMSNorm(Normalization):
+class RMSNorm(_Normalization):
     """Compute y = w ∘ x̂, x̂ = x / √(mean(x²) + ε) of each row (Zhang and Sennrich 2019, equation 4).
 
     ∂e/∂x = (h − x̂ mean(h ∘ x̂)) / √(mean(x²) + ε) with h = w ∘ ∂e/∂y.
@@ -101,7 +101,7 @@ class RMSNorm(Normalization):
     _centred = False
 
 
-class BatchNorm(Normalization):
+class BatchNorm(_Normalization):
     """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each feature over the batch.
 
     ∂e/∂x = w (g − mean(g) − x̂ mean(g ∘ x̂)) / √(σ² + ε) with g = ∂e/∂y, means over the batch
