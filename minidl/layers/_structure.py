@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .._core.parameter import Parameter
-from ..errors import DTypeError, StructureError
+from ..errors import ArgumentError, DTypeError, StructureError
 from ._parts import children, walk
 from .base import Component, Layer, trait
 
@@ -71,6 +71,14 @@ def check_part(part: object, kind: type[Component] | tuple[type[Component], ...]
         elif isinstance(part, (list, tuple)):
             hint = f"; unpack the {type(part).__name__} with a star: Sequential(*layers)"
         raise DTypeError(f"{where}: expected a {wanted}, got {part!r}{hint}")
+
+
+def check_layers(layers: Sequence[object], where: str) -> None:
+    """Refuse a container without layers, or with something else among them."""
+    if not layers:
+        raise ArgumentError(f"{where}: expected at least one layer, got none")
+    for place, layer in enumerate(layers):
+        check_part(layer, Layer, f'{where}: "{place}"')
 
 
 def refuse_repeated_layers(container: Component) -> None:

@@ -16,7 +16,7 @@ from .._core.initializer import Initializer
 from ..errors import ArgumentError, DTypeError
 from ._container import Container, located
 from ._parts import first_parameter
-from ._structure import chain_widths, check_part, refuse_repeated_layers
+from ._structure import chain_widths, check_layers, check_part, refuse_repeated_layers
 from .activations import ReLU
 from .base import Layer, backward_alone, prediction, trait
 from .dense import Dense
@@ -41,10 +41,7 @@ class Sequential(Container):
     _unnamed = "layers"
 
     def __init__(self, *layers: Layer) -> None:
-        if not layers:
-            raise ArgumentError("Sequential: expected at least one layer, got none")
-        for place, layer in enumerate(layers):
-            check_part(layer, Layer, f'Sequential: "{place}"')
+        check_layers(layers, "Sequential")
         self.layers = layers
         refuse_repeated_layers(self)
         self.in_features: int | None = chain_widths(layers)[0]
