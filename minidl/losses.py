@@ -153,8 +153,9 @@ class Loss(ABC):
         Returns:
             The targets, ready for `forward`.
         """
-        values = floating(target, f"{self!r}: target y", dtype)
-        finite(values, f"{self!r}: target y")
+        where = f"{self!r}: target y"
+        values = floating(target, where, dtype)
+        finite(values, where)
         if values.ndim != 2 or (width is not None and values.shape[1] != width):
             raise target_error(self, (*values.shape[:1], width or 1), values)
         return values

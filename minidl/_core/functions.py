@@ -58,14 +58,6 @@ def softmax(x: Array) -> Array:
     return y.astype(x.dtype, copy=False)
 
 
-def log_softmax(x: Array) -> Array:
-    """Compute xⱼ − log Σₖ eˣᵏ of each row; NaN where `softmax` is."""
-    y, _, others = softmax_parts(x)
-    y -= np.log1p(others)[:, None]
-    with np.errstate(over="ignore"):
-        return y.astype(x.dtype, copy=False)
-
-
 def softmax_parts(x: Array) -> tuple[Array, Array, Array]:
     """Return x − m, eˣ⁻ᵐ, and Σ eˣᵏ⁻ᵐ over all but the largest, with m the largest of each row, in float64.
 

@@ -41,22 +41,19 @@ class ParameterVector:
 
     def gather(self) -> None:
         """Copy every parameter into its place, and make it a view of that place."""
-        views = []
-        for parameter, place in zip(self.parameters, self.slices(), strict=True):
+        views = list(zip(self.parameters, self.split(self.values), self.split(self.gradients), strict=True))
+        for parameter, value, gradient in views:
             if parameter.dtype != self.values.dtype:
                 raise DTypeError(
                     f"ParameterVector: expected every parameter in {self.values.dtype}, got {parameter!r} in "
                     f"{parameter.dtype}; cast the model with astype before making the optimizer"
                 )
-            value = self.values[place].reshape(parameter.shape)
-            gradient = self.gradients[place].reshape(parameter.shape)
             value[...] = parameter._value
             parameter._added = parameter.has_grad
             if parameter._added:
                 gradient[...] = parameter._memory()
             parameter._shared = False
             parameter._value, parameter._grad = value, gradient
-            views.append((parameter, value, gradient))
         self._views = views
 
     def complete(self) -> None:

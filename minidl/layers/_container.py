@@ -13,7 +13,7 @@ from typing_extensions import override
 from .._core.arrays import Array, features
 from ..errors import CallOrderError
 from ._parts import children, first_parameter
-from ._structure import one_line
+from ._structure import one_line, summary_lines
 from .base import Component, Layer, kept, not_kept, refuse_gradient, trait
 
 
@@ -44,6 +44,10 @@ class Container(Layer):
     def _check_gradient(self, grad: Array) -> None:
         if grad.shape != self._output_shape:
             refuse_gradient(type(self).__name__, grad, self._output_shape)
+
+    @override
+    def __repr__(self) -> str:
+        return "\n".join(summary_lines(self))
 
     if TYPE_CHECKING:  # A container takes what NumPy can make an array of.
 

@@ -71,15 +71,17 @@ def kinds() -> tuple[type[Any], ...]:
     return (Holder, Parameter, Buffer, np.random.Generator)
 
 
+@ByClass
+def may_hold_parts(kind: type[Any]) -> bool:
+    """Whether a value of this class is a part or a collection."""
+    return issubclass(kind, (*kinds(), list, tuple, Mapping, set, frozenset, deque))
+
+
 def _rebuilt(old: Any, new: Any) -> Any:
     """Make a collection of the kind of ``old`` from new items."""
     kind = type(old)
-    if kind in (list, dict):
-        return new
-    if hasattr(kind, "_make"):  # a named tuple
-        return kind._make(new)
     if isinstance(old, tuple):
-        return kind(new)
+        return kind._make(new) if hasattr(kind, "_make") else kind(new)  # the former is a named tuple
     try:
         clone = copy.copy(old)
         for key, item in new.items() if isinstance(old, Mapping) else enumerate(new):
@@ -116,23 +118,23 @@ def children(holder: Holder) -> list[tuple[str, Part]]:
     """
     found: dict[str, Part] = {}
 
-    def visit(path: str, part: Part) -> Part:
-        if found.setdefault(path, part) is not part:
-            raise StructureError(f'{type(holder).__name__}: two parts have the path "{path}"; rename one of the keys')
-        return part
+    def check(path: str, part: Part) -> None:
+        if found[path] is not part:
+            raise _same_path(holder, path)
 
     for name, value in attributes(holder).items():
-        if type(value) not in PLAIN:
+        if may_hold_parts[type(value)]:
             path = "" if name == holder._unnamed else name
-            if isinstance(value, kinds()):
-                visit(path, value)
-            else:
-                mapped(value, visit, path)
+            # A second part under one path comes back as the first, so that the value changes.
+            place = found.setdefault
+            placed = place(path, value) if isinstance(value, kinds()) else mapped(value, place, path)
+            if placed is not value:
+                mapped(value, check, path)
     return list(found.items())
 
 
-PLAIN = {int, float, bool, str, type(None), np.ndarray}
-"""Types of attributes that hold no part."""
+def _same_path(holder: Holder, path: str) -> StructureError:
+    return StructureError(f'{type(holder).__name__}: two parts have the path "{path}"; rename one of the keys')
 
 
 def walk(holder: Holder, prefix: str = "") -> list[tuple[str, Part]]:
@@ -155,17 +157,17 @@ def named(holder: Holder, kind: type[Any] | tuple[type[Any], ...]) -> dict[str, 
     found: dict[int, tuple[str, Any]] = {}
     for path, child in walk(holder):
         if paths.setdefault(path, child) is not child:
-            raise StructureError(f'{type(holder).__name__}: two parts have the path "{path}"; rename one of the keys')
+            raise _same_path(holder, path)
         if isinstance(child, kind):
             found.setdefault(id(child), (path, child))
     return dict(found.values())
 
 
-def with_parts(holder: Any, visit: Visit) -> Any:
+def with_parts(holder: Found, visit: Visit) -> Found:
     """Return a shallow copy of the holder with ``visit(path, part)`` in place of each part."""
     clone = object.__new__(type(holder))
     for name, value in attributes(holder).items():
-        object.__setattr__(clone, name, value if type(value) in PLAIN else mapped(value, visit, name))
+        object.__setattr__(clone, name, mapped(value, visit, name) if may_hold_parts[type(value)] else value)
     return clone
 
 
@@ -188,39 +190,29 @@ def replace_parts(holder: Holder, visit: Visit, prefix: str = "") -> None:
         return part
 
     for name, value in list(attributes(holder).items()):
-        if type(value) not in PLAIN:
+        if may_hold_parts[type(value)]:
             changed = mapped(value, visited, "" if name == holder._unnamed else name)
             if changed is not value:
                 setattr(holder, name, changed)
 
 
-def first_parameter(holder: Any) -> Parameter | None:
-    """Return the first parameter, or None; fast, because containers ask in every pass."""
+def first_parameter(holder: Any, learning: bool = False) -> Parameter | None:
+    """Return the first parameter, or the first that is not frozen; fast, because containers ask in every pass."""
     unusual = False
     for value in holder.__dict__.values():
         kind = type(value)
         if kind is Parameter:
             found: Parameter | None = value
-            return found
-        if kind in PLAIN:
-            continue
-        for item in value if kind is tuple or kind is list else value.values() if kind is dict else (value,):
-            if isinstance(item, Holder):
-                if (found := first_parameter(item)) is not None:
-                    return found
-            elif type(item) not in PLAIN:
-                unusual = True
+            if not (learning and value.frozen):
+                return found
+        elif may_hold_parts[kind]:
+            for item in value if kind is tuple or kind is list else value.values() if kind is dict else (value,):
+                if isinstance(item, Holder):
+                    if (found := first_parameter(item, learning)) is not None:
+                        return found
+                elif may_hold_parts[type(item)]:
+                    unusual = True
     if unusual or slots_of[type(holder)]:
-        return next((part for _, part in walk(holder) if isinstance(part, Parameter)), None)
+        parameters = (part for _, part in walk(holder) if isinstance(part, Parameter))
+        return next((parameter for parameter in parameters if not (learning and parameter.frozen)), None)
     return None
-
-
-def learns(holder: Holder) -> bool:
-    """Whether a parameter of the holder is not frozen."""
-    for value in vars(holder).values():  # Most layers hold their parameters themselves: no need to search.
-        if type(value) is Parameter and not value.frozen:
-            return True
-    first = first_parameter(holder)
-    if first is None:
-        return False
-    return not first.frozen or any(not parameter.frozen for parameter in named(holder, Parameter).values())

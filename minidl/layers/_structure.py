@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .._core.parameter import Parameter
-from ..errors import DTypeError, StructureError
+from ..errors import ArgumentError, DTypeError, StructureError
 from ._parts import children, walk
 from .base import Component, Layer, trait
 
@@ -16,17 +16,16 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
     Raises:
         StructureError: naming both layers and their places, where one gives what the next does not take.
     """
-    first = width
-    kept = True
+    first, kept = width, True
     for place, layer in enumerate(layers):
-        wanted = trait(layer, "in_features")
+        wanted = getattr(layer, "in_features", None)
         if wanted is not None and width is not None and wanted != width:
             before = f'{one_line(layers[place - 1])} at "{place - 1}" gives {width}' if place else f"got {width}"
             raise StructureError(f'{one_line(layer)} at "{place}": expected {wanted} features, {before}')
         if width is None:
             width = wanted
             first = wanted if kept else first
-        kept = kept and trait(layer, "keeps_width")
+            kept = kept and trait(layer, "keeps_width")
         if width is not None:
             try:
                 width = layer.output_features(width)
@@ -72,6 +71,14 @@ def check_part(part: object, kind: type[Component] | tuple[type[Component], ...]
         elif isinstance(part, (list, tuple)):
             hint = f"; unpack the {type(part).__name__} with a star: Sequential(*layers)"
         raise DTypeError(f"{where}: expected a {wanted}, got {part!r}{hint}")
+
+
+def check_layers(layers: Sequence[object], where: str) -> None:
+    """Refuse a container without layers, or with something else among them."""
+    if not layers:
+        raise ArgumentError(f"{where}: expected at least one layer, got none")
+    for place, layer in enumerate(layers):
+        check_part(layer, Layer, f'{where}: "{place}"')
 
 
 def refuse_repeated_layers(container: Component) -> None:

@@ -161,6 +161,7 @@ class LeakyReLU(Rectifier):
         slope: a, the slope below zero.
     """
 
+    _text = "{0.slope}"
     def __init__(self, slope: float = 0.01) -> None:
         self.slope: float = real(slope, "LeakyReLU(slope)", least=0)
 
@@ -172,10 +173,6 @@ class LeakyReLU(Rectifier):
     def gradient(self, grad: Array) -> Array:
         return np.where(self._x > 0.0, grad, self.slope * grad)
 
-    @override
-    def __repr__(self) -> str:
-        return f"LeakyReLU({self.slope})"
-
 
 class ELU(Rectifier):
     """Compute y = x for x > 0, else a (eˣ − 1); y′ = 1, else a eˣ = y + a (Clevert et al. 2016, equation 15).
@@ -184,6 +181,7 @@ class ELU(Rectifier):
         alpha: a, the limit far below zero.
     """
 
+    _text = "{0.alpha}"
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha: float = real(alpha, "ELU(alpha)", least=0)
 
@@ -194,10 +192,6 @@ class ELU(Rectifier):
     @override
     def gradient(self, grad: Array) -> Array:
         return grad * np.where(self._x > 0.0, 1.0, self.alpha * np.exp(np.minimum(self._x, 0.0)))
-
-    @override
-    def __repr__(self) -> str:
-        return f"ELU({self.alpha})"
 
 
 class Gated(Rectifier, ABC):
@@ -291,6 +285,7 @@ class PReLU(Rectifier):
     """
 
     _shapes: ClassVar = {"weight": (1,)}
+    _text = "{0.slope:g}"
 
     def __init__(self, slope: float = 0.25, *, dtype: npt.DTypeLike = np.float64) -> None:
         self.slope: float = real(slope, "PReLU(slope)")
@@ -305,10 +300,6 @@ class PReLU(Rectifier):
         below = np.where(self._x > 0.0, 0.0, self._x)
         self.weight.grad += np.sum(grad * below)
         return np.where(self._x > 0.0, grad, self.weight.value * grad)
-
-    @override
-    def __repr__(self) -> str:
-        return f"PReLU({self.slope:g}{self._frozen_mark()})"
 
 
 def _finite(x: Array) -> Array:

@@ -34,6 +34,9 @@ class Component(Holder):
     A file is checked by them before the layer is made, so that no file makes an array that is larger than the file.
     """
 
+    _text: ClassVar[str] = ""
+    """What the repr of a layer with arguments says, in the language of `str.format`; the layer is argument 0."""
+
     def named_parameters(self) -> dict[str, Parameter]:
         """Map the path of each parameter, such as ``"0.weight"``, to it; a shared one has its first path."""
         return named(self, Parameter)
@@ -105,8 +108,7 @@ class Component(Holder):
 
     def inference(self) -> Component:
         """Return a copy as prediction sees it, with the same parameters."""
-        clone: Component = with_parts(self, _inference_of)
-        return clone
+        return with_parts(self, inference_of)
 
     def _frozen_mark(self) -> str:
         """Return what a repr says of a part that is frozen, in part or as a whole."""
@@ -114,10 +116,11 @@ class Component(Holder):
         return "" if not any(frozen) else ", frozen" if all(frozen) else ", partly frozen"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({self._text.format(self)}{self._frozen_mark() if self._text else ''})"
 
 
-def _inference_of(_: str, part: Any) -> Any:
+def inference_of(_: str, part: Any) -> Any:
+    """Return a part as prediction sees it."""
     return part.inference() if isinstance(part, Component) else part
 
 
@@ -260,8 +263,7 @@ class Layer(Component, ABC):
 
         Its `forward` computes what `predict` computes, and its `backward` differentiates that.
         """
-        clone: Layer = with_parts(self, _inference_of)
-        return clone
+        return with_parts(self, inference_of)
 
     def predict(self, x: Array) -> Array:
         """Compute the output for use, changing nothing on the layer, so that any thread may call it.
@@ -313,24 +315,20 @@ def inherited_prediction(kind: type[Any]) -> Callable[..., Array]:
 
 def _computation(bases: tuple[type[Any], ...]) -> Callable[..., Array]:
     """Return what the nearest of some classes computes: ``compute``, or ``forward`` of a copy."""
-    for base in bases:
-        if "compute" in vars(base):
-            compute: Callable[..., Array] = vars(base)["compute"]
-            return compute
-        if "forward" in vars(base):
-            break
-    forward = next(vars(base)["forward"] for base in bases if "forward" in vars(base))
+    nearest = next(vars(base) for base in bases if "compute" in vars(base) or "forward" in vars(base))
+    if "compute" in nearest:
+        compute: Callable[..., Array] = nearest["compute"]
+        return compute
+    forward = nearest["forward"]
     return lambda part, *xs: part.inference().forward(*xs) if bases[0] is type(part) else forward(part.inference(), *xs)
 
 
 @ByClass
 def gradients_alone(kind: type[Any]) -> Callable[..., object]:
     """``add_gradients``, if it belongs to ``backward``; else ``backward``."""
-    if hasattr(kind, "add_gradients") and not _goes_past(kind, "add_gradients", "backward"):
-        add_gradients: Callable[..., object] = kind.add_gradients
-        return add_gradients
-    backward: Callable[..., object] = kind.backward
-    return backward
+    own = hasattr(kind, "add_gradients") and not _goes_past(kind, "add_gradients", "backward")
+    method: Callable[..., object] = kind.add_gradients if own else kind.backward
+    return method
 
 
 def backward_alone(layer: Layer, grad: Array) -> None:

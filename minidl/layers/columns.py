@@ -26,6 +26,7 @@ class Columns(Layer):
     """
 
     _shape: tuple[int, ...] = kept()
+    _text = "{0.indices}"
 
     def __init__(self, indices: Sequence[int]) -> None:
         if not isinstance(indices, (Sequence, np.ndarray)) or not all(_is_whole(index) for index in indices):
@@ -56,10 +57,6 @@ class Columns(Layer):
 
     def add_gradients(self, grad: Array) -> None:
         """Do nothing: nothing is learned here."""
-
-    @override
-    def __repr__(self) -> str:
-        return f"Columns({self.indices})"
 
 
 def _is_whole(value: object) -> bool:

@@ -31,6 +31,7 @@ class Dense(Layer):
     """
 
     _shapes: ClassVar = {"weight": ("out_features", "in_features"), "bias": ("out_features",)}
+    _text = "{0.in_features} -> {0.out_features}"
     _x: Array = kept()
 
     def __init__(
@@ -85,7 +86,3 @@ class Dense(Layer):
     @override
     def output_features(self, input_features: int) -> int:
         return self.out_features
-
-    @override
-    def __repr__(self) -> str:
-        return f"Dense({self.in_features} -> {self.out_features}{self._frozen_mark()})"

@@ -23,6 +23,7 @@ class Dropout(KeepsWidth):
     """
 
     _mask: Array = kept()
+    _text = "{0.rate:g}"
 
     def __init__(self, rate: float = 0.5) -> None:
         self.rate: float = real(rate, "Dropout(rate)", least=0, below=1)
@@ -47,7 +48,3 @@ class Dropout(KeepsWidth):
     def compute(self, x: Array) -> Array:
         """Y = x."""
         return x.copy()
-
-    @override
-    def __repr__(self) -> str:
-        return f"Dropout({self.rate:g})"

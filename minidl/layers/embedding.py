@@ -31,6 +31,7 @@ class Embedding(Layer):
     has_input_gradient = False
     in_features = 1
     _shapes: ClassVar = {"weight": ("codes", "out_features")}
+    _text = "{0.codes} -> {0.out_features}"
     _rows: npt.NDArray[np.intp] = kept()
 
     def __init__(
@@ -78,7 +79,3 @@ class Embedding(Layer):
             row = int(np.argmin(good))
             raise DataError(f"{self}: expected whole codes in 0 … {self.codes - 1}, got {column[row]} at row {row}")
         return column.astype(np.intp)
-
-    @override
-    def __repr__(self) -> str:
-        return f"Embedding({self.codes} -> {self.out_features}{self._frozen_mark()})"

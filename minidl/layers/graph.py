@@ -55,7 +55,9 @@ class Graph(Container):
         self.output = output
         self.order: list[str] = _topological_order(self.inputs, output)
         refuse_repeated_layers(self)
-        self.in_features: int | None = self._width_from_nodes()
+        readers = [part for name, part in self.parts.items() if INPUT in self.inputs[name] and isinstance(part, Layer)]
+        widths = [trait(part, "in_features") for part in readers]
+        self.in_features: int | None = next((width for width in widths if width is not None), None)
         if self.in_features is not None:
             self.output_features(self.in_features)
 
@@ -78,16 +80,15 @@ class Graph(Container):
     @override
     def backward(self, grad: Array) -> Array:
         self._check_gradient(grad)
-        gradients = _Gradients()
-        gradients.add(self.output, grad)
+        gradients = {self.output: grad}
         with located:
             for name in reversed(self.order):
                 part = self.parts[name]
-                found = part.backward(gradients.of(name))
+                found = part.backward(gradients[name])
                 each = found if isinstance(found, tuple) else (found,)
                 for source, gradient in zip(self.inputs[name], each, strict=True):
-                    gradients.add(source, gradient)
-        return gradients.of(INPUT)
+                    gradients[source] = gradients[source] + gradient if source in gradients else gradient
+        return gradients[INPUT]
 
     def compute(self, x: npt.ArrayLike) -> Array:
         """Predict by each node in order."""
@@ -116,35 +117,10 @@ class Graph(Container):
                 widths[name] = part.output_features(*given)
         return widths[self.output]
 
-    def _width_from_nodes(self) -> int | None:
-        """Return the width that the layers which read the input take."""
-        readers = [part for name, part in self.parts.items() if INPUT in self.inputs[name] and isinstance(part, Layer)]
-        return next((width for part in readers if (width := trait(part, "in_features")) is not None), None)
-
     @override
     def __repr__(self) -> str:
         lines = [f"  {name}: {one_line(part)} <- {', '.join(inputs)}" for name, (part, *inputs) in self.nodes.items()]
         return "\n".join(["Graph(", *lines, f")  output {self.output!r}"])
-
-
-class _Gradients:
-    """Gradients by name; the second one for a name makes a sum of its own, which later ones are added to."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, Array] = {}
-        self._own: set[str] = set()
-
-    def add(self, name: str, gradient: Array) -> None:
-        if name not in self._found:
-            self._found[name] = gradient
-        elif name in self._own:
-            self._found[name] += gradient
-        else:
-            self._found[name] = self._found[name] + gradient
-            self._own.add(name)
-
-    def of(self, name: str) -> Array:
-        return self._found[name]
 
 
 def _checked_node(name: str, node: Node) -> Node:

@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from .._core.arrays import Array
 from ..errors import ShapeError
-from .base import Component, computation, kept, refuse_gradient
+from ._parts import with_parts
+from .base import Component, computation, inference_of, kept, refuse_gradient
 
 
 class Merge(Component, ABC):
@@ -38,9 +39,7 @@ class Merge(Component, ABC):
     @override
     def inference(self) -> Merge:
         """Return a copy as prediction sees it, with the same parameters."""
-        clone = super().inference()
-        assert isinstance(clone, Merge)
-        return clone
+        return with_parts(self, inference_of)
 
     def predict(self, *xs: Array) -> Array:
         """Compute the output for use, changing nothing on the merge."""
@@ -52,48 +51,67 @@ class Merge(Component, ABC):
         return int(y.shape[1])
 
 
-class Add(Merge):
-    """Compute y = Σᵢ xᵢ; ∂e/∂xᵢ = ∂e/∂y."""
+class Combination(Merge, ABC):
+    """Base of merges that are one function: a subclass writes y as ``compute(*xs)``.
 
-    _count: int = kept()
+    `backward` finds the widths of the inputs of the last `forward` in ``self._widths``.
+    """
+
+    _widths: list[int] = kept()
+
+    @abstractmethod
+    def compute(self, *xs: Array) -> Array:
+        """Compute y."""
 
     @override
     def forward(self, *xs: Array) -> Array:
+        y = self.compute(*xs)
+        self._widths = [x.shape[-1] for x in xs]
+        return y
+
+
+class Add(Combination):
+    """Compute y = Σᵢ xᵢ; ∂e/∂xᵢ = ∂e/∂y."""
+
+    @override
+    def compute(self, *xs: Array) -> Array:
         check_equal_widths(self, xs)
-        self._count = len(xs)
         return reduce(np.add, xs[1:], xs[0].copy())
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
-        return (grad,) * self._count
+        return (grad,) * len(self._widths)
 
 
-class Mean(Merge):
+class Mean(Combination):
     """Compute y = (1/n) Σᵢ xᵢ over the n inputs; ∂e/∂xᵢ = (1/n) ∂e/∂y."""
 
-    _count: int = kept()
-
     @override
-    def forward(self, *xs: Array) -> Array:
+    def compute(self, *xs: Array) -> Array:
         check_equal_widths(self, xs)
-        self._count = len(xs)
         return reduce(np.add, xs) / len(xs)
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
-        return (grad / self._count,) * self._count
+        count = len(self._widths)
+        return (grad / count,) * count
 
 
-class Multiply(Merge):
+class Multiply(Combination):
     """Compute y = Πᵢ xᵢ, element by element; ∂e/∂xᵢ = ∂e/∂y ∘ Πⱼ≠ᵢ xⱼ."""
 
     _xs: tuple[Array, ...] = kept()
 
     @override
-    def forward(self, *xs: Array) -> Array:
+    def compute(self, *xs: Array) -> Array:
         check_equal_widths(self, xs)
-        self._xs = xs
         return reduce(np.multiply, xs[1:], xs[0].copy())
+
+    @override
+    def forward(self, *xs: Array) -> Array:
+        y = self.compute(*xs)
+        self._xs = xs
+        return y
 
     @override
     def backward(self, grad: Array) -> tuple[Array, ...]:
@@ -111,16 +129,15 @@ class Multiply(Merge):
         return tuple(reversed(gradients))
 
 
-class Concat(Merge):
+class Concat(Combination):
     """Put the inputs side by side, y = [x₁ x₂ …]; ∂e/∂xᵢ is its columns of ∂e/∂y."""
 
-    _widths: list[int] = kept()
-
     @override
-    def forward(self, *xs: Array) -> Array:
-        if any(len(x) != len(xs[0]) for x in xs):
-            raise ShapeError(f"{self}: expected inputs of as many rows, got {', '.join(str(x.shape) for x in xs)}")
-        self._widths = [x.shape[1] for x in xs]
+    def compute(self, *xs: Array) -> Array:
+        rows = len(xs[0])
+        for x in xs:
+            if len(x) != rows:
+                raise ShapeError(f"{self}: expected inputs of as many rows, got {', '.join(str(x.shape) for x in xs)}")
         return np.concatenate(xs, axis=1)
 
     @override

@@ -17,7 +17,64 @@ from .activations import KeepsWidth
 from .base import Layer, kept, refuse_gradient
 
 
-class LayerNorm(KeepsWidth):
+class _Normalization(KeepsWidth):
+    """Base of y = w ∘ x̂ + b with x̂ = (x − μ) / √(σ² + ε), μ and σ² of each row over its features."""
+
+    _shapes: ClassVar = dict.fromkeys(("weight", "bias"), ("features",))
+    _text = "{0.features}"
+    _normal: Array = kept()
+    _centred: ClassVar[bool] = True
+    """Whether there are μ and b; else both are 0."""
+    _fixed = False
+    """Whether μ and σ² do not depend on x."""
+
+    def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
+        name = type(self).__name__
+        self.features: int = positive_int(features, f"{name}(features)")
+        self.in_features: int = self.features
+        self.epsilon: float = real(epsilon, f"{name}(epsilon)", above=0)
+        self.weight: Parameter = Parameter(Constant(1.0), (features,), dtype=dtype)
+        if self._centred:
+            self.bias: Parameter = Parameter(Zeros(), (features,), dtype=dtype)
+
+    def _mean(self, x: Array) -> Any:
+        return np.add.reduce(x, axis=1, keepdims=True) / self.features
+
+    def _check_width(self, x: Array) -> None:
+        if x.shape[1:] != (self.features,):
+            raise width_error(self, self.features, x)
+
+    def _output(self, centred: Array, variance: Array) -> Array:
+        """Return y, and keep x̂ and 1 / √(σ² + ε)."""
+        self._inverse_deviation = 1.0 / np.sqrt(variance + self.epsilon)
+        self._normal = centred * self._inverse_deviation
+        y = self._normal * self.weight.value
+        return y + self.bias.value if self._centred else y
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._check_width(x)
+        centred = x - self._mean(x) if self._centred else x
+        return self._output(centred, self._mean(centred * centred))
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        normal = self._normal
+        if grad.shape != normal.shape:
+            refuse_gradient(self, grad, normal.shape)
+        self.weight.add_grad(np.add.reduce(grad * normal))
+        if self._centred:
+            self.bias.add_grad(np.add.reduce(grad))
+        h = grad * self.weight.value
+        if not self._fixed:
+            if self._centred:
+                h -= self._mean(h)
+            h -= normal * self._mean(h * normal)
+        h *= self._inverse_deviation
+        return h
+
+
+class LayerNorm(_Normalization):
     """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each row over its features.
 
     ∂e/∂x = (h − mean(h) − x̂ mean(h ∘ x̂)) / √(σ² + ε) with h = w ∘ ∂e/∂y (Ba et al. 2016).
@@ -28,44 +85,8 @@ class LayerNorm(KeepsWidth):
         dtype: float64 or float32.
     """
 
-    _shapes: ClassVar = dict.fromkeys(("weight", "bias"), ("features",))
-    _normal: Array = kept()
 
-    def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
-        self.features: int = positive_int(features, "LayerNorm(features)")
-        self.in_features: int = self.features
-        self.epsilon: float = real(epsilon, "LayerNorm(epsilon)", above=0)
-        self.weight: Parameter = Parameter(Constant(1.0), (features,), dtype=dtype)
-        self.bias: Parameter = Parameter(Zeros(), (features,), dtype=dtype)
-
-    @override
-    def forward(self, x: Array) -> Array:
-        if x.shape[1:] != (self.features,):
-            raise width_error(self, self.features, x)
-        centred = x - np.add.reduce(x, axis=1, keepdims=True) / self.features
-        variance = np.add.reduce(centred * centred, axis=1, keepdims=True) / self.features
-        self._inverse_deviation = 1.0 / np.sqrt(variance + self.epsilon)
-        self._normal = centred * self._inverse_deviation
-        return self._normal * self.weight.value + self.bias.value
-
-    @override
-    def backward(self, grad: Array) -> Array:
-        if grad.shape != self._normal.shape:
-            refuse_gradient(self, grad, self._normal.shape)
-        self.weight.add_grad(np.add.reduce(grad * self._normal))
-        self.bias.add_grad(np.add.reduce(grad))
-        h = grad * self.weight.value
-        h -= np.add.reduce(h, axis=1, keepdims=True) / self.features
-        h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
-        h *= self._inverse_deviation
-        return h
-
-    @override
-    def __repr__(self) -> str:
-        return f"LayerNorm({self.features}{self._frozen_mark()})"
-
-
-class RMSNorm(KeepsWidth):
+class RMSNorm(_Normalization):
     """Compute y = w ∘ x̂, x̂ = x / √(mean(x²) + ε) of each row (Zhang and Sennrich 2019, equation 4).
 
     ∂e/∂x = (h − x̂ mean(h ∘ x̂)) / √(mean(x²) + ε) with h = w ∘ ∂e/∂y.
@@ -77,39 +98,10 @@ class RMSNorm(KeepsWidth):
     """
 
     _shapes: ClassVar = dict.fromkeys(("weight",), ("features",))
-    _normal: Array = kept()
-
-    def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64) -> None:
-        self.features: int = positive_int(features, "RMSNorm(features)")
-        self.in_features: int = self.features
-        self.epsilon: float = real(epsilon, "RMSNorm(epsilon)", above=0)
-        self.weight: Parameter = Parameter(Constant(1.0), (features,), dtype=dtype)
-
-    @override
-    def forward(self, x: Array) -> Array:
-        if x.shape[1:] != (self.features,):
-            raise width_error(self, self.features, x)
-        square = np.add.reduce(x * x, axis=1, keepdims=True) / self.features
-        self._inverse_root = 1.0 / np.sqrt(square + self.epsilon)
-        self._normal = x * self._inverse_root
-        return self._normal * self.weight.value
-
-    @override
-    def backward(self, grad: Array) -> Array:
-        if grad.shape != self._normal.shape:
-            refuse_gradient(self, grad, self._normal.shape)
-        self.weight.add_grad(np.add.reduce(grad * self._normal))
-        h = grad * self.weight.value
-        h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
-        h *= self._inverse_root
-        return h
-
-    @override
-    def __repr__(self) -> str:
-        return f"RMSNorm({self.features}{self._frozen_mark()})"
+    _centred = False
 
 
-class BatchNorm(KeepsWidth):
+class BatchNorm(_Normalization):
     """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each feature over the batch.
 
     ∂e/∂x = w (g − mean(g) − x̂ mean(g ∘ x̂)) / √(σ² + ε) with g = ∂e/∂y, means over the batch
@@ -128,18 +120,13 @@ class BatchNorm(KeepsWidth):
     """
 
     _shapes: ClassVar = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), ("features",))
-    _normal: Array = kept()
 
     def __init__(
         self, features: int, *, momentum: float = 0.1, epsilon: float = 1e-5, dtype: npt.DTypeLike = np.float64
     ) -> None:
-        self.features: int = positive_int(features, "BatchNorm(features)")
-        self.in_features: int = self.features
-        self.momentum: float = real(momentum, "BatchNorm(momentum)", above=0, most=1)
-        self.epsilon: float = real(epsilon, "BatchNorm(epsilon)", above=0)
         kind = float_dtype(dtype, "BatchNorm(dtype)")
-        self.weight: Parameter = Parameter(Constant(1.0), (features,), dtype=dtype)
-        self.bias: Parameter = Parameter(Zeros(), (features,), dtype=dtype)
+        super().__init__(features, epsilon=epsilon, dtype=kind)
+        self.momentum: float = real(momentum, "BatchNorm(momentum)", above=0, most=1)
         self.running_mean: Buffer = Buffer(np.zeros(features, kind))
         self.running_var: Buffer = Buffer(np.ones(features, kind))
         self.num_batches_tracked: Buffer = Buffer(0)
@@ -155,69 +142,43 @@ class BatchNorm(KeepsWidth):
         return not self.running_mean.frozen
 
     @override
+    def _mean(self, x: Array) -> Any:
+        return np.add.reduce(x, axis=0) / max(len(x), 1)
+
+    @override
     def forward(self, x: Array) -> Array:
+        self._check_width(x)
         self._fixed = self.running_mean.frozen
         if self._fixed:
-            self._normal, self._inverse_deviation = self._by_running_statistics(x)
-            return self._normal * self.weight.value + self.bias.value
-        if x.shape[1:] != (self.features,):
-            raise width_error(self, self.features, x)
+            return self._output(x - self.running_mean.value, self.running_var.value)
         rows = len(x)
         if rows == 1:
             raise ShapeError(f"{self}: expected at least 2 rows in training, got 1; use a larger batch")
-        if rows == 0:
-            self._normal, self._inverse_deviation = x, np.ones(self.features, x.dtype)
-            return x.copy()
-        mean = np.add.reduce(x, axis=0) / rows
+        mean = self._mean(x)
         centred = x - mean
-        variance = np.add.reduce(centred * centred, axis=0) / rows
-        self._inverse_deviation = 1.0 / np.sqrt(variance + self.epsilon)
-        self._normal = centred * self._inverse_deviation
-        self._follow(self.running_mean, mean)
-        self._follow(self.running_var, variance * (rows / (rows - 1)))
-        self.num_batches_tracked.value = self.num_batches_tracked.value + 1
-        return self._normal * self.weight.value + self.bias.value
-
-    @override
-    def backward(self, grad: Array) -> Array:
-        if grad.shape != self._normal.shape:
-            refuse_gradient(self, grad, self._normal.shape)
-        rows = max(len(grad), 1)
-        self.weight.add_grad(np.add.reduce(grad * self._normal))
-        self.bias.add_grad(np.add.reduce(grad))
-        h = grad * self.weight.value
-        if not self._fixed:
-            h -= np.add.reduce(h, axis=0) / rows
-            h -= self._normal * (np.add.reduce(h * self._normal, axis=0) / rows)
-        h *= self._inverse_deviation
-        return h
+        variance = self._mean(centred * centred)
+        if rows:
+            self._follow(self.running_mean, mean)
+            self._follow(self.running_var, variance * (rows / (rows - 1)))
+            self.num_batches_tracked.value = self.num_batches_tracked.value + 1
+        return self._output(centred, variance)
 
     def compute(self, x: Array) -> Array:
         """Compute y from the running statistics."""
-        normal, _ = self._by_running_statistics(x)
+        self._check_width(x)
+        inverse_deviation = 1.0 / np.sqrt(self.running_var.value + self.epsilon)
+        normal: Array = (x - self.running_mean.value) * inverse_deviation
         return normal * self.weight.value + self.bias.value
 
     @override
     def inference(self) -> Layer:
         """Return the layer with frozen running statistics, so that its `forward` uses them."""
-        def fixed(_: str, part: Any) -> Any:
-            return Buffer(part.value).freeze() if isinstance(part, Buffer) else part
-
-        clone: Layer = with_parts(self, fixed)
-        return clone
-
-    def _by_running_statistics(self, x: Array) -> tuple[Array, Array]:
-        """Return x̂ from the running statistics, and 1 / √(σ² + ε)."""
-        if x.shape[1:] != (self.features,):
-            raise width_error(self, self.features, x)
-        inverse_deviation = 1.0 / np.sqrt(self.running_var.value + self.epsilon)
-        return (x - self.running_mean.value) * inverse_deviation, inverse_deviation
+        return with_parts(self, lambda _, part: Buffer(part.value).freeze() if isinstance(part, Buffer) else part)
 
     def _follow(self, running: Buffer, newest: Array) -> None:
         running.value = running.value + self.momentum * (newest.real - running.value)
 
     @override
-    def __repr__(self) -> str:
+    def _frozen_mark(self) -> str:
         only_statistics = self.running_mean.frozen and not (self.weight.frozen or self.bias.frozen)
-        mark = ", fixed statistics" if only_statistics else self._frozen_mark()
-        return f"BatchNorm({self.features}{mark})"
+        return ", fixed statistics" if only_statistics else super()._frozen_mark()

@@ -9,9 +9,8 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._core.arrays import Array
-from ..errors import ArgumentError
 from ._container import Container, located
-from ._structure import check_part, common_width, refuse_repeated_layers, summary_lines
+from ._structure import check_layers, check_part, common_width, refuse_repeated_layers
 from .base import Layer, backward_alone, prediction, trait
 from .merges import Concat, Merge
 
@@ -30,10 +29,7 @@ class Parallel(Container):
     _unnamed = "layers"
 
     def __init__(self, *layers: Layer, merge: Merge | None = None) -> None:
-        if not layers:
-            raise ArgumentError("Parallel: expected at least one layer, got none")
-        for place, layer in enumerate(layers):
-            check_part(layer, Layer, f'Parallel: "{place}"')
+        check_layers(layers, "Parallel")
         merge = Concat() if merge is None else merge
         check_part(merge, Merge, "Parallel(merge)")
         self.layers: tuple[Layer, ...] = layers
@@ -94,7 +90,3 @@ class Parallel(Container):
                 widths.append(part.output_features(input_features))
             part = self.merge
             return part.output_features(*widths)
-
-    @override
-    def __repr__(self) -> str:
-        return "\n".join(summary_lines(self))

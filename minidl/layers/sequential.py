@@ -15,8 +15,8 @@ from .._core.generators import Seed
 from .._core.initializer import Initializer
 from ..errors import ArgumentError, DTypeError
 from ._container import Container, located
-from ._parts import learns
-from ._structure import chain_widths, check_part, refuse_repeated_layers, summary_lines
+from ._parts import first_parameter
+from ._structure import chain_widths, check_layers, check_part, refuse_repeated_layers
 from .activations import ReLU
 from .base import Layer, backward_alone, prediction, trait
 from .dense import Dense
@@ -41,10 +41,7 @@ class Sequential(Container):
     _unnamed = "layers"
 
     def __init__(self, *layers: Layer) -> None:
-        if not layers:
-            raise ArgumentError("Sequential: expected at least one layer, got none")
-        for place, layer in enumerate(layers):
-            check_part(layer, Layer, f'Sequential: "{place}"')
+        check_layers(layers, "Sequential")
         self.layers = layers
         refuse_repeated_layers(self)
         self.in_features: int | None = chain_widths(layers)[0]
@@ -71,7 +68,7 @@ class Sequential(Container):
         self._check_gradient(grad)
         first = 0
         for first, layer in enumerate(self.layers):  # noqa: B007 - the layers before it need no gradient
-            if learns(layer):
+            if first_parameter(layer, learning=True):
                 break
         with located:
             for part in self.layers[:first:-1]:
@@ -116,10 +113,6 @@ class Sequential(Container):
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
-
-    @override
-    def __repr__(self) -> str:
-        return "\n".join(summary_lines(self))
 
 
 def mlp(

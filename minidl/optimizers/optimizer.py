@@ -196,7 +196,7 @@ class Optimizer(ABC):
             CallOrderError: an attribute without an underscore is another array of that shape. It looks like state, but
                 would not be saved.
         """
-        declared = {id(slot) for slot in self._slots}
+        declared = set(map(id, self._slots))
         found = {}
         for name, value in vars(self).items():
             if id(value) in declared:
@@ -211,8 +211,8 @@ class Optimizer(ABC):
 
     def numbers(self) -> dict[str, float]:
         """Return the numbers that change from step to step, and the learning rate, which a callback may lower."""
-        found = {name: getattr(self, name) for name in ("learning_rate", "steps", "last_rate", *self.changing)}
-        return {name: number for name, number in found.items() if not callable(number)}
+        names = ("learning_rate", "steps", "last_rate", *self.changing)
+        return {name: number for name in names if not callable(number := getattr(self, name))}
 
     def settings(self) -> dict[str, Any]:
         """Return what stays from step to step: which parameters learn and decay, and the constructor's arguments.

@@ -199,3 +199,11 @@ def test_a_short_cut_that_is_mixed_in_stays() -> None:
         pass
 
     assert (ShownDense(2, 2).predict(X) == X + 100.0).all()
+
+
+def test_the_repr_of_a_subclass_has_its_own_name() -> None:
+    class Own(Dense):
+        pass
+
+    assert repr(Own(2, 3)) == "Own(2 -> 3)"
+    assert repr(Own(2, 3).freeze()) == "Own(2 -> 3, frozen)"

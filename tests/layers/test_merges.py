@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
 
 from minidl import Add, Concat, Dense, Graph, Mean, Multiply, Parallel, Residual, Sequential, Tanh
+from minidl._core.arrays import Array
 from minidl.errors import DTypeError, ShapeError, StructureError
 from minidl.layers import Merge
 from tests.support.refusal import refused
@@ -66,3 +68,35 @@ def test_a_branch_without_parameters_has_a_backward_pass_of_parameters() -> None
 def test_residual_refuses_a_layer_that_changes_the_width() -> None:
     with refused(StructureError, "Residual: expected Sequential(…) to keep the width 3, got 2"):
         Residual(Sequential(Dense(3, 4), Dense(4, 2)))
+
+
+@pytest.mark.parametrize("kind", [Add, Mean, Multiply, Concat])
+def test_a_prediction_keeps_what_backward_needs_as_it_was(kind: type[Merge]) -> None:
+    merge = kind()
+    x, y = np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])
+    out = merge.forward(x, y)
+    before = merge.backward(np.ones_like(out))
+    kept = dict(vars(merge))
+    assert merge.predict(x, y).tolist() == out.tolist()
+    merge.predict(np.zeros((4, 7)), np.zeros((4, 7)), np.zeros((4, 7)))
+    assert vars(merge).keys() == kept.keys()
+    assert all(vars(merge)[name] is value for name, value in kept.items())
+    for gradient, again in zip(before, merge.backward(np.ones_like(out)), strict=True):
+        assert gradient.tolist() == again.tolist()
+
+
+def test_a_merge_that_overrides_forward_alone_predicts_by_it() -> None:
+    class Negative(Add):
+        def forward(self, *xs: Array) -> Array:
+            return -super().forward(*xs)
+
+    assert Negative().predict(np.array([[1.0]]), np.array([[2.0]])).tolist() == [[-3.0]]
+
+
+def test_a_node_that_is_used_three_times_gets_the_sum_of_three_gradients() -> None:
+    nodes: dict[str, Any] = {"h": (Tanh(), "x"), "a": (Add(), "h", "h"), "out": (Concat(), "a", "h", "h")}
+    graph = Graph(nodes, output="out")
+    graph.forward(np.zeros((1, 1)))
+    grad = np.array([[1.0, 10.0, 100.0]])
+    assert graph.backward(grad).tolist() == [[112.0]]
+    assert grad.tolist() == [[1.0, 10.0, 100.0]]
