@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,7 @@ LINE_X = np.random.default_rng(3).normal(size=(40, 3))
 LINE_Y = LINE_X @ np.array([[1.0, 0.5], [-2.0, 0.0], [0.3, 1.0]]) + 0.7
 SINE_X = np.linspace(0.0, 6.0, 60)[:, None]
 SINE_Y = np.sin(SINE_X)
+TRIED = np.linspace(-3.0, 3.0, 100_001)
 
 
 class Decay(Layer):
@@ -182,18 +184,21 @@ def test_both_normal_equations_give_the_damped_least_squares_solution() -> None:
 def test_a_damped_step_minimises_what_it_says_and_predicts_its_fall(count: int, size: int, strength: float) -> None:
     rng = np.random.default_rng(2)
     j, r, w = rng.normal(size=(count, size)), rng.normal(size=count), rng.normal(size=size)
-    d = strength * (np.arange(size) % 2)
-    for mu in (0.01, 3.0):
+    d, scale = strength * (np.arange(size) % 2), rng.uniform(0.1, 10.0, size)
+    step = DampedStep(j.copy(), r, w, d, scale)
+    for mu, solution in itertools.product((0.01, 3.0), (step.solve, step.solve_exactly)):
         # The three terms, stacked as one least-squares problem in δ.
-        stacked = np.vstack([j, np.diag(np.sqrt(d)), np.sqrt(mu) * np.eye(size)])
+        stacked = np.vstack([j, np.diag(np.sqrt(d)), np.sqrt(mu) * np.diag(scale)])
         against = -np.concatenate([r, np.sqrt(d) * w, np.zeros(size)])
         expected = np.linalg.lstsq(stacked, against)[0]
-        step = DampedStep(j, r, w, d)
-        change = step.change(mu)
+        change, promised = solution(mu)
         np.testing.assert_allclose(change, expected, atol=1e-11)
         before = np.sum(r**2) + np.sum(d * w**2)
         after = np.sum((r + j @ change) ** 2) + np.sum(d * (w + change) ** 2)
-        assert step.predicted_fall(change, mu) == pytest.approx(before - after)
+        assert promised == pytest.approx(before - after)
+    alone = [np.min(np.sum((r[:, None] + j[:, [k]] * TRIED) ** 2, axis=0) + d[k] * (w[k] + TRIED) ** 2 - d[k] * w[k] ** 2)
+             for k in range(size)]
+    assert step.steepness() == pytest.approx(np.sum(r**2) - min(alone), rel=1e-6)
 
 
 def test_the_sine_experiment_is_learned_to_one_millionth() -> None:
