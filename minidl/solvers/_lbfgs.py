@@ -133,7 +133,12 @@ def lbfgs(
         return bool(np.all(np.abs(end.jac * scale) <= (run.tolerance * abs(end.fun)) ** 0.5 * steepest))
 
     def solve() -> NoReturn:
-        flat = minimised(np.ones_like(steepest)) or minimised(np.where(steepest > 0, steepest, 1.0))
+        flat = minimised(np.ones_like(steepest))
+        while steepest.any():
+            before = run.loss[-1]
+            flat = minimised(np.where(steepest > 0, steepest, 1.0))
+            if before - run.loss[-1] <= run.tolerance * abs(before):
+                break
         raise Finished("converged" if flat else "stalled")
 
     return run.follow(solve)

@@ -112,7 +112,7 @@ def levenberg_marquardt(
     decay = np.concatenate([np.full(p.size, strengths.get(p, 0.0)) for p in vector.parameters]) * (0.5 * divisor)
     constant = sum(0.5 * strength * float(np.sum(np.square(p.value, dtype=np.float64)))
                    for p, strength in strengths.items() if p not in vector.parameters)
-    root = np.float64(1.0) if weights is None else np.sqrt(weights.astype(np.float64))[:, None]
+    root: Array = np.ones((1, 1)) if weights is None else np.sqrt(weights.astype(np.float64))[:, None]
 
     def weighted(outputs: Array) -> Array:
         return (root * outputs.astype(np.float64)).ravel()
@@ -196,9 +196,9 @@ def sensitivities(jacobian: Array, decay: Array, pooled: list[tuple[slice, tuple
 class DampedStep:
     """Minimise ‖r + J δ‖² + Σ dₖ (wₖ + δₖ)² + μ Σ (sₖ δₖ)² over the step δ.
 
-    In v = s w and z = s δ, with A = J / s and c = d / s², this is ‖r + A z‖² + Σ cₖ (vₖ + zₖ)² + μ ‖z‖². With
-    hₖ = cₖ vₖ / (cₖ + μ) the last two terms are Σ (cₖ + μ) (zₖ + hₖ)² and a constant, so that u = z + h minimises
-    ‖(r − A h) + A u‖² + Σ (cₖ + μ) uₖ²: `by_parameters` or `by_rows`, whichever has fewer unknowns.
+    In z = s δ, with A = J / s, c = d / s² and v = s w, this is ‖r + A z‖² + Σ cₖ (vₖ + zₖ)² + μ ‖z‖². Its minimum is
+    z = −(AᵀA + C + μ)⁻¹ g, g = Aᵀr + C v. With fewer residuals than parameters, W = C + μ and h = W⁻¹ C v, it is
+    found as z = −W⁻¹Aᵀ (A W⁻¹ Aᵀ + 1)⁻¹ (r − A h) − h.
 
     Args:
         jacobian: J, ``(count, parameters)``; it is overwritten by A.
@@ -212,15 +212,9 @@ class DampedStep:
         jacobian /= scale
         self._scale, self._jacobian, self._residual = scale, jacobian, residual
         self._values, self._decay = values * scale, decay / scale**2
+        self._gradient: Array = jacobian.T @ residual + self._decay * self._values
         self._few_rows = jacobian.shape[0] < jacobian.shape[1]
         self._decays = bool(decay.any())
-        # Trials with other dampings share the products of A with itself, unless the weights differ between columns.
-        self._products: Array | None = None
-        if not self._few_rows:
-            self._products = jacobian.T @ jacobian
-        elif not self._decays:
-            self._products = jacobian @ jacobian.T
-        self._gradient: Array = jacobian.T @ residual + self._decay * self._values
 
     def solve(self, mu: float) -> tuple[Array, float]:
         """Return δ for one damping μ, and by how much ‖r + J δ‖² + Σ dₖ (wₖ + δₖ)² falls from δ = 0 to it.
@@ -229,10 +223,12 @@ class DampedStep:
             numpy.linalg.LinAlgError: μ is lost in the rounding of AᵀA.
         """
         weights = self._decay + mu
+        if not self._few_rows:
+            return self._step(-np.linalg.solve(self._product + np.diag(weights), self._gradient), mu)
+        by_rows = (self._jacobian / weights) @ self._jacobian.T if self._decays else self._product / mu
         shift = self._decay * self._values / weights
-        residual = self._residual - self._jacobian @ shift if self._decays else self._residual
-        solution = by_parameters if not self._few_rows else by_rows
-        return self._step(solution(self._jacobian, residual, weights, self._products) - shift, mu)
+        multipliers = np.linalg.solve(by_rows + np.eye(len(by_rows)), self._residual - self._jacobian @ shift)
+        return self._step(-(self._jacobian.T @ multipliers) / weights - shift, mu)
 
     def solve_exactly(self, mu: float) -> tuple[Array, float]:
         """Return the same by the singular values of A: slower, and right where AᵀA has lost what tells columns apart.
@@ -248,6 +244,12 @@ class DampedStep:
         return change / self._scale, float(mu * np.dot(change, change) - np.dot(self._gradient, change))
 
     @cached_property
+    def _product(self) -> Array:
+        """AᵀA or A Aᵀ, whichever is smaller; trials with other dampings share it."""
+        product: Array = self._jacobian @ self._jacobian.T if self._few_rows else self._jacobian.T @ self._jacobian
+        return product
+
+    @cached_property
     def _decomposition(self) -> tuple[Array, Array, Array]:
         """Uᵀr, S and Vᵀ of A = U S Vᵀ; the terms of d are more rows of A and r."""
         jacobian, residual = self._jacobian, self._residual
@@ -261,31 +263,3 @@ class DampedStep:
         """Return the largest fall that the linear model promises to one parameter alone: max gₖ² / (AᵀA + C)ₖₖ."""
         squares = np.einsum("ij,ij->j", self._jacobian, self._jacobian) + self._decay
         return float(np.max(self._gradient**2 / np.where(squares > 0, squares, 1.0)))
-
-
-def by_parameters(jacobian: Array, residual: Array, weights: Array, products: Array | None = None) -> Array:
-    """Return u = −(JᵀJ + D)⁻¹ Jᵀ r, the minimum of ‖r + J u‖² + uᵀD u; one unknown for each parameter.
-
-    Args:
-        jacobian: J, ``(count, parameters)``.
-        residual: r, ``(count,)``.
-        weights: The diagonal of D, ``(parameters,)``.
-        products: JᵀJ where it is known.
-    """
-    system = jacobian.T @ jacobian if products is None else products.copy()
-    np.einsum("ii->i", system)[...] += weights
-    return -np.linalg.solve(system, jacobian.T @ residual)
-
-
-def by_rows(jacobian: Array, residual: Array, weights: Array, products: Array | None = None) -> Array:
-    """Return the same as u = −D⁻¹Jᵀ (J D⁻¹ Jᵀ + 1)⁻¹ r; one unknown for each residual.
-
-    Args:
-        jacobian: J, ``(count, parameters)``.
-        residual: r, ``(count,)``.
-        weights: The diagonal of D, ``(parameters,)``.
-        products: J Jᵀ where it is known; then the weights must all be the same.
-    """
-    system = (jacobian / weights) @ jacobian.T if products is None else products / weights[0]
-    np.einsum("ii->i", system)[...] += 1.0
-    return -(jacobian.T @ np.linalg.solve(system, residual)) / weights

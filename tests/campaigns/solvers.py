@@ -8,9 +8,9 @@ tried.
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -103,29 +103,31 @@ def classic() -> Iterator[Problem]:
     x = np.array([77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0])
     y = np.array([10.07, 14.73, 17.94, 23.93, 29.61, 35.18, 40.02, 44.82, 50.76, 55.05, 61.01, 66.4, 75.47, 81.78])
     for name, first in (("far", (500.0, 1e-4)), ("near", (250.0, 5e-4))):
-        yield Problem(f"Misra1a, {name}", lambda first=first: Curve(lambda w, x: w[0] * (1 - np.exp(-w[1] * x)), *first),
+        yield Problem(f"Misra1a, {name}", partial(Curve, lambda w, x: w[0] * (1 - np.exp(-w[1] * x)), *first),
                       x[:, None], y[:, None])
     x = np.array([4, 2, 1, 0.5, 0.25, 0.167, 0.125, 0.1, 0.0833, 0.0714, 0.0625])
     y = np.array([0.1957, 0.1947, 0.1735, 0.16, 0.0844, 0.0627, 0.0456, 0.0342, 0.0323, 0.0235, 0.0246])
     yield Problem("MGH09, near", lambda: Curve(
-        lambda w, x: w[0] * (x * x + w[1] * x) / (x * x + w[2] * x + w[3]), 0.25, 0.39, 0.415, 0.39), x[:, None], y[:, None])
+        lambda w, x: w[0] * (x * x + w[1] * x) / (x * x + w[2] * x + w[3]), 0.25, 0.39, 0.415, 0.39),
+        x[:, None], y[:, None])
 
 
 def article(seeds: int) -> Iterator[Problem]:
     """Yield the sine of the article from first values that are N(0, 1)."""
     x = np.linspace(0.0, 3.0 * np.pi, 200)[:, None]
     for seed in range(seeds):
-        yield Problem(f"article, seed {seed}", lambda seed=seed: mlp(
-            [1, 20, 20, 1], activation=Sigmoid, weight_initializer=Normal(), bias_initializer=Normal(), rng=seed),
-            x, np.sin(x), unique=False, goal=1e-6)
+        make = partial(mlp, [1, 20, 20, 1], activation=Sigmoid, weight_initializer=Normal(), bias_initializer=Normal(),
+                       rng=seed)
+        yield Problem(f"article, seed {seed}", make, x, np.sin(x), unique=False, goal=1e-6)
 
 
 def new() -> Iterator[Problem]:
     """Yield ten problems that were written down before the rule was run on them."""
     t = np.linspace(0.0, 1.0, 50)[:, None]
     years = 1790 + 200 * t
-    yield Problem("logistic growth", lambda: Curve(lambda w, x: w[0] / (1 + np.exp(-(x - w[1]) / w[2])), 200.0, 1900.0, 60.0),
-                  years, 390 / (1 + np.exp(-(years - 1958) / 41)) + 2 * noise(20, 50, 1))
+    yield Problem("logistic growth", lambda: Curve(
+        lambda w, x: w[0] / (1 + np.exp(-(x - w[1]) / w[2])), 200.0, 1900.0, 60.0),
+        years, 390 / (1 + np.exp(-(years - 1958) / 41)) + 2 * noise(20, 50, 1))
     yield Problem("two decays in a millisecond", lambda: Curve(
         lambda w, x: w[0] * np.exp(-w[1] * x) + w[2] * np.exp(-w[3] * x), 1.0, 500.0, 1.0, 2e4),
         1e-3 * t, 2 * np.exp(-1.5e3 * 1e-3 * t) + 3 * np.exp(-1.2e4 * 1e-3 * t) + 0.01 * noise(21, 50, 1))
@@ -153,6 +155,125 @@ def new() -> Iterator[Problem]:
     yield Problem("net 1-10-1, edge, float32", lambda: mlp([1, 10, 1], activation=Tanh, rng=33, dtype=np.float32),
                   4 * t - 2, np.abs(4 * t - 2) + 0.05 * noise(29, 50, 1), unique=False)
     cube = 3 * uniform
-    yield Problem("net 3-8-2, outputs of 1 and 100", lambda: mlp([3, 8, 2], activation=Sigmoid, rng=34), cube, np.hstack(
-        [np.sin(cube[:, :1] * cube[:, 1:2]), 100 * np.exp(-cube[:, 2:]) * cube[:, :1]]) + noise(30, 120, 2) * [0.05, 5.0],
-        unique=False)
+    two = np.hstack([np.sin(cube[:, :1] * cube[:, 1:2]), 100 * np.exp(-cube[:, 2:]) * cube[:, :1]])
+    yield Problem("net 3-8-2, outputs of 1 and 100", lambda: mlp([3, 8, 2], activation=Sigmoid, rng=34), cube,
+                  two + noise(30, 120, 2) * [0.05, 5.0], unique=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a solver and MINPACK did with a problem.
+
+    Attributes:
+        cosine: The largest cosine between the residuals and a column of the Jacobian at the end.
+        rounding: The part of the loss that is lost in the rounding of the outputs.
+    """
+
+    problem: Problem
+    solver: str
+    result: SolverResult
+    minpack: float
+    cosine: float
+    rounding: float
+
+    @property
+    def loss(self) -> float:
+        return min(self.result.loss)
+
+    @property
+    def solved(self) -> bool:
+        exact = 1e-24 * float(np.mean(self.problem.y**2))
+        return self.loss <= (self.problem.goal or SOLVED * self.minpack + exact)
+
+    @property
+    def false(self) -> bool:
+        """Whether "converged" was said of a point where the loss can still be lowered."""
+        small = self.cosine**2 <= 1.01 * TOLERANCE + self.rounding
+        return self.result.reason == "converged" and not (small and (self.solved or not self.problem.unique))
+
+
+def outcome(problem: Problem, solver: Callable[..., SolverResult], minpack: float) -> Outcome:
+    """Run one of the solvers."""
+    model = problem.make()
+    result = solver(model, problem.x, problem.y, goal=problem.goal, progress=False)
+    dtype = model.dtype or np.dtype(float)
+    model = model.astype(np.float64)
+    jacobian = parameter_jacobian(model, problem.x).reshape(problem.y.size, -1)
+    prediction = model.predict(problem.x)
+    residual = (prediction - problem.y).ravel()
+    norms = np.linalg.norm(jacobian, axis=0) * np.linalg.norm(residual)
+    cosine = float(np.max(np.abs(jacobian.T @ residual) / np.where(norms > 0, norms, 1.0)))
+    rounding = float(np.finfo(dtype).eps * np.linalg.norm(prediction) / max(np.linalg.norm(residual), 1e-300))
+    return Outcome(problem, solver.__name__, result, minpack, cosine, rounding)
+
+
+def minpack_loss(problem: Problem) -> float:
+    """Return the loss that MINPACK reaches in float64 from the same first values."""
+    model = problem.make().astype(np.float64)
+    parameters = model.parameters()
+    first = np.concatenate([parameter.value.ravel() for parameter in parameters])
+
+    def put(w: Values) -> None:
+        start = 0
+        for parameter in parameters:
+            parameter.value = w[start:start + parameter.size].reshape(parameter.shape)
+            start += parameter.size
+
+    def residual(w: Values) -> Values:
+        put(w)
+        return (model.predict(problem.x) - problem.y).ravel()
+
+    def jacobian(w: Values) -> Values:
+        put(w)
+        return parameter_jacobian(model, problem.x).reshape(problem.y.size, -1).astype(np.float64)
+
+    with np.errstate(all="ignore"):
+        end = least_squares(residual, first, jacobian, method="lm" if problem.y.size >= first.size else "trf",
+                            x_scale="jac", ftol=1e-12, xtol=1e-12, gtol=1e-12, max_nfev=500)
+    return 2.0 * float(end.cost) / problem.y.size
+
+
+def run(problems: Sequence[Problem]) -> Iterator[Outcome]:
+    """Run Levenberg–Marquardt on the problems, and L-BFGS on those of which the minimum is unique."""
+    for problem in problems:
+        minpack = np.nan if problem.goal else minpack_loss(problem)
+        yield outcome(problem, levenberg_marquardt, minpack)
+        if problem.unique:
+            yield outcome(problem, lbfgs, minpack)
+
+
+def report(kind: str, problems: Sequence[Problem]) -> list[Outcome]:
+    """Print a line for each run, and the counts."""
+    print(f"\n{kind}\n\n| problem | solver | end | steps | loss | MINPACK's | cosine |")
+    print("|---|---|---|---:|---:|---:|---:|")
+    found = []
+    for one in run(problems):
+        found.append(one)
+        wrong = " (false)" * one.false
+        print(f"| {one.problem.name} | {one.solver} | {one.result.reason}{wrong} | {one.result.iterations} | "
+              f"{one.loss:.6g} | {one.minpack:.6g} | {one.cosine:.1e} |", flush=True)
+    for solver in ("levenberg_marquardt", "lbfgs"):
+        own = [one for one in found if one.solver == solver]
+        if own:
+            print(f"\n{solver}: {sum(one.solved for one in own)} of {len(own)} solved, "
+                  f"{sum(one.false for one in own)} false \"converged\"")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m tests.campaigns.solvers", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--only", nargs="+", default=KINDS, choices=KINDS)
+    options = parser.parse_args(arguments)
+    for kind in options.only:
+        report(kind, list(article(options.seeds) if kind == "article" else KINDS[kind]()))
+
+
+KINDS: dict[str, Callable[[], Iterator[Problem]]] = {
+    "linear": linear, "classic": classic, "new": new, "article": lambda: article(1)
+}
+
+
+if __name__ == "__main__":
+    main()
