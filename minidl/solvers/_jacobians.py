@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array
 from .._core.parameter import Parameter
+from .._data import check_parts
 from ..layers._parts import with_parts
 from ..layers.activations import PReLU
 from ..layers.base import Component, Layer
@@ -36,7 +37,7 @@ def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
         x: Where to differentiate, ``(rows, inputs)``.
 
     Returns:
-        ``(rows, outputs, inputs)``.
+        ``(rows, outputs, inputs)``; the inputs of a row are flattened in C order.
 
     Raises:
         StructureError: a layer that draws random numbers or couples rows even in prediction.
@@ -49,10 +50,10 @@ def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
     """
     own, rows, _ = _private("jacobian", model, x)
     outputs = own.forward(rows).shape[1]
-    found: Array = np.empty((len(rows), outputs, *rows.shape[1:]), rows.dtype)
+    found: Array = np.empty((len(rows), outputs, rows[0].size), rows.dtype)
     for output in range(outputs):
         y = own.forward(rows)
-        found[:, output] = own.backward(_select(y, output))
+        found[:, output] = own.backward(_select(y, output)).reshape(len(rows), -1)
     return found
 
 
@@ -74,6 +75,7 @@ def parameter_jacobian(model: Layer, x: npt.ArrayLike, parameters: Iterable[Para
         StructureError: a layer that draws random numbers or couples rows even in prediction.
         ArgumentError: parameters that the model does not hold.
     """
+    check_parts("parameter_jacobian", model=(model, Layer))
     chosen = chosen_parameters("parameter_jacobian", model, parameters)
     own, rows, copies = _private("parameter_jacobian", model, x)
     gradients = RowGradients(own, [copies.get(id(parameter), parameter) for parameter in chosen])

@@ -54,7 +54,9 @@ def lbfgs(
         penalties: Terms such as `L2` whose sum is P, on any parameters of the model; not `L1`.
         max_iterations: Steps allowed.
         goal: Value of e at which to stop; None for as low as it gets.
-        tolerance: Stop when over 10 steps e has fallen by no more than this fraction.
+        tolerance: Stop when over 10 steps e has fallen by no more than this fraction. The run has converged if also
+            each gₖ/√e, g = ∇e, is at most √tolerance times its largest value in the run; else it goes on once more
+            in parameters multiplied by these largest values.
         validation: (x, y) or (x, y, sample_weight) on which the loss without penalties is computed after each step;
             the best parameters on it stand at the end.
         patience: Stop after this many steps without a better validation loss.
@@ -83,6 +85,8 @@ def lbfgs(
     run = SolverRun(problem, goal=goal, tolerance=tolerance, patience=patience, max_iterations=max_iterations,
                     progress=progress)
     vector, error_of = run.vector, problem.loss
+    # The largest |g| / √e of each parameter so far: a scale of the parameter, whatever its units.
+    steepest = np.zeros(vector.values.size)
 
     def evaluate(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         vector.values[...] = values
@@ -100,20 +104,41 @@ def lbfgs(
         if not isfinite(error):
             # The line search steps back from a finite wall; NaN would end it.
             return 2.0 * abs(run.loss[-1]) + 1.0, np.zeros_like(values)
+        if error <= run.loss[-1]:
+            np.maximum(steepest, np.abs(gradient) / max(abs(error), 1e-300) ** 0.5, out=steepest)
         return error, gradient
 
-    def step_taken(intermediate_result: Any) -> None:
-        # The point evaluated last need not be the one that the line search took.
-        vector.values[...] = intermediate_result.x
-        run.record(float(intermediate_result.fun))
-
-    def solve() -> NoReturn:
+    def minimised(scale: npt.NDArray[np.float64]) -> bool:
+        """Take steps in the parameters times ``scale`` to the end; return whether the gradient is small there."""
         from scipy.optimize import minimize
 
+        first = max(len(run.loss) - 1, 0)
+
+        def scaled(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+            error, gradient = evaluate(values / scale)
+            return error, gradient / scale
+
+        def step_taken(intermediate_result: Any) -> None:
+            # The point evaluated last need not be the one that the line search took.
+            vector.values[...] = intermediate_result.x / scale
+            run.record(float(intermediate_result.fun))
+            if run.settled(first):
+                raise StopIteration
+
         end = minimize(
-            evaluate, vector.values.astype(np.float64), jac=True, method="L-BFGS-B", callback=step_taken,
+            scaled, vector.values * scale, jac=True, method="L-BFGS-B", callback=step_taken,
             options={"maxcor": memory, "maxiter": max_iterations + 1, "maxfun": 1 << 30, "ftol": 0.0, "gtol": 0.0},
         )
-        raise Finished("converged" if end.status == 0 else "stalled")
+        vector.values[...] = end.x / scale
+        return bool(np.all(np.abs(end.jac * scale) <= (run.tolerance * abs(end.fun)) ** 0.5 * steepest))
+
+    def solve() -> NoReturn:
+        flat = minimised(np.ones_like(steepest))
+        while steepest.any():
+            before = run.loss[-1]
+            flat = minimised(np.where(steepest > 0, steepest, 1.0))
+            if before - run.loss[-1] <= run.tolerance * abs(before):
+                break
+        raise Finished("converged" if flat else "stalled")
 
     return run.follow(solve)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
@@ -12,21 +13,22 @@ from .._core.arrays import Array, real
 from .._core.parameter import Parameter
 from ..errors import ArgumentError
 from ..layers.base import Layer
+from ..layers.dense import Dense
 from ..losses import HalfSquaredError, Loss, MeanSquaredError
 from ..optimizers.penalties import Penalty
 from ._jacobians import RowGradients
-from ._problem import Problem, Validation, l2_strengths, loss_by_keyword, refuse_coupled_rows
+from ._problem import Problem, Validation, l2_strengths, loss_by_keyword, parts, refuse_coupled_rows
 from ._result import SolverResult
 from ._solver_run import Finished, SolverRun
 
-RELAX, TIGHTEN = 2.0 / 3.0, 3.0
-"""Factors of the damping after a step that lowered the loss, and after one that did not."""
-
 TRIALS = 40
-"""Dampings tried for one step: 3⁴⁰ is beyond the precision of any number."""
+"""Dampings tried for one step: growing by 2, 4, 8, … they pass the precision of any number."""
 
-LEAST_DAMPING = 1e-15
-"""Where the damping stops falling."""
+LEAST_DAMPING = 1e-16
+"""Where the damping stops falling: the rounding of JᵀJ, whose diagonal is about 1 in the scaled parameters."""
+
+LAST_DAMPINGS = (1e-30, 1e-24, 1e-18, 1e-14, 1e-10, 1e-6, 1e-3)
+"""Dampings of the steps that must fail before a run is over: the damping may hide what is left to gain."""
 
 
 @loss_by_keyword
@@ -53,10 +55,12 @@ def levenberg_marquardt(
 
     Up to a factor, e is the sum of squares ‖r‖² + Σₖ dₖ wₖ². r holds √sᵢ (pᵢⱼ − tᵢⱼ) for the prediction p and the
     target t at each row and output, J holds ∂r/∂w, and D is the diagonal of dₖ. Each step δ solves
-    (JᵀJ + D + μ) δ = −(Jᵀr + D w), or the same in the rows × outputs unknowns of J Jᵀ where those are fewer. A step
-    that lowers e is taken and relaxes the damping μ; else μ grows and the step shrinks. The Jacobian takes rows ×
-    outputs × parameters numbers of memory, and each step the cube of the smaller side: some thousand rows or some
-    thousand parameters are the limit of what is quick.
+    (JᵀJ + D + μ S²) δ = −(Jᵀr + D w), or the same in the rows × outputs unknowns of J S⁻² Jᵀ where those are fewer. The
+    diagonal S holds √(JᵀJ + D)ₖₖ at the first parameters, so steps do not depend on the units of x; the outputs of a
+    `Dense` have one number for each of its inputs. A step that lowers e is taken, and μ follows how well the linear
+    model foretold the fall (Nielsen 1999); else μ grows and the step shrinks. The Jacobian takes rows × outputs ×
+    parameters numbers of memory, and each step the cube of the smaller side: some thousand rows or some thousand
+    parameters are the limit of what is quick.
 
     Args:
         model: What to train, from the parameters that it has.
@@ -67,12 +71,13 @@ def levenberg_marquardt(
         penalties: `L2` penalties on any parameters of the model; λₖ is the sum of the strengths of those on wₖ.
         max_iterations: Steps allowed.
         goal: Value of e at which to stop; None for as low as it gets.
-        tolerance: Stop when over 10 steps e has fallen by no more than this fraction.
+        tolerance: Stop when over 10 steps e has fallen by no more than this fraction, and no undamped step lowers it
+            by more. The run has converged if no parameter alone could lower e by more.
         validation: (x, y) or (x, y, sample_weight) on which the loss without penalties is computed after each step;
             the best parameters on it stand at the end.
         patience: Stop after this many steps without a better validation loss.
         parameters: What to learn; default all. The others stay as they are.
-        damping: First μ > 0.
+        damping: First μ > 0, relative to the diagonal of JᵀJ: with 1, each parameter alone goes half of its way.
         progress: A bar: True, False, or None for one on a terminal.
 
     Returns:
@@ -107,125 +112,154 @@ def levenberg_marquardt(
     decay = np.concatenate([np.full(p.size, strengths.get(p, 0.0)) for p in vector.parameters]) * (0.5 * divisor)
     constant = sum(0.5 * strength * float(np.sum(np.square(p.value, dtype=np.float64)))
                    for p, strength in strengths.items() if p not in vector.parameters)
-    root = None if weights is None else np.sqrt(weights.astype(np.float64))[:, None]
+    root: Array = np.ones((1, 1)) if weights is None else np.sqrt(weights.astype(np.float64))[:, None]
 
-    def residuals(outputs: Array) -> Array:
-        difference = (outputs - targets).astype(np.float64)
-        return (difference if root is None else root * difference).ravel()
+    def weighted(outputs: Array) -> Array:
+        return (root * outputs.astype(np.float64)).ravel()
 
     def sum_of_squares(outputs: Array) -> float:
-        residual, values = residuals(outputs), vector.values.astype(np.float64)
+        residual, values = weighted(outputs - targets), vector.values.astype(np.float64)
         return float(np.dot(residual, residual) + np.dot(decay * values, values))
 
-    def linearise(gradients: RowGradients, jacobian: Array) -> Array:
-        """Write ∂r/∂w into ``jacobian`` and return the outputs of the model."""
-        outputs = gradients.evaluate(rows, jacobian)
-        if root is not None:
-            jacobian *= root[:, :, None]
+    def attempt(solution: Callable[[float], tuple[Array, float]], start: Array, mu: float) -> tuple[float, float]:
+        """Take the step of one damping; return the sum of squares reached, and the fall that was promised."""
+        try:
+            change, promised = solution(mu)
+        except np.linalg.LinAlgError:
+            return np.inf, np.inf
+        vector.values[...] = start + change
         run.evaluations += 1
-        return outputs
+        return sum_of_squares(model.forward(rows)), promised
 
     def solve() -> NoReturn:
-        mu = first_damping
+        mu, scale = first_damping, np.zeros(vector.values.size)
         precision = float(np.finfo(vector.values.dtype).eps)
+        dense = {parameter for _, part in parts(model) if isinstance(part, Dense) for parameter in part.parameters()}
+        pooled = [(place, parameter.shape) for parameter, place in zip(vector.parameters, vector.slices(), strict=True)
+                  if parameter in dense]
         gradients = RowGradients(model, vector.parameters)
         jacobian = np.empty((*targets.shape, gradients.size))
-        outputs = linearise(gradients, jacobian)
-        best = sum_of_squares(outputs)
-        run.record(best / divisor + constant)
+        best = None
         while True:
-            start = vector.values.astype(np.float64)
-            step = DampedStep(jacobian.reshape(targets.size, -1), residuals(outputs), start, decay)
-            for trial in range(TRIALS):
-                try:
-                    change = step.change(mu)
-                except np.linalg.LinAlgError:
-                    mu *= TIGHTEN
-                    continue
-                if trial == 0 and step.predicted_fall(change, mu) <= precision * best:
-                    raise Finished("converged")
-                vector.values[...] = start + change
-                reached = sum_of_squares(model.forward(rows))
-                run.evaluations += 1
-                if reached < best:
+            outputs = gradients.evaluate(rows, jacobian)
+            run.evaluations += 1
+            if best is None:
+                best = sum_of_squares(outputs)
+                run.record(best / divisor + constant)
+            if weights is not None:
+                jacobian *= root[:, :, None]
+            matrix, start = jacobian.reshape(targets.size, -1), vector.values.astype(np.float64)
+            if not scale.all():  # What had no effect at first, behind weights of 0, is measured when it has one.
+                scale = np.where(scale > 0, scale, sensitivities(matrix, decay, pooled))
+            step = DampedStep(matrix, weighted(outputs - targets), start, decay, np.where(scale > 0, scale, 1.0))
+            # The rounding of a sum of squares, for outputs of this size.
+            size = max(float(np.linalg.norm(weighted(outputs))), best**0.5)
+            noise = precision * size * max(best**0.5, precision * size)
+
+            reached, promised, growth = best, np.inf, 2.0
+            for _ in range(0 if run.settled() else TRIALS):
+                reached, promised = attempt(step.solve, start, mu)
+                if reached < best or promised <= noise:
                     break
-                mu *= TIGHTEN
+                mu, growth = mu * growth, 2.0 * growth
+            if reached < best and promised > noise:
+                mu *= max(1.0 / 3.0, 1.0 - (2.0 * (best - reached) / promised - 1.0) ** 3)
             else:
-                raise Finished("stalled")
-            best = reached
-            mu = max(mu * RELAX, LEAST_DAMPING)
+                hoped = []
+                for mu in LAST_DAMPINGS:
+                    reached, promised = attempt(step.solve_exactly, start, mu)
+                    hoped.append(promised)
+                    if best - reached > max(noise, run.tolerance * best):
+                        break
+                else:
+                    flat = hoped[0] <= noise or step.steepness() <= run.tolerance * best
+                    raise Finished("converged" if flat else "stalled")
+            best, mu = reached, max(mu, LEAST_DAMPING)
             run.record(best / divisor + constant)
-            outputs = linearise(gradients, jacobian)
 
     return run.follow(solve)
 
 
-class DampedStep:
-    """Minimise ‖r + J δ‖² + Σ dᵢ (wᵢ + δᵢ)² + μ ‖δ‖² over the step δ.
+def sensitivities(jacobian: Array, decay: Array, pooled: list[tuple[slice, tuple[int, ...]]]) -> Array:
+    """Return √(JᵀJ + D)ₖₖ, by which parameter k is multiplied; in the places `pooled`, the mean over the first axis.
 
-    With sᵢ = dᵢ wᵢ / (dᵢ + μ) the last two terms are Σ (dᵢ + μ) (δᵢ + sᵢ)² and a constant, so that u = δ + s
-    minimises ‖(r − J s) + J u‖² + Σ (dᵢ + μ) uᵢ²: `by_parameters` or `by_rows`, whichever has fewer unknowns.
+    These are the parameters of a `Dense`, whose first axis counts its outputs: units that are saturated at the start
+    would otherwise be moved farthest.
+    """
+    squares: Array = np.einsum("ij,ij->j", jacobian, jacobian) + decay
+    for place, shape in pooled:
+        own = squares[place].reshape(shape)
+        own[...] = own.mean(axis=0)
+    return np.sqrt(squares)
+
+
+class DampedStep:
+    """Minimise ‖r + J δ‖² + Σ dₖ (wₖ + δₖ)² + μ Σ (sₖ δₖ)² over the step δ.
+
+    In z = s δ, with A = J / s, c = d / s² and v = s w, this is ‖r + A z‖² + Σ cₖ (vₖ + zₖ)² + μ ‖z‖². Its minimum is
+    z = −(AᵀA + C + μ)⁻¹ g, g = Aᵀr + C v. With fewer residuals than parameters, W = C + μ and h = W⁻¹ C v, it is
+    found as z = −W⁻¹Aᵀ (A W⁻¹ Aᵀ + 1)⁻¹ (r − A h) − h.
 
     Args:
-        jacobian: J, ``(count, parameters)``.
+        jacobian: J, ``(count, parameters)``; it is overwritten by A.
         residual: r, ``(count,)``.
         values: w, ``(parameters,)``.
         decay: d, ``(parameters,)``.
+        scale: s > 0, ``(parameters,)``.
     """
 
-    def __init__(self, jacobian: Array, residual: Array, values: Array, decay: Array) -> None:
-        self._jacobian, self._residual, self._values, self._decay = jacobian, residual, values, decay
+    def __init__(self, jacobian: Array, residual: Array, values: Array, decay: Array, scale: Array) -> None:
+        jacobian /= scale
+        self._scale, self._jacobian, self._residual = scale, jacobian, residual
+        self._values, self._decay = values * scale, decay / scale**2
+        self._gradient: Array = jacobian.T @ residual + self._decay * self._values
         self._few_rows = jacobian.shape[0] < jacobian.shape[1]
         self._decays = bool(decay.any())
-        # Trials with other dampings share the products of J with itself, unless the weights differ between columns.
-        self._products: Array | None = None
-        if not self._few_rows:
-            self._products = jacobian.T @ jacobian
-        elif not self._decays:
-            self._products = jacobian @ jacobian.T
-        self._gradient: Array = jacobian.T @ residual + decay * values
 
-    def change(self, mu: float) -> Array:
-        """Return δ for one damping μ.
+    def solve(self, mu: float) -> tuple[Array, float]:
+        """Return δ for one damping μ, and by how much ‖r + J δ‖² + Σ dₖ (wₖ + δₖ)² falls from δ = 0 to it.
 
         Raises:
-            numpy.linalg.LinAlgError: μ is lost in the rounding of JᵀJ.
+            numpy.linalg.LinAlgError: μ is lost in the rounding of AᵀA.
         """
         weights = self._decay + mu
-        shift = self._decay * self._values / weights
-        residual = self._residual - self._jacobian @ shift if self._decays else self._residual
         if not self._few_rows:
-            return by_parameters(self._jacobian, residual, weights, self._products) - shift
-        return by_rows(self._jacobian, residual, weights, self._products) - shift
+            return self._step(-np.linalg.solve(self._product + np.diag(weights), self._gradient), mu)
+        by_rows = (self._jacobian / weights) @ self._jacobian.T if self._decays else self._product / mu
+        shift = self._decay * self._values / weights
+        multipliers = np.linalg.solve(by_rows + np.eye(len(by_rows)), self._residual - self._jacobian @ shift)
+        return self._step(-(self._jacobian.T @ multipliers) / weights - shift, mu)
 
-    def predicted_fall(self, change: Array, mu: float) -> float:
-        """Return by how much ‖r + J δ‖² + Σ dᵢ (wᵢ + δᵢ)² falls from δ = 0 to this δ: μ ‖δ‖² − gᵀδ, g = Jᵀr + d ∘ w."""
-        return float(mu * np.dot(change, change) - np.dot(self._gradient, change))
+    def solve_exactly(self, mu: float) -> tuple[Array, float]:
+        """Return the same by the singular values of A: slower, and right where AᵀA has lost what tells columns apart.
 
+        Raises:
+            numpy.linalg.LinAlgError: a derivative that is not finite.
+        """
+        left, singular, right = self._decomposition
+        return self._step(-(singular / (singular**2 + mu) * left) @ right, mu)
 
-def by_parameters(jacobian: Array, residual: Array, weights: Array, products: Array | None = None) -> Array:
-    """Return u = −(JᵀJ + D)⁻¹ Jᵀ r, the minimum of ‖r + J u‖² + uᵀD u; one unknown for each parameter.
+    def _step(self, change: Array, mu: float) -> tuple[Array, float]:
+        # The fall is μ ‖z‖² − gᵀz, g = Aᵀr + c ∘ v.
+        return change / self._scale, float(mu * np.dot(change, change) - np.dot(self._gradient, change))
 
-    Args:
-        jacobian: J, ``(count, parameters)``.
-        residual: r, ``(count,)``.
-        weights: The diagonal of D, ``(parameters,)``.
-        products: JᵀJ where it is known.
-    """
-    system = jacobian.T @ jacobian if products is None else products.copy()
-    np.einsum("ii->i", system)[...] += weights
-    return -np.linalg.solve(system, jacobian.T @ residual)
+    @cached_property
+    def _product(self) -> Array:
+        """AᵀA or A Aᵀ, whichever is smaller; trials with other dampings share it."""
+        product: Array = self._jacobian @ self._jacobian.T if self._few_rows else self._jacobian.T @ self._jacobian
+        return product
 
+    @cached_property
+    def _decomposition(self) -> tuple[Array, Array, Array]:
+        """Uᵀr, S and Vᵀ of A = U S Vᵀ; the terms of d are more rows of A and r."""
+        jacobian, residual = self._jacobian, self._residual
+        if self._decays:
+            jacobian = np.vstack([jacobian, np.diag(np.sqrt(self._decay))])
+            residual = np.concatenate([residual, np.sqrt(self._decay) * self._values])
+        left, singular, right = np.linalg.svd(jacobian, full_matrices=False)
+        return residual @ left, singular, right
 
-def by_rows(jacobian: Array, residual: Array, weights: Array, products: Array | None = None) -> Array:
-    """Return the same as u = −D⁻¹Jᵀ (J D⁻¹ Jᵀ + 1)⁻¹ r; one unknown for each residual.
-
-    Args:
-        jacobian: J, ``(count, parameters)``.
-        residual: r, ``(count,)``.
-        weights: The diagonal of D, ``(parameters,)``.
-        products: J Jᵀ where it is known; then the weights must all be the same.
-    """
-    system = (jacobian / weights) @ jacobian.T if products is None else products / weights[0]
-    np.einsum("ii->i", system)[...] += 1.0
-    return -(jacobian.T @ np.linalg.solve(system, residual)) / weights
+    def steepness(self) -> float:
+        """Return the largest fall that the linear model promises to one parameter alone: max gₖ² / (AᵀA + C)ₖₖ."""
+        squares = np.einsum("ij,ij->j", self._jacobian, self._jacobian) + self._decay
+        return float(np.max(self._gradient**2 / np.where(squares > 0, squares, 1.0)))

@@ -13,10 +13,11 @@ class SolverResult:
     """How a run of a solver went.
 
     Attributes:
-        reason: Why it stopped. ``"goal"``: the loss is as low as asked. ``"converged"``: the loss no longer falls.
-            ``"stalled"``: no lower loss was found along the computed direction; that is the limit of rounding, or a
-            ``backward`` that is not the derivative of its ``forward``. ``"validation"``: the validation loss no
-            longer falls. ``"interrupted"``: by Ctrl-C. ``"max_iterations"``: as many as allowed.
+        reason: Why it stopped. ``"goal"``: the loss is as low as asked. ``"converged"``: the loss no longer falls, and
+            the gradient is small in the scale of each parameter. ``"stalled"``: the loss no longer falls, but the
+            gradient is not small; that is the limit of rounding, a kink, or a ``backward`` that is not the derivative
+            of its ``forward``. ``"validation"``: the validation loss no longer falls. ``"interrupted"``: by Ctrl-C.
+            ``"max_iterations"``: as many as allowed.
         iterations: Steps taken.
         evaluations: Passes over all rows that they took.
         loss: What is minimised, penalties included: at the start, and after each step.

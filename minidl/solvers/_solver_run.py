@@ -36,13 +36,14 @@ class SolverRun:
     Args:
         problem: What is minimised.
         goal: Loss at which to stop; None for as low as it gets.
-        tolerance: Relative fall of the loss over the last steps below which the run has converged.
+        tolerance: Relative fall of the loss over the last steps below which it has settled.
         patience: Steps without a better validation loss after which to stop.
         max_iterations: Steps allowed.
         progress: A bar: True, False, or None for one on a terminal.
 
     Attributes:
         vector: The parameters that are learned; gathered here, once everything is checked.
+        tolerance: As given.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class SolverRun:
         title = problem.title
         self._problem = problem
         self._goal = -np.inf if goal is None else real(goal, f"{title}(goal)")
-        self._tolerance = real(tolerance, f"{title}(tolerance)", least=0, below=1)
+        self.tolerance = real(tolerance, f"{title}(tolerance)", least=0, below=1)
         self._patience = positive_int(patience, f"{title}(patience)")
         self._limit = positive_int(max_iterations, f"{title}(max_iterations)")
         self._progress = Progress(self._limit, title, progress)
@@ -126,11 +127,14 @@ class SolverRun:
             return "goal"
         if step - self._best_step >= self._patience:
             return "validation"
-        if step >= WINDOW:
-            before = self.loss[-1 - WINDOW]
-            if before - self.loss[-1] <= self._tolerance * abs(before):
-                return "converged"
         return "max_iterations" if step >= self._limit else None
+
+    def settled(self, since: int = 0) -> bool:
+        """Tell whether the loss has fallen too little over the last steps; only those after step ``since`` count."""
+        if len(self.loss) - 1 - since < WINDOW:
+            return False
+        before = self.loss[-1 - WINDOW]
+        return before - self.loss[-1] <= self.tolerance * abs(before)
 
     def _settle_statistics(self) -> None:
         """Set the running statistics of batch norms to those of all rows.

@@ -341,13 +341,14 @@ def test_float32_models_give_float32_jacobians_near_those_of_float64() -> None:
         np.testing.assert_allclose(single, double, atol=2e-6)
 
 
-def test_images_have_a_jacobian_in_their_own_shape() -> None:
+def test_the_inputs_of_an_image_are_flattened_in_its_jacobian() -> None:
     model = Sequential(Flatten(), Dense(6, 2).initialize(0))
     dense = model[1]
     assert isinstance(dense, Dense)
     x = np.random.default_rng(0).normal(size=(4, 2, 3))
     found = jacobian(model, x)
-    np.testing.assert_allclose(found, np.broadcast_to(dense.weight.value.reshape(2, 2, 3), (4, 2, 2, 3)))
+    assert found.shape == (4, 2, 6)
+    np.testing.assert_allclose(found, np.broadcast_to(dense.weight.value, (4, 2, 6)))
 
 
 def test_a_wrapped_model_sees_each_pass_through_a_layer_that_is_used_twice() -> None:
@@ -413,6 +414,8 @@ def test_what_does_not_fit_is_named() -> None:
         parameter_jacobian(model, [[np.nan, 0.0, 0.0]])
     with pytest.raises(DTypeError, match="expected a Layer"):
         jacobian(MeanSquaredError(), X)  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match=r"parameter_jacobian\(model\): expected a Layer, got 3$"):
+        parameter_jacobian(3, X)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="expected parameters of the model"):
         parameter_jacobian(model, X, [Parameter(1.0)])
     with pytest.raises(ArgumentError, match="at least one parameter"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,8 +39,8 @@ from minidl import (
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
 from minidl.initializers import Normal
-from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt
-from minidl.solvers._marquardt import DampedStep, by_parameters, by_rows
+from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt, parameter_jacobian
+from minidl.solvers._marquardt import DampedStep
 
 Solver = Callable[..., SolverResult]
 
@@ -50,6 +51,7 @@ LINE_X = np.random.default_rng(3).normal(size=(40, 3))
 LINE_Y = LINE_X @ np.array([[1.0, 0.5], [-2.0, 0.0], [0.3, 1.0]]) + 0.7
 SINE_X = np.linspace(0.0, 6.0, 60)[:, None]
 SINE_Y = np.sin(SINE_X)
+TRIED = np.linspace(-3.0, 3.0, 100_001)
 
 
 class Decay(Layer):
@@ -163,37 +165,26 @@ def test_levenberg_marquardt_ends_where_scipy_does() -> None:
         assert result.loss[-1] == pytest.approx(2.0 * expected.cost / len(x), rel=1e-12)
 
 
-def test_both_normal_equations_give_the_damped_least_squares_solution() -> None:
-    rng = np.random.default_rng(0)
-    for count, size in ((5, 9), (9, 5), (6, 6)):
-        j, r = rng.normal(size=(count, size)), rng.normal(size=count)
-        for weights in (np.full(size, 0.1), rng.uniform(0.01, 2.0, size)):
-            stacked = np.vstack([j, np.diag(np.sqrt(weights))])
-            expected = np.linalg.lstsq(stacked, np.concatenate([-r, np.zeros(size)]))[0]
-            np.testing.assert_allclose(by_parameters(j, r, weights), expected, atol=1e-12)
-            np.testing.assert_allclose(by_rows(j, r, weights), expected, atol=1e-12)
-        same = np.full(size, 0.1)
-        np.testing.assert_allclose(by_rows(j, r, same, j @ j.T), by_rows(j, r, same), atol=1e-12)
-        np.testing.assert_allclose(by_parameters(j, r, same, j.T @ j), by_parameters(j, r, same), atol=1e-12)
-
-
-@pytest.mark.parametrize(("count", "size"), [(5, 9), (9, 5)])
+@pytest.mark.parametrize(("count", "size"), [(5, 9), (9, 5), (6, 6)])
 @pytest.mark.parametrize("strength", [0.0, 0.7])
 def test_a_damped_step_minimises_what_it_says_and_predicts_its_fall(count: int, size: int, strength: float) -> None:
     rng = np.random.default_rng(2)
     j, r, w = rng.normal(size=(count, size)), rng.normal(size=count), rng.normal(size=size)
-    d = strength * (np.arange(size) % 2)
-    for mu in (0.01, 3.0):
+    d, scale = strength * (np.arange(size) % 2), rng.uniform(0.1, 10.0, size)
+    step = DampedStep(j.copy(), r, w, d, scale)
+    for mu, solution in itertools.product((0.01, 3.0), (step.solve, step.solve_exactly)):
         # The three terms, stacked as one least-squares problem in δ.
-        stacked = np.vstack([j, np.diag(np.sqrt(d)), np.sqrt(mu) * np.eye(size)])
+        stacked = np.vstack([j, np.diag(np.sqrt(d)), np.sqrt(mu) * np.diag(scale)])
         against = -np.concatenate([r, np.sqrt(d) * w, np.zeros(size)])
         expected = np.linalg.lstsq(stacked, against)[0]
-        step = DampedStep(j, r, w, d)
-        change = step.change(mu)
+        change, promised = solution(mu)
         np.testing.assert_allclose(change, expected, atol=1e-11)
         before = np.sum(r**2) + np.sum(d * w**2)
         after = np.sum((r + j @ change) ** 2) + np.sum(d * (w + change) ** 2)
-        assert step.predicted_fall(change, mu) == pytest.approx(before - after)
+        assert promised == pytest.approx(before - after)
+    alone = [np.min(np.sum((r[:, None] + j[:, [k]] * TRIED) ** 2, axis=0) + d[k] * TRIED * (2.0 * w[k] + TRIED))
+             for k in range(size)]
+    assert step.steepness() == pytest.approx(np.sum(r**2) - min(alone), rel=1e-6)
 
 
 def test_the_sine_experiment_is_learned_to_one_millionth() -> None:
@@ -316,13 +307,82 @@ def test_the_curve_starts_at_the_first_parameters_and_falls_at_each_step(solver:
     assert repr(result).startswith("SolverResult('max_iterations' after 15 iterations")
 
 
+def cosines(model: Layer, x: Array, y: Array) -> Array:
+    """Return the cosines between the residuals and the columns of the Jacobian: 0 where one parameter cannot help."""
+    residual = (model.predict(x) - y).ravel()
+    columns = parameter_jacobian(model, x).reshape(residual.size, -1)
+    found: Array = residual @ columns / (np.linalg.norm(columns, axis=0) * np.linalg.norm(residual))
+    return found
+
+
 @both
-def test_a_loss_that_no_longer_falls_has_converged(solver: Solver) -> None:
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-5])
+def test_a_run_has_converged_where_the_loss_and_the_gradient_say_so(solver: Solver, tolerance: float) -> None:
     model = mlp([1, 2, 1], activation=Tanh, rng=0)
-    result = solver(model, SINE_X, SINE_Y, tolerance=1e-3)
+    result = solver(model, SINE_X, SINE_Y, tolerance=tolerance)
     assert result.reason == "converged"
-    assert result.loss[-11] - result.loss[-1] <= 1e-3 * result.loss[-11]
-    assert result.loss[-12] - result.loss[-2] > 1e-3 * result.loss[-12]
+    assert result.loss[-11] - result.loss[-1] <= tolerance * result.loss[-11]
+    assert np.abs(cosines(model, SINE_X, SINE_Y)).max() <= 1.01 * tolerance**0.5
+
+
+@both
+@pytest.mark.parametrize(
+    ("x", "noise"),
+    [(np.linspace(380e-9, 750e-9, 60)[:, None], 0.0), (np.linspace(380e-9, 750e-9, 60)[:, None], 0.1),
+     (np.linspace(-1.0, 1.0, 60)[:, None] + 1e4, 0.1),
+     (np.random.default_rng(1).normal(size=(60, 3)) * [1e6, 1.0, 1e-7], 0.1)],
+    ids=["wavelengths", "wavelengths and noise", "far from 0", "three units"],
+)
+def test_a_line_is_found_whatever_the_units_of_x(solver: Solver, x: Array, noise: float) -> None:
+    standard = (x - x.mean(axis=0)) / x.std(axis=0)
+    y = 1.0 + standard.sum(axis=1, keepdims=True) + noise * np.random.default_rng(2).normal(size=(60, 1))
+    design = np.hstack([standard, np.ones((60, 1))])
+    best = float(np.mean((design @ np.linalg.lstsq(design, y)[0] - y) ** 2))
+    model = Dense(x.shape[1], 1).initialize(0)
+    result = solver(model, x, y)
+    assert error(model, x, y) == pytest.approx(best, rel=1e-6, abs=1e-20)
+    assert result.reason == "converged" or best < 1e-20  # an exact fit may end as rounding
+    assert result.iterations < 100
+
+
+def test_levenberg_marquardt_tells_columns_apart_that_their_products_do_not() -> None:
+    # 10⁹ spreads from 0: what tells x from the bias is the eighteenth digit of JᵀJ.
+    x = np.linspace(-1.0, 1.0, 60)[:, None] + 1e9
+    model = Dense(1, 1).initialize(0)
+    result = levenberg_marquardt(model, x, 3.0 * (x - 1e9) + 0.1 * np.cos(9.0 * x))
+    line = np.polynomial.Polynomial.fit(x[:, 0] - 1e9, 3.0 * (x - 1e9)[:, 0] + 0.1 * np.cos(9.0 * x[:, 0]), 1)
+    assert model.weight.value[0, 0] == pytest.approx(line.convert().coef[1], rel=1e-4)
+    assert result.reason == "converged"
+
+
+def test_levenberg_marquardt_has_converged_where_all_that_is_left_is_rounding() -> None:
+    # In float32 the gradient of this line stays above 10⁻⁴ of what it can be, but the loss is the least there is.
+    x = (np.random.default_rng(11).normal(size=(80, 3)) * [1e3, 1.0, 1e-3]).astype(np.float32)
+    y = (x @ [[1e-3], [-2.0], [500.0]] + 0.7 + 0.1 * np.random.default_rng(12).normal(size=(80, 1))).astype(np.float32)
+    design = np.hstack([x.astype(np.float64), np.ones((80, 1))])
+    best = np.mean((design @ np.linalg.lstsq(design, y)[0] - y) ** 2)
+    model = Dense(3, 1, dtype=np.float32).initialize(0)
+    result = levenberg_marquardt(model, x, y)
+    assert result.loss[-1] == pytest.approx(float(best), rel=1e-5)
+    assert np.abs(cosines(model, x, y)).max() > 1e-4
+    assert result.reason == "converged"
+
+
+@both
+def test_a_larger_tolerance_ends_a_run_earlier(solver: Solver) -> None:
+    steps = [solver(mlp([1, 8, 1], activation=Tanh, rng=0), SINE_X, SINE_Y + np.round(SINE_X) / 9.0,
+                    tolerance=tolerance).iterations for tolerance in (0.3, 1e-2, 1e-6)]
+    assert steps[0] < steps[1] < steps[2]
+
+
+@both
+def test_a_loss_that_rests_on_a_slope_has_not_converged(solver: Solver) -> None:
+    # A staircase whose derivative is said to be 1: on a stair no small step lowers the loss.
+    stairs = Activation(np.round, np.ones_like)
+    model = Sequential(Dense(1, 1).initialize(0), stairs)
+    result = solver(model, SINE_X, SINE_Y + 0.4)
+    assert result.reason == "stalled"
+    assert np.abs(cosines(model, SINE_X, SINE_Y + 0.4)).max() > 0.01
 
 
 @both
