@@ -119,11 +119,12 @@ class SavedRun:
     generators: dict[str, np.random.Generator]
     run: SavedProgress
     history: SavedHistory
-    environment: dict[str, Any]
+    environment: dict[str, str | int | dict[str, str] | None]
 
     def __post_init__(self) -> None:
         plan, epochs = self.run.plan, len(self.history.loss)
-        expect(plan is None or plan.epochs >= max(epochs, 1), f"no plan for {epochs} epochs or more", plan)
+        right = plan is None or (plan.epochs >= max(epochs, 1) and plan.start <= epochs)
+        expect(right, f"no plan for {epochs} epochs or more", plan)
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:

@@ -72,8 +72,10 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
         place = f'{name} at "{found.path}"' if found.path else name
         what = f"the first number that is not finite came up in the {found.phase} of {place}"
         path, phase = found.path, found.phase
+    spoiled = ", but with them the loss of that batch is not finite" if found and phase in ("forward", "loss") else ""
+    run.history.stopped_by = "divergence"
     raise DivergenceError(
-        f"{where}: {what}. The weights from before that update stand. "
+        f"{where}: {what}. The weights from before that update stand{spoiled}. "
         "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
         epoch=epoch, batch=position.batch, learning_rate=rate, layer=path, phase=phase,
     )
