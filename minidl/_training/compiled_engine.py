@@ -12,6 +12,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._core.interrupts import Interrupts
+from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, CompileError
 from ..layers._parts import named
 from ..layers.base import Layer, trait
@@ -55,21 +56,19 @@ class CompiledEngine(Engine):
         for name, value in extras.items():
             if value:
                 raise CompileError(f"expected no {name}, got {value!r}")
-        self.update, self._model = numpy.update, numpy.model
-        self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
+        self.update = numpy.update
         self.predict = Predictor(numpy.model)  # NumPy's BLAS and Numba's have threads of their own, which would fight.
+        self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._parameters = numpy.optimizer.vector.values.size
+        self._state = list(named(numpy.model, (Parameter, Buffer)).values())
+        self._layers = [numpy.model, *named(numpy.model, Layer).values()]
         self.at_once = 1
         self._compile()
 
     def _compile(self) -> None:
-        self._parts, self._loop = self._found_parts(), self._lower()
-        layers = [self._model, *(part for part, _ in self._parts if isinstance(part, Layer))]
-        self._smallest_batch = max(trait(layer, "smallest_batch") for layer in layers)
-
-    def _found_parts(self) -> list[tuple[object, bool]]:
-        """Return what the program depends on: each part of the model, and whether it is frozen."""
-        return [(part, getattr(part, "frozen", False)) for part in named(self._model, object).values()]
+        """Compile for what is frozen now."""
+        self._frozen, self._loop = [part.frozen for part in self._state], self._lower()
+        self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
 
     @override
     def enter(self, source: Source, start: int) -> None:
@@ -81,7 +80,7 @@ class CompiledEngine(Engine):
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
         # An interrupt is seen after the batches of one call.
         total, rows, done = so_far, 0, 0
-        if self._found_parts() != self._parts:
+        if [part.frozen for part in self._state] != self._frozen:
             self._compile()
         for arrays, order, begin, size, count in self._spans(most):
             if size < self._smallest_batch:  # The NumPy path says why it does not take a batch.

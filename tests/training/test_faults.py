@@ -254,7 +254,7 @@ def test_a_generator_that_a_callback_puts_in_is_drawn_from(after: int) -> None:
         expected.random(draws)
         assert callback.layer.rng.bit_generator.state == expected.bit_generator.state
         found.append(model.parameters()[0].value)
-    assert np.allclose(*found, rtol=1e-12, atol=0)
+    assert np.allclose(found[0], found[1], rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
