@@ -378,17 +378,13 @@ class LogFile(Callback):
 
         series = trainer.history.series()
         self._columns = ["epoch", *series]
-        rows = [[epoch, *(_or_none(numbers[epoch]) for numbers in series.values())] for epoch in epochs]
+        # JSON has neither NaN nor infinity.
+        rows = [[epoch, *(n[epoch] if math.isfinite(n[epoch]) else None for n in series.values())] for epoch in epochs]
         with self.path.open("a" if epochs.start else "w", newline="", encoding="utf-8") as file:
             if self.path.suffix == ".jsonl":
                 file.writelines(json.dumps(dict(zip(self._columns, row, strict=True))) + "\n" for row in rows)
             elif rows:
                 csv.writer(file).writerows(rows if epochs.start else [self._columns, *rows])
-
-
-def _or_none(number: float) -> float | None:
-    """Return a number, or None for NaN and infinity, which JSON does not have."""
-    return number if math.isfinite(number) else None
 
 
 def copied_state(trainer: Trainer) -> dict[str, Any]:

@@ -211,11 +211,9 @@ def describe(part: object, paths: dict[int, str], depth: int = 4) -> str:
     """
     if isinstance(part, Parameter):
         return paths.get(id(part), "a parameter of another model")
-    if isinstance(part, np.ndarray):
+    if isinstance(part, (np.ndarray, np.generic)):
         return repr(part.tolist())
-    if isinstance(part, float):
-        return repr(float(part))
-    if part is None or isinstance(part, (bool, int, str)):
+    if part is None or isinstance(part, (bool, int, float, str)):
         return repr(part)
     if isinstance(part, (list, tuple)):
         return f"[{', '.join(describe(item, paths, depth - 1) for item in part)}]"

@@ -8,6 +8,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ from minidl import SGD, Array, Dense, Dropout, HalfSquaredError, Layer, Sequenti
 from minidl._files.model import RESERVED
 from minidl._files.statefile import read, write
 from minidl._training import compiled_engine
+from minidl._training.checkpoint import SavedHistory, describe
+from minidl._training.numpy_engine import NumpyEngine
+from minidl._training.run import Plan
+from minidl._training.sources import ArraySource
 from minidl._training.history import History
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
 from minidl.errors import DivergenceError, FileFormatError
@@ -286,3 +291,33 @@ def test_an_environment_of_another_kind_is_refused_or_said(value: Any, tmp_path:
     else:
         with warnings.catch_warnings(), refused(FileFormatError, "the state of a run", "environment.numpy"):
             run.restore(path)
+
+
+def test_a_setting_that_is_a_number_of_numpy_is_compared_by_its_value() -> None:
+    class StiffLoss(HalfSquaredError):
+        def __init__(self, stiffness: Any) -> None:
+            self.stiffness = stiffness
+
+    found = [describe(StiffLoss(value), {}) for value in (3, np.int64(3), np.float32(0.5), np.float64(0.5), 0.5)]
+    assert found == [f"StiffLoss(stiffness={value})" for value in ("3", "3", "0.5", "0.5", "0.5")]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_interrupt_before_the_last_batch_does_not_end_the_epoch(engine: Any) -> None:
+    run, source = trainer(engine=engine)._run, ArraySource((X[:9], Y[:9]), 4, shuffle=False)  # batches of 4 and 5 rows
+    made = compiled_engine.make_engine(engine, NumpyEngine(run, ()), Plan(1, 4, False, None), source)
+    received: Any = SimpleNamespace(received="SIGINT")
+    made.enter(source, 0)
+    assert made.run(99, 0.0, received)[1:] == (4, 1, True, False)
+    assert made.run(99, 0.0, received)[1:] == (5, 1, True, False)
+    assert made.run(99, 0.0, SimpleNamespace(received=None))[1:] == (0, 0, True, True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["loss", "validation_loss", "learning_rate", "seconds", "metric_values"])
+def test_a_history_in_float32_is_refused(name: str) -> None:
+    series = {key: np.zeros(2) for key in ("loss", "validation_loss", "learning_rate", "seconds")}
+    parts: dict[str, Any] = {**series, "metrics": ["r2"], "metric_values": np.zeros((1, 2)), "stopped_by": ""}
+    assert len(SavedHistory(**parts).unpacked()) == 2
+    parts[name] = parts[name].astype(np.float32)
+    with pytest.raises(ValueError, match="no 2 numbers"):
+        SavedHistory(**parts)
