@@ -20,10 +20,10 @@ from minidl._files.model import RESERVED
 from minidl._files.statefile import read, write
 from minidl._training import compiled_engine
 from minidl._training.checkpoint import SavedHistory, describe
+from minidl._training.history import History
 from minidl._training.numpy_engine import NumpyEngine
 from minidl._training.run import Plan
 from minidl._training.sources import ArraySource
-from minidl._training.history import History
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
 from minidl.errors import DivergenceError, FileFormatError
 from minidl.solvers import lbfgs
@@ -294,12 +294,12 @@ def test_an_environment_of_another_kind_is_refused_or_said(value: Any, tmp_path:
 
 
 def test_a_setting_that_is_a_number_of_numpy_is_compared_by_its_value() -> None:
-    class StiffLoss(HalfSquaredError):
+    class Stiff(Dropout):
         def __init__(self, stiffness: Any) -> None:
             self.stiffness = stiffness
 
-    found = [describe(StiffLoss(value), {}) for value in (3, np.int64(3), np.float32(0.5), np.float64(0.5), 0.5)]
-    assert found == [f"StiffLoss(stiffness={value})" for value in ("3", "3", "0.5", "0.5", "0.5")]
+    found = [describe(Stiff(value), {}) for value in (3, np.int64(3), np.float32(0.5), np.float64(0.5), 0.5)]
+    assert found == [f"Stiff(stiffness={value})" for value in ("3", "3", "0.5", "0.5", "0.5")]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
