@@ -38,6 +38,9 @@ class Monitor(Callback):
             nothing.
     """
 
+    best: float | None = None
+    waited: int = 0
+
     def __init__(self, monitor: str, *, mode: Mode | None = None, min_delta: float = 0.0) -> None:
         if mode not in ("min", "max", None):
             raise ArgumentError(f'{type(self).__name__}(mode): expected "min", "max" or None, got {mode!r}')
@@ -48,8 +51,7 @@ class Monitor(Callback):
 
     @override
     def reset(self) -> None:
-        self.best: float | None = None
-        self.waited: int = 0
+        self.best, self.waited = None, 0
 
     @override
     def on_train_begin(self, trainer: Trainer) -> None:
@@ -96,8 +98,8 @@ class EarlyStopping(Monitor):
         monitor: What to watch: ``"validation_loss"``, ``"loss"``, or the name of a metric.
         mode: As in `Monitor`.
         min_delta: Smallest change that counts as an improvement, as an absolute difference.
-        restore_best: Restore the best weights at the end, also when all epochs have run (not after an interrupt).
-            `resume` continues from the last weights.
+        restore_best: Restore the best weights at the end, also when all epochs have run or the run diverged (not after
+            an interrupt). `resume` continues from the last weights.
     """
 
     def __init__(
@@ -143,7 +145,8 @@ class EarlyStopping(Monitor):
     @override
     def on_train_end(self, trainer: Trainer) -> None:
         # An interrupted run is going to be resumed from where it is, so it keeps its last weights.
-        if self._best_state is not None and not trainer.interrupted:
+        ended = not trainer.interrupted or trainer.history.stopped_by == "divergence"
+        if self._best_state is not None and ended:
             self._last_state = copied_state(trainer)
             restore_copied(trainer, self._best_state)
 
@@ -258,7 +261,8 @@ class Checkpoint(Monitor):
         every_batches: Save after every so many batches as well; None not to.
         every_minutes: Save when so many minutes have passed since the last save; None not to.
         keep_last: How many are kept of those that this run wrote; what other runs left in the folder stays.
-        monitor: The figure that decides which one is best; None to keep no best one.
+        monitor: The figure that decides which one is best, over all fits that are given this object; None to keep no
+            best one.
         mode: As in `Monitor`.
     """
 
@@ -292,7 +296,7 @@ class Checkpoint(Monitor):
 
     @override
     def reset(self) -> None:
-        super().reset()
+        # The best one stays in its file, so that a second fit that is worse does not replace it.
         self._written: list[str] = []
 
     @override
@@ -374,17 +378,13 @@ class LogFile(Callback):
 
         series = trainer.history.series()
         self._columns = ["epoch", *series]
-        rows = [[epoch, *(_or_none(numbers[epoch]) for numbers in series.values())] for epoch in epochs]
+        # JSON has neither NaN nor infinity.
+        rows = [[epoch, *(n[epoch] if math.isfinite(n[epoch]) else None for n in series.values())] for epoch in epochs]
         with self.path.open("a" if epochs.start else "w", newline="", encoding="utf-8") as file:
             if self.path.suffix == ".jsonl":
                 file.writelines(json.dumps(dict(zip(self._columns, row, strict=True))) + "\n" for row in rows)
             elif rows:
                 csv.writer(file).writerows(rows if epochs.start else [self._columns, *rows])
-
-
-def _or_none(number: float) -> float | None:
-    """Return a number, or None for NaN and infinity, which JSON does not have."""
-    return number if math.isfinite(number) else None
 
 
 def copied_state(trainer: Trainer) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ._training.history import History
 from ._training.loop import train
 from ._training.numpy_engine import Engine, NumpyEngine
 from ._training.run import Plan, Position, Run
-from ._training.snapshot import Parts, Snapshot
+from ._training.snapshot import Snapshot
 from ._training.sources import ArraySource, Batch, Source, StreamSource
 from ._training.validation import Validation, ValidationData, named_metrics
 from .errors import ArgumentError, DTypeError
@@ -247,18 +247,8 @@ class Trainer:
             DivergenceError: a loss, a gradient or a weight is not finite; the last finite weights stand.
         """
         size = positive_int(batch_size, "fit(batch_size)")
-        plan = Plan(
-            positive_int(epochs, "fit(epochs)") + len(self._run.history.loss),
-            size,
-            bool(shuffle),
-            None if micro_batch_size is None else positive_int(micro_batch_size, "fit(micro_batch_size)"),
-        )
-        acting = check_callbacks(callbacks)
-        data = Validation(self._run.model, self._run.loss, named_metrics(metrics))
-        rng = self._run.generator(0) if shuffle and validation is not None else None
-        arrays = data.split(x, y, sample_weight, validation, rng)
-        source = ArraySource(arrays, size, plan.shuffle)
-        return train(self._run, *self._begin(plan, acting, source, data), source, data, self._notify, progress)
+        plan = self._plan("fit", epochs, size, bool(shuffle), micro_batch_size)
+        return self._train(plan, (x, y, sample_weight), validation, metrics, check_callbacks(callbacks), progress)
 
     def fit_batches(
         self,
@@ -287,13 +277,8 @@ class Trainer:
         Returns:
             The history, as from `fit`.
         """
-        micro = None if micro_batch_size is None else positive_int(micro_batch_size, "fit_batches(micro_batch_size)")
-        plan = Plan(positive_int(epochs, "fit_batches(epochs)") + len(self.history), None, False, micro)
-        acting = check_callbacks(callbacks)
-        data = Validation(self.model, self.loss, named_metrics(metrics))
-        data.hold_out(validation)
-        source = StreamSource(stream, self.model, self.loss, self.optimizer.learning_rate)
-        return train(self._run, *self._begin(plan, acting, source, data), source, data, self._notify, progress)
+        plan = self._plan("fit_batches", epochs, None, False, micro_batch_size)
+        return self._train(plan, stream, validation, metrics, check_callbacks(callbacks), progress)
 
     def resume(
         self,
@@ -325,12 +310,8 @@ class Trainer:
             ArgumentError: other callbacks than those of the fit.
         """
         plan = self._run.plan_to_resume(streamed=False)
-        acting = None if callbacks is None else check_callbacks(callbacks)
-        data = Validation(self._run.model, self._run.loss, named_metrics(metrics))
-        arrays = data.split(x, y, sample_weight, validation, self._run.generator(0) if plan.shuffle else None)
-        assert plan.batch_size is not None
-        source = ArraySource(arrays, plan.batch_size, plan.shuffle)
-        return train(self._run, *self._begin(None, acting, source, data), source, data, self._notify, progress)
+        acting = self._run.callbacks if callbacks is None else check_callbacks(callbacks)
+        return self._train(plan, (x, y, sample_weight), validation, metrics, acting, progress)
 
     def resume_batches(
         self,
@@ -342,12 +323,9 @@ class Trainer:
         progress: bool | None = None,
     ) -> History:
         """Finish a `fit_batches` as `resume` finishes a `fit`; the stream must give the same batches again."""
-        self._run.plan_to_resume(streamed=True)
-        acting = None if callbacks is None else check_callbacks(callbacks)
-        data = Validation(self.model, self.loss, named_metrics(metrics))
-        data.hold_out(validation)
-        source = StreamSource(stream, self.model, self.loss, self.optimizer.learning_rate)
-        return train(self._run, *self._begin(None, acting, source, data), source, data, self._notify, progress)
+        plan = self._run.plan_to_resume(streamed=True)
+        acting = self._run.callbacks if callbacks is None else check_callbacks(callbacks)
+        return self._train(plan, stream, validation, metrics, acting, progress)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole run to a file: the model, and all that `restore` needs to go on bit for bit.
@@ -406,30 +384,60 @@ class Trainer:
         data = Validation(self.model, self.loss, named_metrics(metrics))
         return data.evaluate(x, y, sample_weight)
 
-    def _begin(
-        self, plan: Plan | None, callbacks: Sequence[Callback] | None, source: Source, data: Validation
-    ) -> tuple[Engine, Snapshot]:
-        """Start a fit, or go on with one; if anything is refused, leave the run and its callbacks as they were.
+    def _plan(self, where: str, epochs: int, size: int | None, shuffle: bool, micro_batch_size: int | None) -> Plan:
+        """Return the plan of a new fit."""
+        start = len(self.history)
+        if micro_batch_size is not None:
+            micro_batch_size = positive_int(micro_batch_size, f"{where}(micro_batch_size)")
+        return Plan(start + positive_int(epochs, f"{where}(epochs)"), size, shuffle, micro_batch_size, start)
+
+    def _train(
+        self,
+        plan: Plan,
+        feed: Any,
+        validation: Any,
+        metrics: Iterable[Metric] | Mapping[str, Metric],
+        callbacks: Sequence[Callback],
+        progress: bool | None,
+    ) -> History:
+        """Follow a plan, that of a new fit or the one at which the run stands.
 
         Args:
-            plan: Of a new fit; None to go on with the last one.
-            callbacks: What to call; None for the callbacks of the last fit.
-            source: Where the batches come from.
-            data: What computes the figures of an epoch.
+            plan: With a batch size for arrays, without for a stream.
+            feed: (x, y, sample_weight), or the stream.
+            validation: As in `fit`.
+            metrics: As in `fit`.
+            callbacks: What to call, checked.
+            progress: As in `fit`.
         """
         run = self._run
-        acting = run.callbacks if callbacks is None else callbacks
-        before = [(part, vars(part).copy()) for part in (run, run.history, *acting)]
-        snapshot = Snapshot(Parts(run.model), run.optimizer)
+        data = Validation(run.model, run.loss, named_metrics(metrics))
+        source: Source
+        if plan.batch_size is None:
+            data.hold_out(validation)
+            source = StreamSource(feed, run.model, run.loss, run.optimizer.learning_rate)
+        else:
+            rng = run.generator(0) if plan.shuffle and validation is not None else None
+            x, y, sample_weight = feed
+            arrays = data.split(x, y, sample_weight, validation, rng)
+            source = ArraySource(arrays, plan.batch_size, plan.shuffle)
+        engine, snapshot = self._begin(plan, callbacks, source, data)
+        return train(run, engine, snapshot, source, data, self._notify, progress)
+
+    def _begin(
+        self, plan: Plan, callbacks: Sequence[Callback], source: Source, data: Validation
+    ) -> tuple[Engine, Snapshot]:
+        """Start a fit, or go on with one; if anything is refused, leave the run and its callbacks as they were."""
+        run = self._run
+        before = [(part, vars(part).copy()) for part in (run, run.history, *callbacks)]
+        snapshot = Snapshot(run.model, run.optimizer)
         _check_parameters(snapshot)
         try:
-            if plan is None:
-                run.go_on(source, acting)
+            if plan is run.plan:
+                run.go_on(source, callbacks)
             else:
-                run.start(plan, acting)
-            assert run.plan is not None
-            numpy = NumpyEngine(run, snapshot.not_held.values())
-            engine = make_engine(check_engine(self.engine), numpy, run.plan, source)
+                run.start(plan, callbacks)
+            engine = make_engine(check_engine(self.engine), NumpyEngine(run, snapshot.not_held.values()), plan, source)
             run.engine, run.figures = engine.name, data.directions()
             run.why_stop, run.interrupted, run.history.stopped_by = "", True, ""
             run.count_epochs(source)
@@ -456,7 +464,7 @@ def _check_parameters(snapshot: Snapshot) -> None:
     Raises:
         ArgumentError: no parameter that the optimizer holds can learn.
     """
-    parameters, not_held = snapshot.parts.parameters, snapshot.not_held
+    parameters, not_held = snapshot.parameters, snapshot.not_held
     if all(path in not_held or parameter.frozen for path, parameter in parameters.items()):
         raise ArgumentError(
             "fit: the optimizer holds no parameter of this model that learns; make it from model.parameters(), or "
@@ -468,7 +476,7 @@ def _check_parameters(snapshot: Snapshot) -> None:
         warnings.warn(
             f"fit: the optimizer does not hold {', '.join(idle[:3])}{more}, so that they are not learned; freeze() "
             "them if that is meant, else make the optimizer from model.parameters()",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -23,7 +23,9 @@ class Progress:
     def __init__(self, total: int, title: str, wanted: bool | None, unit: str = "epoch") -> None:
         self._total, self._title, self._unit = total, title, unit
         self._due = time.monotonic() + self.patience
-        self._enabled = sys.stderr.isatty() if wanted is None else wanted
+        stream = sys.stderr  # None in a program without a console
+        usable = stream is not None and not getattr(stream, "closed", False)
+        self._enabled = usable and (stream.isatty() if wanted is None else wanted)
         self._bar: Any = None
         self._done = 0
 

@@ -119,11 +119,12 @@ class SavedRun:
     generators: dict[str, np.random.Generator]
     run: SavedProgress
     history: SavedHistory
-    environment: dict[str, Any]
+    environment: dict[str, str | int | dict[str, str] | None]
 
     def __post_init__(self) -> None:
         plan, epochs = self.run.plan, len(self.history.loss)
-        expect(plan is None or plan.epochs >= max(epochs, 1), f"no plan for {epochs} epochs or more", plan)
+        right = plan is None or (plan.epochs >= max(epochs, 1) and plan.start <= epochs)
+        expect(right, f"no plan for {epochs} epochs or more", plan)
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
@@ -210,11 +211,9 @@ def describe(part: object, paths: dict[int, str], depth: int = 4) -> str:
     """
     if isinstance(part, Parameter):
         return paths.get(id(part), "a parameter of another model")
-    if isinstance(part, np.ndarray):
+    if isinstance(part, (np.ndarray, np.generic)):
         return repr(part.tolist())
-    if isinstance(part, float):
-        return repr(float(part))
-    if part is None or isinstance(part, (bool, int, str)):
+    if part is None or isinstance(part, (bool, int, float, str)):
         return repr(part)
     if isinstance(part, (list, tuple)):
         return f"[{', '.join(describe(item, paths, depth - 1) for item in part)}]"

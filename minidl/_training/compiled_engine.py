@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias
+from itertools import islice
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from typing_extensions import override
 from .._core.interrupts import Interrupts
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, CompileError
-from ..layers._parts import named, walk
+from ..layers._parts import named
 from ..layers.base import Layer, trait
 from .numpy_engine import Engine, NumpyEngine, Outcome
 from .run import Plan
@@ -32,15 +32,8 @@ WORK_AT_ONCE = 1 << 24
 """Rows times parameters that go by in one call: some milliseconds, in which no interrupt is seen."""
 
 
-@dataclass
-class Span:
-    """Batches of one size that follow one another: ``count`` times ``rows`` rows, from ``begin`` in the order on."""
-
-    arrays: Batch
-    order: npt.NDArray[np.intp] | None
-    begin: int
-    rows: int
-    count: int
+Span: TypeAlias = tuple[Batch, npt.NDArray[np.intp] | None, int, int, int]
+"""Batches of one size that follow one another: arrays, order, where in the order the first one begins, rows, count."""
 
 
 class CompiledEngine(Engine):
@@ -64,72 +57,60 @@ class CompiledEngine(Engine):
             if value:
                 raise CompileError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
-        self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
-        self._loop = self._lower()
-        self._state = list(named(numpy.model, (Parameter, Buffer)).values())
-        self._frozen = [part.frozen for part in self._state]
         self.predict = Predictor(numpy.model)  # NumPy's BLAS and Numba's have threads of their own, which would fight.
-        self._layers = [numpy.model, *(part for _, part in walk(numpy.model) if isinstance(part, Layer))]
-        self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
+        self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._parameters = numpy.optimizer.vector.values.size
+        self._state = list(named(numpy.model, (Parameter, Buffer)).values())
+        self._layers = [numpy.model, *named(numpy.model, Layer).values()]
         self.at_once = 1
-        self._spans: Iterator[Span] = iter(())
-        self._span: Span | None = None
+        self._compile()
+
+    def _compile(self) -> None:
+        """Compile for what is frozen now."""
+        self._frozen, self._loop = [part.frozen for part in self._state], self._lower()
+        self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
 
     @override
     def enter(self, source: Source, start: int) -> None:
         rows = source.batch_size if isinstance(source, ArraySource) else 1
         self.at_once = min(max(WORK_AT_ONCE // (rows * self._parameters), 64), 1 << 14)
-        self._spans, self._span = spans(source, start), None
+        self._source, self._next, self._stream = source, start, source.batches(start)
 
     @override
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
         # An interrupt is seen after the batches of one call.
         total, rows, done = so_far, 0, 0
-        if (frozen := [part.frozen for part in self._state]) != self._frozen:
-            self._loop, self._frozen = self._lower(), frozen
-            self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
-        while (span := self._current()) is not None:
-            if span.rows < self._smallest_batch:
-                self._refuse(span)
-            count = min(span.count, most - done)
-            total, bad = self._loop.run(
-                span.arrays, span.order, begin=span.begin, rows=span.rows, count=count, total=total
-            )
+        if [part.frozen for part in self._state] != self._frozen:
+            self._compile()
+        for arrays, order, begin, size, count in self._spans(most):
+            if size < self._smallest_batch:  # The NumPy path says why it does not take a batch.
+                place: Any = slice(begin, begin + size) if order is None else order[begin : begin + size]
+                self.update(tuple(array[place] for array in arrays))
+            total, bad = self._loop.run(arrays, order, begin=begin, rows=size, count=count, total=total)
             finished = count if bad < 0 else bad
-            span.begin += finished * span.rows
-            span.count -= finished
-            rows += finished * span.rows
+            rows += finished * size
             done += finished
             if bad >= 0:
                 return Outcome(total, rows, done, finite=False, ended=False)
-            if done == most or interrupts.received:
-                return Outcome(total, rows, done, finite=True, ended=False)
-        return Outcome(total, rows, done, finite=True, ended=True)
+            if interrupts.received:
+                break
+        self._next += done
+        return Outcome(total, rows, done, finite=True, ended=done < most and not interrupts.received)
 
-    def _current(self) -> Span | None:
-        if self._span is None or not self._span.count:
-            self._span = next(self._spans, None)
-        return self._span
-
-    def _refuse(self, span: Span) -> None:
-        """Let the NumPy path say why it does not take a batch."""
-        place = slice(span.begin, span.begin + span.rows)
-        self.update(tuple(a[place if span.order is None else span.order[place]] for a in span.arrays))
-
-
-def spans(source: Source, start: int) -> Iterator[Span]:
-    """Yield the batches of an epoch, from number ``start`` on, as runs of one size."""
-    if not isinstance(source, ArraySource):
-        for batch in source.batches(start):
-            yield Span(batch, None, 0, len(batch[0]), 1)
-        return
-    size, rows = source.batch_size, len(source.arrays[0])
-    equal = source.count if rows == source.count * size else source.count - 1
-    if start < equal:
-        yield Span(source.arrays, source.order, start * size, size, equal - start)
-    if start < source.count and equal < source.count:
-        yield Span(source.arrays, source.order, equal * size, rows - equal * size, 1)
+    def _spans(self, most: int) -> Iterator[Span]:
+        """Yield the next batches, up to ``most``, as runs of one size."""
+        source = self._source
+        if not isinstance(source, ArraySource):
+            for batch in islice(self._stream, most):
+                yield batch, None, 0, len(batch[0]), 1
+            return
+        size, rows, last = source.batch_size, len(source.arrays[0]), source.count - 1
+        until = min(self._next + most, source.count)
+        equal = min(until, last + (rows == source.count * size))  # the last batch may be of another size
+        if self._next < equal:
+            yield source.arrays, source.order, self._next * size, size, equal - self._next
+        if max(self._next, equal) < until:
+            yield source.arrays, source.order, last * size, rows - last * size, 1
 
 
 def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Source) -> Engine:
@@ -156,7 +137,7 @@ def pays(numpy: NumpyEngine, plan: Plan, source: Source) -> bool:
     if not isinstance(source, ArraySource):
         return False
     work = min(source.batch_size, len(source.arrays[0])) * numpy.optimizer.vector.values.size
-    return plan.epochs * source.count >= UPDATES and work <= WORK
+    return (plan.epochs - plan.start) * source.count >= UPDATES and work <= WORK
 
 
 def check_engine(engine: str) -> EngineName:

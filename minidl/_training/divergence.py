@@ -63,17 +63,18 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
         found = problem
     snapshot.restore()
     where = f"training diverged in epoch {epoch}, batch {position.batch}, at learning rate {rate:g}"
-    if found is None:
-        what = "a replay of the same batches found nothing: is there a layer whose results change from call to call?"
-        path, phase = "", "loss"
-    else:
+    what = "a replay of the same batches found nothing: is there a layer whose results change from call to call?"
+    path, phase, spoiled = "", "loss", ""
+    if found is not None:
         part = found.part if isinstance(found.part, (Component, Loss, Penalty, Parameter)) else model
-        name = one_line(part) if isinstance(part, Component) else repr(part)
-        place = f'{name} at "{found.path}"' if found.path else name
-        what = f"the first number that is not finite came up in the {found.phase} of {place}"
-        path, phase = found.path, found.phase
+        name, path, phase = one_line(part) if isinstance(part, Component) else repr(part), found.path, found.phase
+        place = f'{name} at "{path}"' if path else name
+        what = f"the first number that is not finite came up in the {phase} of {place}"
+        if phase in ("forward", "loss"):
+            spoiled = ", but with them the loss of that batch is not finite"
+    run.history.stopped_by = "divergence"
     raise DivergenceError(
-        f"{where}: {what}. The weights from before that update stand. "
+        f"{where}: {what}. The weights from before that update stand{spoiled}. "
         "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
         epoch=epoch, batch=position.batch, learning_rate=rate, layer=path, phase=phase,
     )

@@ -20,7 +20,7 @@ class History:
         learning_rate: Rate of the last step of the epoch.
         seconds: Time that the epoch took, validation included.
         stopped_by: Why the last `fit` ended: ``"epochs"`` when all were done, ``"SIGINT"`` or ``"SIGTERM"`` after an
-            interrupt, or what the callback that stopped it says; empty before.
+            interrupt, ``"divergence"``, or what the callback that stopped it says; empty before.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -62,15 +62,12 @@ class History:
         return {name: numbers[-1] for name, numbers in self.series().items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain lists and strings, for JSON or a data frame."""
-        return {
-            "loss": list(self.loss),
-            "validation_loss": list(self.validation_loss),
-            "metrics": {name: list(numbers) for name, numbers in self.metrics.items()},
-            "learning_rate": list(self.learning_rate),
-            "seconds": list(self.seconds),
-            "stopped_by": self.stopped_by,
-        }
+        """Return everything as plain values for JSON or a data frame: a list for each name of `series`, and a text.
+
+        The lists are of one length, so ``pandas.DataFrame(history.to_dict())`` has a row for each epoch.
+        """
+        numbers = {"loss": self.loss, "learning_rate": self.learning_rate, "seconds": self.seconds, **self.series()}
+        return {"stopped_by": self.stopped_by, **{name: list(column) for name, column in numbers.items()}}
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
         """Draw loss and validation loss by epoch on a logarithmic scale, and metrics below; needs matplotlib.
@@ -80,9 +77,14 @@ class History:
 
         Returns:
             The Matplotlib figure.
-        """
-        from matplotlib.figure import Figure
 
+        Raises:
+            ImportError: Matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError(f'history.plot needs Matplotlib: pip install "minidl[plot]" ({error})') from None
         figure = Figure(figsize=(6, 3.2 + 2.2 * bool(self.metrics)), layout="constrained")
         axes = figure.subplots(1 + bool(self.metrics), 1, sharex=True, squeeze=False)[:, 0]
         epochs = range(1, len(self) + 1)

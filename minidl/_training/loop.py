@@ -17,7 +17,7 @@ from .divergence import explain
 from .history import History
 from .numpy_engine import Engine
 from .run import Position, Run
-from .snapshot import Parts, Snapshot
+from .snapshot import Snapshot
 from .sources import Source
 from .validation import Validation
 
@@ -43,7 +43,7 @@ def train(
         progress: As in `Trainer.fit`.
     """
     assert run.plan is not None
-    plan, history, may_grow = run.plan, run.history, snapshot.parts.may_grow
+    plan, history, may_grow = run.plan, run.history, snapshot.may_grow
     steps = [callback.every_batches for callback in run.callbacks if callback.every_batches]
     run.source, run.interrupted = source, True
     try:
@@ -61,12 +61,14 @@ def train(
                 ended = False
                 while not ended and not run.why_stop:
                     here = run.position
+                    if run.callbacks:
+                        snapshot.find_parts()
                     snapshot.take()
                     most = min([engine.at_once, source.mark(), *[step - here.batch % step for step in steps]])
                     try:
                         outcome = engine.run(1 if may_grow else most, here.loss, interrupts)
                         if may_grow:
-                            refuse_new_parameters(run, snapshot.parts)
+                            refuse_new_parameters(snapshot)
                     except BaseException:
                         # Some of the batches are in the weights, and the position is before them: go back to it.
                         snapshot.restore()
@@ -93,21 +95,21 @@ def train(
         if history.stopped_by != "epochs":
             run.know_data()
         run.source = None
-        forget((Parts(run.model) if snapshot.parts.may_grow else snapshot.parts).holders)
+        forget(snapshot.holders)
         notify("on_train_end")
         run.optimizer.epochs = None
     return history
 
 
-def refuse_new_parameters(run: Run, parts: Parts) -> None:
+def refuse_new_parameters(snapshot: Snapshot) -> None:
     """Refuse parameters that `forward` has made in the first batch: the optimizer does not hold them.
 
     Raises:
         StructureError: naming them.
     """
-    known = set(parts.parameters.values())
-    now = Parts(run.model).not_held_by(run.optimizer).items()
-    new = [path for path, parameter in now if parameter not in known and not parameter.frozen]
+    known = set(snapshot.parameters.values())
+    snapshot.find_parts()
+    new = [path for path, own in snapshot.not_held.items() if own not in known and not own.frozen]
     if new:
         raise StructureError(
             f"fit: expected an optimizer that holds every parameter, but forward made {', '.join(new)} in the first "

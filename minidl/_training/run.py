@@ -32,6 +32,8 @@ class Plan:
     batch_size: int | None
     shuffle: bool
     micro_batch_size: int | None
+    start: int = 0
+    """How many epochs the history had when the fit began."""
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 
@@ -13,67 +12,56 @@ from ..layers.base import Layer
 from ..optimizers import Optimizer
 
 
-class Parts:
-    """The parts of a model, found in one walk.
-
-    Attributes:
-        parameters: Maps the path of each parameter to it.
-        buffers: All buffers.
-        generators: All random generators.
-        holders: The model, and all layers and merges in it.
-        may_grow: Whether a layer is of a class that is not built in: its `forward` may make parameters.
-    """
-
-    def __init__(self, model: Layer) -> None:
-        found = named(model, object)
-        self.parameters = {path: part for path, part in found.items() if isinstance(part, Parameter)}
-        self.buffers = [part for part in found.values() if isinstance(part, Buffer)]
-        self.generators = [part for part in found.values() if isinstance(part, np.random.Generator)]
-        self.holders = [model, *(part for part in found.values() if isinstance(part, Holder))]
-        self.may_grow = {type(part).__module__.split(".")[0] for part in self.holders} != {"minidl"}
-
-    def not_held_by(self, optimizer: Optimizer) -> dict[str, Parameter]:
-        """Map the path of each parameter that an optimizer does not hold to it."""
-        held = set(map(id, optimizer.vector.parameters))
-        return {path: parameter for path, parameter in self.parameters.items() if id(parameter) not in held}
-
-
 class Snapshot:
     """Copy all that a step changes: parameters, buffers, generators, and what the optimizer remembers.
 
     Args:
-        parts: The parts of the model, before a batch.
+        model: The model, before a batch.
         optimizer: Its optimizer; parameters that another one has moved are gathered again.
 
     Attributes:
-        not_held: Maps the path of each parameter that the optimizer does not hold to it.
+        parameters: Maps the path of each parameter to it.
+        not_held: Those of them that the optimizer does not hold.
+        holders: The model, and all layers and merges in it.
+        may_grow: Whether a layer is of a class that is not built in: its `forward` may make parameters.
     """
 
-    def __init__(self, parts: Parts, optimizer: Optimizer) -> None:
-        self.parts, self._optimizer = parts, optimizer
-        self.not_held = parts.not_held_by(optimizer)
-        if {id(parameter.value.base) for parameter in optimizer.vector.parameters} != {id(optimizer.vector.values)}:
-            optimizer.vector.gather()
-        self._vectors = [optimizer.vector.values, *optimizer.slots().values()]
-        self._copies = [np.empty_like(vector) for vector in self._vectors]
+    def __init__(self, model: Layer, optimizer: Optimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        self.find_parts()
+        vector = optimizer.vector
+        if {id(parameter.value.base) for parameter in vector.parameters} != {id(vector.values)}:
+            vector.gather()
+        self._vectors = [(array, np.empty_like(array)) for array in (vector.values, *optimizer.slots().values())]
         self.take()
+
+    def find_parts(self) -> None:
+        """Look up the parts of the model; a callback may have put others into it."""
+        found = named(self._model, object)
+        held = set(map(id, self._optimizer.vector.parameters))
+        self.parameters = {path: part for path, part in found.items() if isinstance(part, Parameter)}
+        self.not_held = {path: part for path, part in self.parameters.items() if id(part) not in held}
+        self._found_buffers = [part for part in found.values() if isinstance(part, Buffer)]
+        self._found_generators = [part for part in found.values() if isinstance(part, np.random.Generator)]
+        self.holders = [self._model, *(part for part in found.values() if isinstance(part, Holder))]
+        self.may_grow = {type(part).__module__.split(".")[0] for part in self.holders} != {"minidl"}
 
     def take(self) -> None:
         """Copy the state as it is now."""
-        for vector, kept in zip(self._vectors, self._copies, strict=True):
+        for vector, kept in self._vectors:
             kept[...] = vector
         self._numbers = self._optimizer.numbers()
-        self._buffers = [buffer.value.copy() for buffer in self.parts.buffers]
-        self._states: list[Any] = [copy.deepcopy(own.bit_generator.state) for own in self.parts.generators]
+        self._buffers = [(buffer, buffer.value.copy()) for buffer in self._found_buffers]
+        self._generators = [(own, copy.deepcopy(own.bit_generator.state)) for own in self._found_generators]
 
     def restore(self) -> None:
         """Put the state back as it was when it was taken, and throw gradients away."""
-        for vector, kept in zip(self._vectors, self._copies, strict=True):
+        for vector, kept in self._vectors:
             vector[...] = kept
         self._optimizer.restore_numbers(self._numbers)
-        for buffer, kept in zip(self.parts.buffers, self._buffers, strict=True):
-            buffer.value = kept.copy()
-        for own, state in zip(self.parts.generators, self._states, strict=True):
+        for buffer, value in self._buffers:
+            buffer.value = value.copy()
+        for own, state in self._generators:
             own.bit_generator.state = state
         self.clear_gradients()
 

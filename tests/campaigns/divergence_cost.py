@@ -17,7 +17,7 @@ from typing_extensions import override
 from minidl import SGD, HalfSquaredError, ReLU, Sigmoid, SoftmaxCrossEntropy, Trainer, mlp
 from minidl._core.interrupts import Interrupts
 from minidl._training.numpy_engine import NumpyEngine, Outcome
-from minidl._training.snapshot import Parts, Snapshot
+from minidl._training.snapshot import Snapshot
 from minidl._training.sources import ArraySource, Batch
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
@@ -73,8 +73,8 @@ def rounds(work: str, count: int) -> Iterator[float]:
     model, loss, data, batch_size = WORKS[work]()
     optimizer = SGD(model.parameters(), learning_rate=0.001)
     source = ArraySource(data, batch_size, shuffle=False)
-    run, parts = Trainer(model, loss, optimizer)._run, Parts(model)
-    snapshot = Snapshot(parts, optimizer)
+    run = Trainer(model, loss, optimizer)._run
+    snapshot = Snapshot(model, optimizer)
     watched, unwatched = NumpyEngine(run, ()), Unwatched(run, ())
     for number in range(count + 1):
         unwatched.enter(source, 0)

@@ -25,7 +25,7 @@ from minidl import (
     Trainer,
     schedules,
 )
-from minidl._training.snapshot import Parts, Snapshot
+from minidl._training.snapshot import Snapshot
 from minidl.errors import ArgumentError, CallOrderError, DTypeError
 from minidl.optimizers import Optimizer
 
@@ -213,7 +213,7 @@ def test_a_snapshot_brings_back_all_that_the_next_steps_depend_on(case: Case) ->
     optimizer = case.optimizer(model.parameters(), schedules.Exponential(0.1, 0.9, steps=1), weight_decay=0.1)
     gradients = [[np.full(p.shape, 0.3 * k + 0.1) for k in range(6)] for p in model.parameters()]
     run(optimizer, model.parameters(), gradients)
-    snapshot = Snapshot(Parts(model), optimizer)
+    snapshot = Snapshot(model, optimizer)
     run(optimizer, model.parameters(), gradients)
     expected = optimizer.vector.values.copy()
     snapshot.restore()

@@ -22,7 +22,7 @@ from minidl import (
     Tanh,
     Trainer,
 )
-from minidl._training.snapshot import Parts, Snapshot
+from minidl._training.snapshot import Snapshot
 from minidl.callbacks import Callback
 from minidl.errors import DivergenceError
 from minidl.initializers import Constant
@@ -299,7 +299,7 @@ def test_a_snapshot_returns_everything_that_a_step_changes() -> None:
     trainer = trapped("none")
     x, y = marked(0)
     trainer.fit(x[1:], y[1:], epochs=1)
-    snapshot = Snapshot(Parts(trainer.model), trainer.optimizer)
+    snapshot = Snapshot(trainer.model, trainer.optimizer)
     before = state(trainer)[:5]
     trainer.fit(x[1:], y[1:], epochs=1)
     assert state(trainer)[:5] != before
