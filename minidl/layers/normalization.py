@@ -23,6 +23,7 @@ class _Normalization(KeepsWidth):
     _shapes: ClassVar = dict.fromkeys(("weight", "bias"), ("features",))
     _text = "{0.features}"
     _normal: Array = kept()
+    _inverse_deviation: Array = kept()
     _centred: ClassVar[bool] = True
     """Whether there are μ and b; else both are 0."""
     _fixed = False
