@@ -86,7 +86,8 @@ class CompiledEngine(Engine):
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
         # An interrupt is seen after the batches of one call.
         total, rows, done = so_far, 0, 0
-        if (frozen := [part.frozen for part in self._state]) != self._frozen:
+        frozen = [part.frozen for part in self._state]
+        if frozen != self._frozen or not self._loop.is_current():
             self._loop, self._frozen = self._lower(), frozen
             self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
         while (span := self._current()) is not None:

@@ -58,7 +58,12 @@ class Snapshot:
         self.take()
 
     def take(self) -> None:
-        """Copy the state as it is now."""
+        """Copy the state as it is now.
+
+        Raises:
+            CallOrderError: a slot of the optimizer was replaced.
+        """
+        self._optimizer.slots()
         for vector, kept in zip(self._vectors, self._copies, strict=True):
             kept[...] = vector
         self._numbers = self._optimizer.numbers()
