@@ -153,7 +153,7 @@ def test_threads_that_share_a_first_call_all_get_over_a_damaged_cache() -> None:
         raise EOFError("pickle data was truncated")
 
     shared = cache.Compiled(lambda x: x + 1, keep=False)
-    vars(shared).update(_trusted=False, _ready=damaged)
+    vars(shared).update(_trusted=False, _ready=damaged, _forget=lambda: None)
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(shared, range(8))) == list(range(1, 9))
 

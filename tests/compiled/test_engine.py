@@ -146,7 +146,8 @@ def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def beside_another_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.setattr("minidl._compiled.chain.find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "numba", None)  # Importing it now raises an ImportError.
 
 
 def switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
