@@ -57,19 +57,19 @@ class Compiled:
 
     def _forget(self) -> None:
         """Remove the files, so that the next process writes them again."""
+        # Numba says where they are: NUMBA_CACHE_DIR puts them elsewhere than beside the program.
         source = Path(self._function.__code__.co_filename)
-        for file in source.parent.glob(f"__pycache__/{source.stem}.*.nb*"):
+        for file in Path(self._ready.stats.cache_path or os.devnull).glob(f"{source.stem}.*.nb*"):
             with suppress(OSError):
                 file.unlink()
 
-    def _jitted(self, keep: bool) -> Callable[..., Any]:
+    def _jitted(self, keep: bool) -> Any:
         from numba import njit
 
         try:
-            ready: Callable[..., Any] = njit(self._function, error_model="numpy", nogil=True, cache=keep)
+            return njit(self._function, error_model="numpy", nogil=True, cache=keep)
         except RuntimeError:
-            ready = njit(self._function, error_model="numpy", nogil=True)
-        return ready
+            return njit(self._function, error_model="numpy", nogil=True)
 
 
 def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -> Compiled:
@@ -124,10 +124,10 @@ def _written(name: str, source: str) -> Path | None:
         folder = cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / name
-        if not (path.exists() and path.read_text("utf-8") == source):
+        if not (path.exists() and path.read_bytes() == source.encode()):
             descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".py")
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(source)
+            with open(descriptor, "wb") as file:
+                file.write(source.encode())
             os.replace(temporary, path)
     except (OSError, RuntimeError):
         return None

@@ -36,8 +36,7 @@ def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
     Raises:
         CompileError: something cannot be compiled; the message names it.
     """
-    if find_spec("numba") is None:
-        raise CompileError('compiled code needs Numba, which is not installed: pip install "minidl[jit]"')
+    _check_numba()
     return [
         Link(path, layer, _kernels(path, layer, table), layer.named_parameters()) for path, layer in chain(model)
     ]
@@ -91,6 +90,17 @@ def all_can_descend(links: list[Link], learned: set[int]) -> bool:
     """Whether all parameters learn, and all are in layers whose kernels can take the step."""
     held = {id(parameter) for link in links for parameter in link.parameters.values()}
     return learned == held and all(type(link.layer) in ONE_ROW_DESCENT for link in links if link.parameters)
+
+
+def _check_numba() -> None:
+    if find_spec("numba") is None:
+        raise CompileError('compiled code needs Numba, which is not installed: pip install "minidl[jit]"')
+    try:
+        import numba
+    except Exception as error:  # Numba raises errors of several kinds beside a NumPy that it does not support.
+        raise CompileError(f"compiled code needs Numba, which cannot be imported ({error})") from None
+    if numba.config.DISABLE_JIT:
+        raise CompileError("compiled code needs Numba, which NUMBA_DISABLE_JIT switches off; remove that variable")
 
 
 def _kernels(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Kernels:

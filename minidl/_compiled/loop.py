@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array
 from .._core.parameter import Parameter
+from ..errors import CallOrderError
 from ..layers.base import Layer
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -16,6 +17,7 @@ from .cache import compiled
 from .chain import widths_of
 from .feed import Data, draw
 from .kernels.language import Argument
+from .kernels.optimizers import step_of
 from .program import TrainingProgram
 
 BYTES_AT_ONCE = 1 << 18
@@ -45,9 +47,10 @@ class CompiledLoop:
         program = TrainingProgram(model, loss, optimizer, one_row=one_row)
         self.source = program.source
         self._links, self._arguments, self._optimizer = program.links, program.arguments, optimizer
+        self._steps = step_of(optimizer)
         self._train = compiled(program.source, "train", program.functions)
         self._uniform = self._of_kind("uniform")
-        self._changing = self._of_kind("number", "buffer")
+        self._changing = self._of_kind("number", "buffer", "vector")
         self._widths: list[int] = []
         self._rows = 0
         self._gradients: dict[Parameter, Array] = {}
@@ -59,6 +62,10 @@ class CompiledLoop:
 
     def _of_kind(self, *kinds: str) -> dict[str, Argument]:
         return {name: argument for name, argument in self._arguments.items() if argument.kind in kinds}
+
+    def is_current(self) -> bool:
+        """Whether the optimizer still takes the steps of the program: they depend on weight decay and momentum."""
+        return self._steps == step_of(self._optimizer)
 
     def run(
         self,
@@ -153,6 +160,13 @@ class CompiledLoop:
                 buffer.value = np.array(buffer.value)
                 return buffer.value if buffer.value.ndim else buffer.value.reshape(1)
             case "vector":
+                size = self._optimizer.vector.values.size
+                if np.size(argument.value) != size:
+                    where = type(argument.owner).__name__
+                    raise CallOrderError(
+                        f"{where}: expected {argument.name!r} to be the vector of {size} numbers that slot() made, "
+                        f"got {argument.value!r}; write into it: {argument.name}[...] = ..."
+                    )
                 return argument.value
             case "learning":
                 vector = self._optimizer.vector

@@ -23,9 +23,9 @@ from .kernels.losses import LOSSES
 from .kernels.optimizers import OPTIMIZERS, PLAIN_SGD, step_of
 from .source import module_source, parameters_of
 
-FEW_LAYERS = 8
-"""Layers up to which the kernels of batches are inlined: it saves a tenth of an update of a tiny network, and doubles
-the time that a long chain takes to compile."""
+FEW_LAYERS = 16
+"""Layers up to which the kernels of batches are inlined: it saves up to a tenth of an update, and the time to compile a
+long chain doubles."""
 
 
 class Program:
@@ -91,7 +91,7 @@ class Program:
             return f"flat_{text}"
         return f"real({text})" if annotation is Real else text
 
-    def module(self, title: str, dtype: np.dtype[Any], function: list[str], *, inline: bool) -> str:
+    def module(self, title: str, dtype: np.dtype[Any], function: list[str], *, inline: bool = True) -> str:
         """Write the module: a title, the kernels, and the function that calls them."""
         kernels = module_source(self._kernels, dtype, inline=inline)
         return "\n".join([f'"""{title}, {dtype}."""', "", kernels, "", "", *function, ""])
@@ -219,7 +219,7 @@ class PredictionProgram(Program):
             *(f"        {name} = all_{name}{'[:rows]' * ('rows' in a.shape)}" for name, a in memory.items()),
             *(f"        {name} = {stream}.reshape(-1)" for name, stream in self._flat.items()),
             *(f"        {line}" for line in calls),
-        ], inline=table is ONE_ROW)
+        ])
 
 
 def _size(memory: Argument) -> str:

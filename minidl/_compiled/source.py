@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import CompileError
 from .kernels import elementary
 from .kernels.language import Kernel
 
@@ -22,11 +23,13 @@ import numpy as np
 from numba import njit
 
 # Only the last function is called from Python. Inlining a kernel saves its call, which costs more than the work of the
-# kernel on a single row, but takes longer to compile. In a kernel the compiler may reorder sums, but may not assume
-# that numbers are finite: NaN must be seen. In an elementary function it keeps the roundings as they are written.
-common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": INLINE}
-kernel = {**common, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
-elementary = {**common, "fastmath": {"contract"}}
+# kernel on a single row, but takes longer to compile. In a kernel that is inlined the compiler may reorder sums, but
+# not assume that numbers are finite: NaN must be seen. A kernel that is called is compiled twice, alone and as part of
+# the program. Code from the disk has the second version, the process that compiled it uses the first one. So a kernel
+# that is called keeps the roundings as they are written: then both versions compute the same bits.
+common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+kernel = {**common, "forceinline": INLINE, "fastmath": {"reassoc", "contract", "nsz", "arcp"} if INLINE else False}
+elementary = {**common, "forceinline": True, "fastmath": {"contract"} if INLINE else False}
 """
 
 
@@ -62,7 +65,10 @@ def _literal(value: Any) -> str:
 @cache
 def kernel_source(kernel: Kernel, dtype: np.dtype[Any]) -> str:
     """Return the text of a kernel for a dtype."""
-    text = inspect.getsource(kernel).rstrip()
+    try:
+        text = inspect.getsource(kernel).rstrip()
+    except OSError:
+        raise CompileError("compiled code needs the .py files of minidl, which are not there") from None
     if dtype != np.float64:
         text = in_single_precision(text)
     options = "elementary" if kernel.__module__ == elementary.__name__ else "kernel"

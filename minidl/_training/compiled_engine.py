@@ -66,7 +66,7 @@ class CompiledEngine(Engine):
         self._compile()
 
     def _compile(self) -> None:
-        """Compile for what is frozen now."""
+        """Compile for what is frozen now, and for the settings of the optimizer."""
         self._frozen, self._loop = [part.frozen for part in self._state], self._lower()
         self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
 
@@ -80,7 +80,7 @@ class CompiledEngine(Engine):
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
         # An interrupt is seen after the batches of one call.
         total, rows, done = so_far, 0, 0
-        if [part.frozen for part in self._state] != self._frozen:
+        if [part.frozen for part in self._state] != self._frozen or not self._loop.is_current():
             self._compile()
         for arrays, order, begin, size, count in self._spans(most):
             if size < self._smallest_batch:  # The NumPy path says why it does not take a batch.

@@ -47,7 +47,12 @@ class Snapshot:
         self.may_grow = {type(part).__module__.split(".")[0] for part in self.holders} != {"minidl"}
 
     def take(self) -> None:
-        """Copy the state as it is now."""
+        """Copy the state as it is now.
+
+        Raises:
+            CallOrderError: a slot of the optimizer was replaced.
+        """
+        self._optimizer.slots()
         for vector, kept in self._vectors:
             kept[...] = vector
         self._numbers = self._optimizer.numbers()

@@ -38,15 +38,36 @@ stats = program._ready.stats
 print(trainer.history.loss, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
+LONG = """
+import hashlib
+from minidl import Adam, CrossEntropy, Dense, LayerNorm, Predictor, RMSNorm, Sequential, Softmax, Tanh, Trainer
+from minidl._compiled import cache, program
+import numpy as np
 
-def run(kind: str, folder: Path) -> tuple[str, int, int]:
-    """Train in a process of its own; return the losses, and how often the cache had and had not what was needed."""
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, kind],
-        env={**os.environ, "MINIDL_CACHE_DIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)},
+program.FEW_LAYERS = 1
+rng = np.random.default_rng(1)
+x, y = rng.normal(size=(600, 9)), rng.dirichlet(np.ones(3), 600)
+model = Sequential(LayerNorm(9), Dense(9, 9), RMSNorm(9), Tanh(), Dense(9, 3), Softmax()).initialize(rng=0)
+trainer = Trainer(model, CrossEntropy(), Adam(model.parameters(), 0.01), rng=0, engine="compiled")
+trainer.fit(x, y, epochs=5, batch_size=8)
+for result in trainer.optimizer.vector.values, Predictor(model)(x[:50]):
+    print(hashlib.sha256(result.tobytes()).hexdigest())
+print(sorted(sum(program._ready.stats.cache_hits.values()) for program in cache._compiled.values()))
+"""
+
+
+def output(folder: Path, program: str, *arguments: str, **variables: str) -> str:
+    """Run a program in a process of its own; return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *arguments],
+        env={**os.environ, "MINIDL_CACHE_DIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path), **variables},
         capture_output=True, text=True, check=True,
-    )
-    losses, hits, misses = result.stdout.rsplit(maxsplit=2)
+    ).stdout
+
+
+def run(kind: str, folder: Path, **variables: str) -> tuple[str, int, int]:
+    """Train in a process of its own; return the losses, and how often the cache had and had not what was needed."""
+    losses, hits, misses = output(folder, PROGRAM, kind, **variables).rsplit(maxsplit=2)
     return losses, int(hits), int(misses)
 
 
@@ -73,6 +94,12 @@ def test_programs_are_compiled_once_for_all_processes_and_never_mixed_up(
         assert run(kind, folder) == (losses[kind], 1, 0)
 
 
+def test_a_long_program_from_the_disk_computes_the_bits_of_a_new_one(tmp_path: Path) -> None:
+    new, kept = (output(tmp_path, LONG).splitlines() for _ in range(2))
+    assert (new[-1], kept[-1]) == ("[0, 0]", "[1, 1]")
+    assert kept[:-1] == new[:-1]
+
+
 def test_another_size_needs_no_compiling_another_kernel_does() -> None:
     narrow, wide, other = (
         CompiledLoop(model, HalfSquaredError(), SGD(model.parameters(), rate), one_row=True).source
@@ -83,6 +110,29 @@ def test_another_size_needs_no_compiling_another_kernel_does() -> None:
         )
     )
     assert narrow == wide != other
+
+
+def test_a_damaged_program_is_written_again(tmp_path: Path, filled: tuple[Path, dict[str, str]]) -> None:
+    folder, losses = filled
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    whole = {path: path.read_bytes() for path in copy.glob("*.py")}
+    for path in whole:
+        path.write_bytes(b"raise SystemExit(1)\xff")
+    for kind in losses:
+        assert run(kind, copy)[0] == losses[kind]
+    assert {path: path.read_bytes() for path in copy.glob("*.py")} == whole
+
+
+def test_a_damaged_cache_is_repaired_where_numba_has_its_own_folder(tmp_path: Path) -> None:
+    own = {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    losses, *_ = run("relu", tmp_path, **own)
+    damaged = list((tmp_path / "numba").rglob("*.nbc"))
+    for path in damaged:
+        path.write_bytes(b"no machine code")
+    assert len(damaged) == 1
+    assert run("relu", tmp_path, **own)[0] == losses  # It removes what is damaged,
+    assert run("relu", tmp_path, **own) == (losses, 0, 1)  # the next process writes it,
+    assert run("relu", tmp_path, **own) == (losses, 1, 0)  # and the one after that finds it.
 
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
@@ -103,7 +153,7 @@ def test_threads_that_share_a_first_call_all_get_over_a_damaged_cache() -> None:
         raise EOFError("pickle data was truncated")
 
     shared = cache.Compiled(lambda x: x + 1, keep=False)
-    vars(shared).update(_trusted=False, _ready=damaged)
+    vars(shared).update(_trusted=False, _ready=damaged, _forget=lambda: None)
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(shared, range(8))) == list(range(1, 9))
 

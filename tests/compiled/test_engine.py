@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +27,12 @@ from minidl import (
     Dropout,
     Graph,
     HalfSquaredError,
+    Huber,
     Layer,
+    LayerNorm,
+    LeakyReLU,
     Loss,
+    Predictor,
     PReLU,
     Residual,
     RMSProp,
@@ -37,10 +42,12 @@ from minidl import (
     Trainer,
 )
 from minidl._compiled import CompiledLoop
+from minidl._compiled.program import FEW_LAYERS
+from minidl._compiled.source import kernel_source
 from minidl._core.parameter import Buffer
 from minidl._training import compiled_engine as compiled
 from minidl.callbacks import Callback
-from minidl.errors import ArgumentError, CompileError, DivergenceError, ShapeError
+from minidl.errors import ArgumentError, CallOrderError, CompileError, DivergenceError, ShapeError
 from minidl.layers._parts import named
 from minidl.optimizers import Optimizer
 
@@ -134,10 +141,44 @@ def test_an_optimizer_of_another_model_is_refused() -> None:
         CompiledLoop(network(), HalfSquaredError(), SGD(network().parameters(), 0.1))
 
 
-def test_without_numba_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minidl._compiled.chain.find_spec", lambda name: None)
-    with pytest.raises(CompileError, match=r'pip install "minidl\[jit\]"'):
+
+
+def beside_another_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minidl._compiled.chain.find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "numba", None)  # Importing it now raises an ImportError.
+
+
+def switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+
+
+def without_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: object) -> str:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("minidl._compiled.source.inspect.getsource", missing)
+    kernel_source.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("lack", "message"),
+    [
+        (without_numba, r'not installed: pip install "minidl\[jit\]"'),
+        (beside_another_numpy, "Numba, which cannot be imported .*numba"),
+        (switched_off, "NUMBA_DISABLE_JIT switches off"),
+        (without_source, "needs the .py files of minidl"),
+    ],
+)
+def test_what_compiling_lacks_is_named_and_auto_takes_numpy(
+    lack: Callable[[pytest.MonkeyPatch], None], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lack(monkeypatch)
+    with pytest.raises(CompileError, match=message):
         trainer().fit(X, Y, epochs=1)
+    with pytest.raises(CompileError, match=message):
+        _ = Predictor(network()).source
     run = trainer("auto")
     monkeypatch.setattr(compiled, "UPDATES", 1)
     run.fit(X, Y, epochs=1)
@@ -427,6 +468,107 @@ def test_what_a_callback_changes_is_seen_at_the_next_batch() -> None:
     assert runs[1].history.learning_rate == [0.02, 0.02]
 
 
+class Set(Callback):
+    """Set one attribute in the middle of the second epoch."""
+
+    every_batches = 5
+
+    def __init__(self, of: Callable[[Trainer], Any], name: str, value: Callable[[], Any]) -> None:
+        self.of, self.name, self.value = of, name, value
+
+    @override
+    def on_batches_end(self, trainer: Trainer) -> None:
+        if len(trainer.history) == 1 and trainer.position.batch == 5:
+            setattr(self.of(trainer), self.name, self.value())
+
+
+def meddled(engine: str, make: Callable[[Layer], Optimizer], callback: Callback | None, batch_size: int = 7) -> Trainer:
+    model = Sequential(
+        Dense(2, 5), LeakyReLU(0.1), BatchNorm(5) if batch_size > 1 else LayerNorm(5), Dropout(0.2), Dense(5, 1)
+    ).initialize(rng=1)
+    run = Trainer(model, Huber(0.3), make(model), rng=2, engine=engine)  # type: ignore[arg-type]
+    run.fit(X, Y, epochs=3, batch_size=batch_size, callbacks=[callback] if callback else [])
+    return run
+
+
+def check_seen(make: Callable[[Layer], Optimizer], callback: Callback, batch_size: int = 7) -> None:
+    """What a callback sets changes the run, and in the same way on both engines."""
+    wanted, found, without = (
+        meddled(engine, make, own, batch_size)
+        for engine, own in (("numpy", callback), ("compiled", callback), ("compiled", None))
+    )
+    np.testing.assert_allclose(found.history.loss, wanted.history.loss, rtol=1e-10)
+    np.testing.assert_allclose(found.optimizer.vector.values, wanted.optimizer.vector.values, rtol=1e-8, atol=1e-12)
+    assert not np.allclose(found.history.loss, without.history.loss, rtol=1e-8)
+
+
+def sgd(model: Layer) -> Optimizer:
+    return SGD(model.parameters(), 0.1, weight_decay=0.2, momentum=0.9)
+
+
+def plain(model: Layer) -> Optimizer:
+    return SGD(model.parameters(), 0.1)
+
+
+def adam(model: Layer) -> Optimizer:
+    return Adam(model.parameters(), 0.01, weight_decay=0.2)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (plain, "weight_decay", 0.5), (sgd, "weight_decay", 0.0), (sgd, "weight_decay", 0.6), (sgd, "momentum", 0.0),
+        (sgd, "momentum", 0.5), (sgd, "nesterov", True), (adam, "weight_decay", 0.0), (adam, "beta1", 0.5),
+        (adam, "beta2", 0.9), (adam, "epsilon", 0.1), (adam, "weight_decay", 0.6),
+    ],
+)
+def test_a_setting_of_the_optimizer_counts_from_the_next_batch(make: Any, name: str, value: Any) -> None:
+    check_seen(make, Set(lambda trainer: trainer.optimizer, name, lambda: value))
+
+
+def test_weight_decay_that_begins_on_single_rows_counts() -> None:
+    check_seen(plain, Set(lambda trainer: trainer.optimizer, "weight_decay", lambda: 0.5), batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "value"),
+    [
+        (lambda trainer: trainer.model[1], "slope", lambda: 0.7),
+        (lambda trainer: trainer.model[2], "epsilon", lambda: 0.7),
+        (lambda trainer: trainer.model[3], "rate", lambda: 0.6),
+        (lambda trainer: trainer.model[3], "rng", lambda: np.random.default_rng(9)),
+        (lambda trainer: trainer.loss, "delta", lambda: 0.1),
+    ],
+)
+def test_an_attribute_of_a_part_counts_from_the_next_batch(of: Any, name: str, value: Any) -> None:
+    check_seen(plain, Set(of, name, value))
+
+
+@pytest.mark.parametrize(("name", "value"), [("momentum", lambda: 0.7), ("running_mean", lambda: Buffer(np.ones(5)))])
+def test_running_statistics_are_those_of_numpy(name: str, value: Any) -> None:
+    callback = Set(lambda trainer: trainer.model[2], name, value)  # type: ignore[index]
+    wanted, found, without = (
+        np.hstack([buffer.value for buffer in named(meddled(engine, plain, own).model, Buffer).values()])
+        for engine, own in (("numpy", callback), ("compiled", callback), ("numpy", None))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    assert not np.allclose(found, without)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_replaced_slot_is_refused(engine: str) -> None:
+    def fresh() -> Array:
+        return np.zeros(2 * 5 + 5 + 5 + 5 + 5 + 1)
+
+    with pytest.raises(CallOrderError, match=r"SGD: expected 'velocity' to be the vector that slot\(\) made"):
+        meddled(engine, sgd, Set(lambda trainer: trainer.optimizer, "velocity", fresh))
+
+
+def test_a_slot_of_another_size_is_never_written_to() -> None:
+    with pytest.raises(CallOrderError, match=r"expected 'velocity' to be the vector of 31 numbers"):
+        meddled("compiled", sgd, Set(lambda trainer: trainer.optimizer, "velocity", lambda: np.zeros(2)))
+
+
 def bend(x: Array) -> Array:
     return 0.1 * x * x
 
@@ -526,7 +668,7 @@ def test_labels_of_every_kind_are_the_same_labels() -> None:
 
 
 def test_long_chains_are_compiled_without_inlining() -> None:
-    short, long = parts(Dense(2, 2), Tanh()), parts(*(Dense(2, 2) for _ in range(9)))
-    assert '"forceinline": True' in CompiledLoop(*short).source
-    assert '"forceinline": False' in CompiledLoop(*long).source
-    assert '"forceinline": True' in CompiledLoop(*long, one_row=True).source
+    short, long = (parts(*(Dense(2, 2) for _ in range(count))) for count in (FEW_LAYERS, FEW_LAYERS + 1))
+    assert 'kernel = {**common, "forceinline": True' in CompiledLoop(*short).source
+    assert 'kernel = {**common, "forceinline": False' in CompiledLoop(*long).source
+    assert 'kernel = {**common, "forceinline": True' in CompiledLoop(*long, one_row=True).source

@@ -1,14 +1,4 @@
-"""Kernels: the equations of layers, losses and optimizers on arrays, and the tables of what can be compiled.
-
-To compile a new activation:
-
-1. Write two functions in `activations`, in the language of `language`: y from x, and ∂e/∂x from ``grad`` and x or y.
-2. Add a row to ``ACTIVATIONS`` there, which declares all names of theirs that are not fixed: parameters, buffers,
-   numbers, functions, memory, random numbers.
-3. Add an example to the lists in ``tests/compiled``; the tests fail until it is there.
-
-Another layer has its own file and a row in ``LAYERS`` below. A loss has a function in `losses`, and a row in its table.
-"""
+"""Kernels: the equations of layers, losses and optimizers on arrays, and the tables of what can be compiled."""
 
 from __future__ import annotations
 

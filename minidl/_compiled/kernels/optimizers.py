@@ -77,7 +77,7 @@ ADAM = OneKernel(adam, vectors=("first_moment", "second_moment"), numbers=("beta
 
 
 def _sgd_step(optimizer: Any) -> OneKernel:
-    if not optimizer.momentum:
+    if optimizer.velocity is None:
         return PLAIN_SGD
     return SGD_NESTEROV if optimizer.nesterov else SGD_MOMENTUM
 
