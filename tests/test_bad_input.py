@@ -196,7 +196,7 @@ def test_labels_outside_of_the_classes(label: int, row: int) -> None:
     [
         (LABELS.astype(float), ShapeError, "labels must be integers: y.astype(int)"),
         (LABELS.astype(bool), ShapeError, "labels must be integers: y.astype(int)"),
-        (LABELS[:, None], ShapeError, "got (6, 1); integer labels have the shape (rows,): use y[:, 0]"),
+        (LABELS[:, None], ShapeError, "got (6, 1); integer labels have the shape (rows,): use np.ravel(y)"),
         (LABELS.astype(str), DTypeError, "expected real numbers, got dtype <U"),
         (sparse.csr_array(np.eye(2)[LABELS]), DTypeError, "expected a dense array"),
         (np.ma.masked_array(LABELS, LABELS == 1), DataError, "got a masked array"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeAlias
@@ -23,6 +24,19 @@ def ones(count: int, dtype: np.dtype[Any]) -> Array:
     vector = np.ones(count, dtype)
     vector.flags.writeable = False
     return vector
+
+
+MANY = 128
+"""Rows from which on a sum in float32 is computed in float64: the error of such a sum grows with the rows."""
+
+
+def sum_of_rows(x: Array) -> Array:
+    """Add up the rows of ``x``, many of them in float64; the sum has the dtype of ``x``."""
+    if x.dtype == np.float32 and len(x) > MANY:
+        wide: Array = ones(len(x), FLOATS[0]).dot(x)
+        return wide.astype(np.float32)
+    total: Array = ones(len(x), x.dtype).dot(x)
+    return total
 
 
 def features(
@@ -129,6 +143,13 @@ def all_finite(values: npt.NDArray[Any]) -> bool:
     """Whether every number is finite; a finite sum shows it at once, an infinite one may only be too large."""
     with np.errstate(over="ignore", invalid="ignore"):
         return isfinite(float(np.add.reduce(values, axis=None))) or bool(np.isfinite(values).all())
+
+
+def listed(values: Any, where: str, wanted: str) -> list[Any]:
+    """Return what can be iterated as a list; refuse anything else."""
+    if not isinstance(values, Iterable):
+        raise DTypeError(f"{where}: expected a list of {wanted}, got {values!r}")
+    return list(values)
 
 
 def positive_int(value: object, where: str) -> int:

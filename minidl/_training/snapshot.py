@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core.arrays import all_finite
 from .._core.parameter import Buffer, Parameter
 from ..layers._parts import Holder, named
 from ..layers.base import Layer
@@ -64,6 +65,11 @@ class Snapshot:
         self._numbers = self._optimizer.numbers()
         self._buffers = [buffer.value.copy() for buffer in self.parts.buffers]
         self._states: list[Any] = [copy.deepcopy(own.bit_generator.state) for own in self.parts.generators]
+
+    def finite(self) -> bool:
+        """Return whether all that a step changes is finite now: a file that is not is refused by `restore`."""
+        now = [*self._vectors, *(buffer.value for buffer in self.parts.buffers)]
+        return all(all_finite(array) for array in now if array.dtype.kind == "f")
 
     def restore(self) -> None:
         """Put the state back as it was when it was taken, and throw gradients away."""

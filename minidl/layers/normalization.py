@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array, positive_int, real, width_error
+from .._core.arrays import Array, positive_int, real, sum_of_rows, width_error
 from .._core.parameter import Buffer, Parameter, float_dtype
 from ..errors import ShapeError
 from ..initializers import Constant, Zeros
@@ -52,8 +52,8 @@ class LayerNorm(KeepsWidth):
     def backward(self, grad: Array) -> Array:
         if grad.shape != self._normal.shape:
             refuse_gradient(self, grad, self._normal.shape)
-        self.weight.add_grad(np.add.reduce(grad * self._normal))
-        self.bias.add_grad(np.add.reduce(grad))
+        self.weight.add_rows(grad * self._normal)
+        self.bias.add_rows(grad)
         h = grad * self.weight.value
         h -= np.add.reduce(h, axis=1, keepdims=True) / self.features
         h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
@@ -98,7 +98,7 @@ class RMSNorm(KeepsWidth):
     def backward(self, grad: Array) -> Array:
         if grad.shape != self._normal.shape:
             refuse_gradient(self, grad, self._normal.shape)
-        self.weight.add_grad(np.add.reduce(grad * self._normal))
+        self.weight.add_rows(grad * self._normal)
         h = grad * self.weight.value
         h -= self._normal * (np.add.reduce(h * self._normal, axis=1, keepdims=True) / self.features)
         h *= self._inverse_root
@@ -168,9 +168,9 @@ class BatchNorm(KeepsWidth):
         if rows == 0:
             self._normal, self._inverse_deviation = x, np.ones(self.features, x.dtype)
             return x.copy()
-        mean = np.add.reduce(x, axis=0) / rows
+        mean = sum_of_rows(x) / rows
         centred = x - mean
-        variance = np.add.reduce(centred * centred, axis=0) / rows
+        variance = sum_of_rows(centred * centred) / rows
         self._inverse_deviation = 1.0 / np.sqrt(variance + self.epsilon)
         self._normal = centred * self._inverse_deviation
         self._follow(self.running_mean, mean)
@@ -183,12 +183,12 @@ class BatchNorm(KeepsWidth):
         if grad.shape != self._normal.shape:
             refuse_gradient(self, grad, self._normal.shape)
         rows = max(len(grad), 1)
-        self.weight.add_grad(np.add.reduce(grad * self._normal))
-        self.bias.add_grad(np.add.reduce(grad))
+        self.weight.add_rows(grad * self._normal)
+        self.bias.add_rows(grad)
         h = grad * self.weight.value
         if not self._fixed:
-            h -= np.add.reduce(h, axis=0) / rows
-            h -= self._normal * (np.add.reduce(h * self._normal, axis=0) / rows)
+            h -= sum_of_rows(h) / rows
+            h -= self._normal * (sum_of_rows(h * self._normal) / rows)
         h *= self._inverse_deviation
         return h
 
