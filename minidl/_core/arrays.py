@@ -32,7 +32,7 @@ MANY = 128
 
 def sum_of_rows(x: Array) -> Array:
     """Add up the rows of ``x``, many of them in float64; the sum has the dtype of ``x``."""
-    if x.dtype == np.float32 and len(x) > MANY:
+    if len(x) > MANY and x.dtype == np.float32:
         wide: Array = ones(len(x), FLOATS[0]).dot(x)
         return wide.astype(np.float32)
     total: Array = ones(len(x), x.dtype).dot(x)

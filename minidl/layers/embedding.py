@@ -15,8 +15,8 @@ from ..errors import DataError, DTypeError
 from ..initializers import Normal
 from .base import Layer, kept, refuse_gradient
 
-FLOAT32_CODES = (1 << 24) + 1
-"""Codes that float32 can tell apart: 0 … 2²⁴."""
+FLOAT32_CODES = 1 << 24
+"""How many codes float32 can tell apart: above 2²⁴ it rounds to a neighbour."""
 
 
 class Embedding(Layer):
