@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ._core.arrays import Array, dense, finite, floating, real, sum_of_rows
+from ._core.arrays import MANY, Array, dense, finite, floating, ones, real, sum_of_rows
 from ._core.functions import sigmoid, softmax, softmax_parts
 from .errors import CallOrderError, DataError, ShapeError
 
@@ -86,7 +86,8 @@ class Loss(ABC):
             )
         if sample_weight is None:
             self._scale: float | Array | None = None if len(rows) == 1 else 1.0 / len(rows)
-            return float(sum_of_rows(rows)) / len(rows)
+            total = sum_of_rows(rows) if len(rows) > MANY else ones(len(rows), rows.dtype).dot(rows)
+            return float(total) / len(rows)
         wanted = check_weights(sample_weight, len(rows), prediction.dtype)
         self._scale = wanted[:, None] / len(rows)
         return float(sum_of_rows(wanted * rows)) / len(rows)

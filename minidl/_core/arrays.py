@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeAlias
@@ -147,7 +146,7 @@ def all_finite(values: npt.NDArray[Any]) -> bool:
 
 def listed(values: Any, where: str, wanted: str) -> list[Any]:
     """Return what can be iterated as a list; refuse anything else."""
-    if not isinstance(values, Iterable):
+    if not hasattr(values, "__iter__"):
         raise DTypeError(f"{where}: expected a list of {wanted}, got {values!r}")
     return list(values)
 

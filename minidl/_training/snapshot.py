@@ -68,8 +68,10 @@ class Snapshot:
 
     def finite(self) -> bool:
         """Return whether all that a step changes is finite now: a file that is not is refused by `restore`."""
-        now = [*self._vectors, *(buffer.value for buffer in self.parts.buffers)]
-        return all(all_finite(array) for array in now if array.dtype.kind == "f")
+        for array in self._vectors + [buffer.value for buffer in self.parts.buffers]:
+            if array.dtype.kind == "f" and not all_finite(array):
+                return False
+        return True
 
     def restore(self) -> None:
         """Put the state back as it was when it was taken, and throw gradients away."""
