@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ._core.arrays import Array, dense, finite, floating, ones, real
+from ._core.arrays import MANY, Array, dense, finite, floating, ones, real, sum_of_rows
 from ._core.functions import sigmoid, softmax, softmax_parts
 from .errors import CallOrderError, DataError, ShapeError, StructureError
 
@@ -86,10 +86,11 @@ class Loss(ABC):
             )
         if sample_weight is None:
             self._scale: float | Array | None = None if len(rows) == 1 else 1.0 / len(rows)
-            return float(ones(len(rows), rows.dtype).dot(rows)) / len(rows)
+            total = sum_of_rows(rows) if len(rows) > MANY else ones(len(rows), rows.dtype).dot(rows)
+            return float(total) / len(rows)
         wanted = check_weights(sample_weight, len(rows), prediction.dtype)
         self._scale = wanted[:, None] / len(rows)
-        return float(np.dot(wanted, rows)) / len(rows)
+        return float(sum_of_rows(wanted * rows)) / len(rows)
 
     def backward(self) -> Array:
         """Compute ∂e/∂prediction of the last `forward`, ``(batch, features)``.
@@ -177,7 +178,9 @@ def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) 
     elif target.ndim == 1:
         message += "; for integer labels use SoftmaxCrossEntropy, or one-hot rows: np.eye(classes)[y]"
     elif target.shape[1:] == (1,) and isinstance(loss, SoftmaxCrossEntropy):
-        message += "; integer labels have the shape (rows,): use y[:, 0]"
+        message += "; integer labels have the shape (rows,): use np.ravel(y)"
+    elif target.shape[1:] == (1,) and isinstance(loss, _Distributions):
+        message += "; for integer labels use SoftmaxCrossEntropy with np.ravel(y), or one-hot rows: np.eye(classes)[y]"
     return ShapeError(message)
 
 
@@ -214,6 +217,7 @@ class _Distributions(_Probabilities):
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        check_classes(self, width)
         values = super().check_data(target, width, dtype)
         off = np.abs(values.sum(axis=1) - 1.0) > 1e-3
         if off.any():
@@ -387,6 +391,7 @@ class SoftmaxCrossEntropy(_Distributions):
 
     @override
     def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
+        check_classes(self, prediction.shape[-1])
         labels = dense(target, f"{self!r}: target")
         if labels.ndim == 1 and labels.dtype.kind in "iu" and prediction.ndim == 2:
             if len(labels) != len(prediction):
@@ -399,6 +404,7 @@ class SoftmaxCrossEntropy(_Distributions):
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         labels = dense(target, f"{self!r}: target y")
         if labels.ndim == 1 and labels.dtype.kind in "iu":
+            check_classes(self, width)
             check_labels(self, labels, width)
             return labels
         return super().check_data(labels, width, dtype)
@@ -437,6 +443,15 @@ class SoftmaxCrossEntropy(_Distributions):
         if self._target.ndim == 2:
             gradient = gradient * np.add.reduce(self._target, axis=1, keepdims=True) - self._target
         return gradient.astype(self._dtype)
+
+
+def check_classes(loss: Loss, width: int | None) -> None:
+    """Refuse a single output: the probability of the only class is always 1, and nothing is learned."""
+    if width == 1:
+        raise ShapeError(
+            f"{loss!r}: expected an output for each class, at least 2, got 1; for two classes in one output use "
+            "SigmoidCrossEntropy, with targets 0 and 1"
+        )
 
 
 def check_labels(loss: Loss, labels: npt.NDArray[Any], classes: int | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ._core.arrays import positive_int
+from ._core.arrays import listed, positive_int
 from ._core.configuration import arguments
 from ._core.generators import Seed
 from ._data import check_ending, check_parts, described, nearest
@@ -489,7 +489,7 @@ def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
     """
     if isinstance(callbacks, Callback):
         raise DTypeError(f"fit(callbacks): expected a list of callbacks, got one; write callbacks=[{callbacks!r}]")
-    found = list(callbacks)
+    found = listed(callbacks, "fit(callbacks)", "callbacks")
     for callback in found:
         if not isinstance(callback, Callback):
             hint = f"; did you forget the parentheses of {callback.__name__}?" if isinstance(callback, type) else ""

@@ -16,11 +16,14 @@ from scipy import sparse
 from minidl import (
     L2,
     SGD,
+    BatchNorm,
     BinaryCrossEntropy,
     CrossEntropy,
     Dense,
+    Embedding,
     HalfSquaredError,
     Huber,
+    Layer,
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
@@ -155,10 +158,11 @@ LOSSES: list[Loss] = [
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 def test_a_flat_target_against_one_output_column_is_never_broadcast(loss: Loss) -> None:
+    remedy = "use SigmoidCrossEntropy" if isinstance(loss, SoftmaxCrossEntropy) else "(6, 1) like the prediction"
     for door in (loss.forward, loss):
         through(
             lambda y, door=door: door(np.full((ROWS, 1), 0.5), y),  # type: ignore[misc]
-            np.ones(ROWS), ShapeError, repr(loss), "expected a target of shape (6, 1)", "use y[:, None]",
+            np.ones(ROWS), ShapeError, repr(loss), remedy,
         )  # fmt: skip
 
 
@@ -190,7 +194,7 @@ def test_labels_outside_of_the_classes(label: int, row: int) -> None:
     [
         (LABELS.astype(float), ShapeError, "labels must be integers: y.astype(int)"),
         (LABELS.astype(bool), ShapeError, "labels must be integers: y.astype(int)"),
-        (LABELS[:, None], ShapeError, "got (6, 1); integer labels have the shape (rows,): use y[:, 0]"),
+        (LABELS[:, None], ShapeError, "got (6, 1); integer labels have the shape (rows,): use np.ravel(y)"),
         (LABELS.astype(str), DTypeError, "expected real numbers, got dtype <U"),
         (sparse.csr_array(np.eye(2)[LABELS]), DTypeError, "expected a dense array"),
         (np.ma.masked_array(LABELS, LABELS == 1), DataError, "got a masked array"),
@@ -338,3 +342,69 @@ def test_a_refused_training_changes_neither_model_history_nor_generator() -> Non
 def test_each_error_is_caught_by_its_builtin_kind_as_well(error: type[Exception], builtin: type[Exception]) -> None:
     assert issubclass(error, MinidlError)
     assert issubclass(error, builtin)
+
+
+MODEL: Layer = mlp([WIDTH, OUTPUTS], rng=0)
+
+LISTS: dict[str, tuple[str, Door]] = {
+    "penalties": (
+        "Trainer(penalties)",
+        lambda n: Trainer(MODEL, HalfSquaredError(), SGD(MODEL.parameters(), 0.1), penalties=n),
+    ),
+    "callbacks": ("fit(callbacks)", lambda n: trainer().fit(X, Y, epochs=1, callbacks=n)),
+    "decayed": ("SGD(decayed)", lambda n: SGD(MODEL.parameters(), 0.1, decayed=n)),
+    "stream": ("fit_batches", lambda n: trainer().fit_batches(n, epochs=1)),
+    "stream that is called": ("fit_batches", lambda n: trainer().fit_batches(lambda: n, epochs=1)),
+}
+
+
+@pytest.mark.parametrize("argument", list(LISTS))
+def test_a_number_in_the_place_of_a_list(argument: str) -> None:
+    where, door = LISTS[argument]
+    through(door, 3, DTypeError, f"{where}: expected a", "got 3")
+
+
+@pytest.mark.parametrize("make", [lambda n: Dense(n, 2), lambda n: Dense(2, n), BatchNorm, lambda n: Embedding(n, 2)])
+@pytest.mark.parametrize("size", [10**30, 2**62])
+def test_a_size_that_no_array_can_have(make: Callable[[int], Layer], size: int) -> None:
+    with refused(ArgumentError, "Parameter(shape): expected a shape that an array can have, got ", str(size)):
+        make(size)
+
+
+class Series:
+    """A column of pandas: no array, but NumPy can make one of it; an index in two dimensions is refused."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = np.array(values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, key: object) -> Any:
+        raise KeyError(key)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.values if dtype is None else self.values.astype(dtype)
+
+
+def test_a_series_of_pandas_is_taken_as_the_target() -> None:
+    series, array = trainer(outputs=1), trainer(outputs=1)
+    y: Any = Series(Y[:, 0])
+    series.fit(X, y, epochs=1, validation=(X, y), sample_weight=y)
+    array.fit(X, Y[:, :1], epochs=1, validation=(X, Y[:, :1]), sample_weight=Y[:, 0])
+    assert series.history.loss == array.history.loss
+    assert series.history.validation_loss == array.history.validation_loss
+    labels: Any = Series(LABELS)
+    trainer(SoftmaxCrossEntropy()).fit(X, labels, epochs=1)
+
+
+@pytest.mark.parametrize("validation", [(X,), (X, Y, Y[:, 0], X), X, "0.2", {"x": X}])
+def test_a_wrong_validation_is_described_in_a_line(validation: Any) -> None:
+    with refused(DTypeError, "validation: expected (x, y) or (x, y, sample_weight)", "such as 0.2, got"):
+        trainer().fit(X, Y, epochs=1, validation=validation)
+
+
+def test_nan_in_a_row_gives_nan_in_that_row_alone() -> None:
+    y = trainer().model.predict(np.array([[1.0, 2.0, 3.0], [np.nan, 2.0, 3.0]]))
+    assert np.isnan(y[1]).all()
+    assert np.isfinite(y[0]).all()

@@ -687,3 +687,28 @@ def test_one_callback_instead_of_a_list_and_a_number_as_clip_are_refused() -> No
     model = mlp([1, 1], rng=0)
     with pytest.raises(DTypeError, match="ClipGlobalNorm"):
         Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), clip=1.0)  # type: ignore[arg-type]
+
+
+class Wandering(Callback):
+    """Change the working folder in a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        os.chdir(self.folder)
+
+
+def test_relative_paths_stay_in_the_folder_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    saving = Checkpoint("runs", keep_last=1)
+    acting = [Wandering(tmp_path / "elsewhere"), saving, LogFile("log.csv")]
+    trainer().fit(X, Y, epochs=3, callbacks=acting)
+    assert [file.relative_to(tmp_path) for file in saving.files()] == [
+        Path("runs/epoch-000003-batch-0000000.safetensors")
+    ]
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -9,16 +9,21 @@ import pytest
 from typing_extensions import override
 
 from minidl import (
+    SGD,
     Array,
     BinaryCrossEntropy,
     CrossEntropy,
+    Dense,
     HalfSquaredError,
     Huber,
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
+    Sequential,
     SigmoidCrossEntropy,
+    Softmax,
     SoftmaxCrossEntropy,
+    Trainer,
 )
 from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, ShapeError
 from tests.support.derivatives import central, complex_step, relative_error
@@ -197,8 +202,9 @@ def test_backward_before_forward_is_an_error_that_says_so(make: Any, row: Any, p
 
 @every_loss
 def test_a_column_against_a_row_is_refused_with_the_remedy(make: Any, row: Any, p: Any, t: Any) -> None:
+    remedy = "use SigmoidCrossEntropy" if make is SoftmaxCrossEntropy else "got (6,); use y[:, None]"
     for call in (make().forward, make()):
-        with refused(ShapeError, f"{make()!r}: expected a target of shape (6, 1)", "got (6,); use y[:, None]"):
+        with refused(ShapeError, f"{make()!r}: expected a", remedy):
             call(p[:, :1], t[:, 0])
         with refused(ShapeError, "expected a prediction of shape (batch, features), got (6,); use prediction[:, None]"):
             call(p[:, 0], t[:, :1])
@@ -440,3 +446,27 @@ def test_an_error_for_each_row_is_what_forward_rows_must_give(loss: Loss, shape:
     for weights in (None, np.ones(2)):
         with refused(ShapeError, f"{loss!r}.forward_rows: expected one number for each row, shape (2,), got {shape}"):
             loss.forward(np.ones((2, 3)), np.zeros((2, 3)), weights)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), CrossEntropy()])
+@pytest.mark.parametrize("target", [np.ones((6, 1)), np.zeros(6, int)])
+def test_one_output_for_classes_is_refused_before_training(loss: Loss, target: Any) -> None:
+    model = Sequential(Dense(3, 1), *([] if loss.from_logits else [Softmax()])).initialize(0)
+    trainer = Trainer(model, loss, SGD(model.parameters(), 0.1))
+    before = trainer.optimizer.vector.values.copy()
+    with refused(ShapeError, f"{loss!r}: expected an output for each class", "SigmoidCrossEntropy"):
+        trainer.fit(np.ones((6, 3)), target, epochs=1)
+    assert (trainer.optimizer.vector.values == before).all()
+
+
+def test_a_column_of_labels_says_what_to_use() -> None:
+    with refused(ShapeError, "for integer labels use SoftmaxCrossEntropy with np.ravel(y), or one-hot rows"):
+        CrossEntropy().check_data(LABELS[:, None], 3, np.dtype(float))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_mean_of_many_rows_in_float32_is_exact(weighted: bool) -> None:
+    p = np.full((1_000_000, 1), np.float32(0.1))
+    weights = np.ones(len(p), np.float32) if weighted else None
+    error = MeanAbsoluteError().forward(p, np.zeros_like(p), weights)
+    assert error == pytest.approx(float(np.float32(0.1)), rel=1e-7)

@@ -25,6 +25,19 @@ def ones(count: int, dtype: np.dtype[Any]) -> Array:
     return vector
 
 
+MANY = 128
+"""Rows from which on a sum in float32 is computed in float64: the error of such a sum grows with the rows."""
+
+
+def sum_of_rows(x: Array) -> Array:
+    """Add up the rows of ``x``, many of them in float64; the sum has the dtype of ``x``."""
+    if len(x) > MANY and x.dtype == np.float32:
+        wide: Array = ones(len(x), FLOATS[0]).dot(x)
+        return wide.astype(np.float32)
+    total: Array = ones(len(x), x.dtype).dot(x)
+    return total
+
+
 def features(
     x: npt.ArrayLike, where: object, width: int | None, dtype: np.dtype[Any] | None, any_rank: bool = False
 ) -> Array:
@@ -129,6 +142,13 @@ def all_finite(values: npt.NDArray[Any]) -> bool:
     """Whether every number is finite; a finite sum shows it at once, an infinite one may only be too large."""
     with np.errstate(over="ignore", invalid="ignore"):
         return isfinite(float(np.add.reduce(values, axis=None))) or bool(np.isfinite(values).all())
+
+
+def listed(values: Any, where: str, wanted: str) -> list[Any]:
+    """Return what can be iterated as a list; refuse anything else."""
+    if not hasattr(values, "__iter__"):
+        raise DTypeError(f"{where}: expected a list of {wanted}, got {values!r}")
+    return list(values)
 
 
 def positive_int(value: object, where: str) -> int:

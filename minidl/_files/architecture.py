@@ -38,7 +38,7 @@ DEEPEST = 160
 """How deep lists, mappings and parts may lie in one another."""
 
 MOST_PARTS = 2_000
-"""How many layers, merges and initializers a file may describe."""
+"""How many layers and merges a file may describe."""
 
 MOST_WORDS = 20_000
 """How many texts, lists and objects it may describe them with; numbers are cheap and not counted."""
@@ -63,11 +63,16 @@ class Encoder:
         self._paths: dict[int, str] = {id(model): ""}
         for path, part in walk(model):
             self._paths.setdefault(id(part), path)
+        layers = 1 + sum(isinstance(part, Component) for _, part in walk(model))
+        if layers > MOST_PARTS:
+            raise ArgumentError(f"saving: expected at most {MOST_PARTS:,} layers and merges in a model, got {layers:,}")
         self.tree = self._made(model, "the model", 0)
 
     def _value(self, value: object, where: str, depth: int) -> Any:
         if depth > DEEPEST:
-            raise ArgumentError(f"{where}: expected values nested less deeply")
+            raise ArgumentError(
+                f"{where}: expected a model nested less deeply: 50 containers inside one another always fit in a file"
+            )
         match value:
             case None | bool() | str():
                 return value
@@ -194,9 +199,9 @@ class Decoder:
     def _made(self, kind: type[Any], value: Any, depth: int) -> Any:
         """Make a layer, merge or initializer, once its sizes are known to be those of the tensors in the file."""
         name, is_component = kind.__name__, issubclass(kind, Component)
-        self._parts += 1
+        self._parts += is_component
         if self._parts > MOST_PARTS:
-            raise FileFormatError(self._path, f"at most {MOST_PARTS:,} layers, merges and initializers", "more")
+            raise FileFormatError(self._path, f"at most {MOST_PARTS:,} layers and merges", "more")
         if set(value) != ({"class", "path", "arguments"} if is_component else {"class", "arguments"}):
             raise self._refuse(f"class, arguments and, for layers, path of {name}", list(value))
         given, place = value["arguments"], value.get("path", "")

@@ -8,12 +8,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .._core.parameter import Parameter
+from .._core.parameter import Buffer, Parameter
 from ..errors import DivergenceError
-from ..layers._parts import children, walk
+from ..layers._parts import children, named, walk
 from ..layers._structure import one_line
 from ..layers.base import Component, Layer
 from ..losses import Loss
+from ..optimizers import Optimizer
 from ..optimizers.penalties import Penalty
 from .run import Run
 from .snapshot import Snapshot
@@ -53,9 +54,11 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
                 error = update(batch)
                 if not np.isfinite(error):
                     raise NotFiniteError("", loss, "loss")
-                for path, parameter in model.named_parameters().items():
-                    if not np.isfinite(parameter.value).all():
-                        raise NotFiniteError(path, parameter, "update")
+                for path, changed in named(model, (Parameter, Buffer)).items():
+                    if changed.value.dtype.kind == "f" and not np.isfinite(changed.value).all():
+                        raise NotFiniteError(path, changed, "update")
+                if not snapshot.finite():
+                    raise NotFiniteError("", optimizer, "update")
                 position.batch += 1
                 position.rows += len(batch[0])
                 position.loss += error * len(batch[0])
@@ -66,7 +69,7 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
     what = "a replay of the same batches found nothing: is there a layer whose results change from call to call?"
     path, phase, spoiled = "", "loss", ""
     if found is not None:
-        part = found.part if isinstance(found.part, (Component, Loss, Penalty, Parameter)) else model
+        part = found.part if isinstance(found.part, (Component, Loss, Penalty, Parameter, Buffer, Optimizer)) else model
         name, path, phase = one_line(part) if isinstance(part, Component) else repr(part), found.path, found.phase
         place = f'{name} at "{path}"' if path else name
         what = f"the first number that is not finite came up in the {phase} of {place}"

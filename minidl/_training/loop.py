@@ -8,7 +8,6 @@ from itertools import islice
 
 import numpy as np
 
-from .._core.arrays import all_finite
 from .._core.interrupts import Interrupts
 from .._core.progress import Progress
 from ..errors import StructureError
@@ -73,7 +72,7 @@ def train(
                         # Some of the batches are in the weights, and the position is before them: go back to it.
                         snapshot.restore()
                         raise
-                    if not (outcome.finite and all_finite(run.optimizer.vector.values)):
+                    if not (outcome.finite and snapshot.finite()):
                         batches = islice(source.replay(here.batch), outcome.batches + (not outcome.finite))
                         explain(run, snapshot, engine.update, batches)
                     run.position = Position(here.batch + outcome.batches, here.rows + outcome.rows, outcome.loss)

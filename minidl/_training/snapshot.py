@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 
+from .._core.arrays import all_finite
 from .._core.parameter import Buffer, Parameter
 from ..layers._parts import Holder, named
 from ..layers.base import Layer
@@ -58,6 +59,11 @@ class Snapshot:
         self._numbers = self._optimizer.numbers()
         self._buffers = [(buffer, buffer.value.copy()) for buffer in self._found_buffers]
         self._generators = [(own, copy.deepcopy(own.bit_generator.state)) for own in self._found_generators]
+
+    def finite(self) -> bool:
+        """Return whether all that a step changes is finite now, or was not when the snapshot was taken."""
+        pairs = [*self._vectors, *((buffer.value, before) for buffer, before in self._buffers)]
+        return all(now.dtype.kind != "f" or all_finite(now) or not all_finite(before) for now, before in pairs)
 
     def restore(self) -> None:
         """Put the state back as it was when it was taken, and throw gradients away."""

@@ -199,7 +199,12 @@ class StreamSource(Source):
         return Fingerprint(_digest(self._first), stream=True)
 
     def _first_batch(self) -> Batch:
-        for first in self._open():
+        batches = self._open()
+        if not isinstance(batches, Iterable):
+            raise DTypeError(
+                f"fit_batches: expected a function that returns batches, or a container of them, got {batches!r}"
+            )
+        for first in batches:
             return self._checked(0, first)
         raise DataError("fit_batches: expected at least one batch in an epoch, got none")
 

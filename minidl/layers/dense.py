@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array, ones, positive_int, width_error
+from .._core.arrays import MANY, Array, ones, positive_int, width_error
 from .._core.initializer import Initializer
 from .._core.parameter import Parameter
 from ..initializers import GlorotUniform, Zeros
@@ -81,7 +81,10 @@ class Dense(Layer):
         if grad.shape != (len(x), self.out_features):
             refuse_gradient(self, grad, (len(x), self.out_features))
         self.weight.add_product(grad.T, x)
-        self.bias.add_product(ones(len(grad), grad.dtype), grad)
+        if len(grad) > MANY:
+            self.bias.add_rows(grad)
+        else:
+            self.bias.add_product(ones(len(grad), grad.dtype), grad)
 
     @override
     def output_features(self, input_features: int) -> int:

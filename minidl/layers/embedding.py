@@ -11,9 +11,12 @@ from typing_extensions import override
 from .._core.arrays import Array, positive_int, width_error
 from .._core.initializer import Initializer
 from .._core.parameter import Parameter
-from ..errors import DataError
+from ..errors import DataError, DTypeError
 from ..initializers import Normal
 from .base import Layer, kept, refuse_gradient
+
+FLOAT32_CODES = 1 << 24
+"""How many codes float32 can tell apart: above 2²⁴ it rounds to a neighbour."""
 
 
 class Embedding(Layer):
@@ -73,6 +76,11 @@ class Embedding(Layer):
         """Return the codes as row numbers; refuse what is not one of them."""
         if x.ndim != 2 or x.shape[1] != 1:
             raise width_error(self, 1, x)
+        if x.dtype == np.float32 and self.codes > FLOAT32_CODES:
+            raise DTypeError(
+                f"{self}: expected at most {FLOAT32_CODES} codes in float32, which rounds larger ones to their "
+                "neighbours; use float64"
+            )
         column = x[:, 0]
         good = (column >= 0) & (column < self.codes) & (column == np.floor(column))
         if not good.all():

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._core.arrays import Array
-from ..errors import ArgumentError, StructureError
+from ..errors import ArgumentError, DTypeError, StructureError
 from ._container import Container, located
 from ._structure import check_part, one_line, refuse_repeated_layers
 from .base import Layer, prediction, trait
@@ -49,6 +49,8 @@ class Graph(Container):
     _unnamed = "parts"
 
     def __init__(self, nodes: Mapping[str, Node], *, output: str) -> None:
+        if not isinstance(nodes, Mapping):
+            raise DTypeError(f"Graph(nodes): expected a mapping {{name: (layer, input)}}, got {nodes!r}")
         checked = {name: _checked_node(name, node) for name, node in nodes.items()}
         self.parts: dict[str, Layer | Merge] = {name: node[0] for name, node in checked.items()}
         self.inputs: dict[str, tuple[str, ...]] = {name: node[1:] for name, node in checked.items()}
@@ -125,8 +127,9 @@ class Graph(Container):
 
 def _checked_node(name: str, node: Node) -> Node:
     """Return a node in its plain form; refuse one that is not (layer, input) or (merge, input, …)."""
-    if not isinstance(name, str) or not name or name == INPUT or "." in name:
-        raise ArgumentError(f"Graph: expected names of nodes other than {INPUT!r} and without a dot, got {name!r}")
+    if not isinstance(name, str) or not name or name == INPUT or "." in name or not name.isprintable():
+        raise ArgumentError(f"Graph: expected names of nodes other than {INPUT!r} and without a dot, "
+                            f"in printable characters, got {name!a}")
     if not isinstance(node, tuple) or len(node) < 2 or not all(isinstance(source, str) for source in node[1:]):
         raise ArgumentError(f"Graph: expected node {name!r} as (layer, input) or (merge, input, …), got {node!r}")
     check_part(node[0], (Layer, Merge), f"Graph: node {name!r}")

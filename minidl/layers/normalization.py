@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array, positive_int, real, width_error
+from .._core.arrays import Array, positive_int, real, sum_of_rows, width_error
 from .._core.parameter import Buffer, Parameter, float_dtype
 from ..errors import ShapeError
 from ..initializers import Constant, Zeros
@@ -63,9 +63,9 @@ class _Normalization(KeepsWidth):
         normal = self._normal
         if grad.shape != normal.shape:
             refuse_gradient(self, grad, normal.shape)
-        self.weight.add_grad(np.add.reduce(grad * normal))
+        self.weight.add_rows(grad * normal)
         if self._centred:
-            self.bias.add_grad(np.add.reduce(grad))
+            self.bias.add_rows(grad)
         h = grad * self.weight.value
         if not self._fixed:
             if self._centred:
@@ -144,7 +144,7 @@ class BatchNorm(_Normalization):
 
     @override
     def _mean(self, x: Array) -> Any:
-        return np.add.reduce(x, axis=0) / max(len(x), 1)
+        return sum_of_rows(x) / max(len(x), 1)
 
     @override
     def forward(self, x: Array) -> Array:

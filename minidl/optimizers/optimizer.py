@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._core.arrays import Array, real
+from .._core.arrays import Array, listed, real
 from .._core.configuration import arguments
 from .._core.parameter import Parameter, unique_parameters
 from .._core.vector import ParameterVector
@@ -113,7 +113,8 @@ class Optimizer(ABC):
         self._slots: list[Array] = []
         self._scratch = np.empty_like(self.vector.values)  # Work memory of `update`: nothing in it is remembered.
         own = self.vector.parameters
-        self._decayed = [p for p in own if len(p.shape) >= 2] if decayed is None else list(decayed)
+        weights = [p for p in own if len(p.shape) >= 2]
+        self._decayed = weights if decayed is None else listed(decayed, f"{name}(decayed)", "parameters")
         for parameter in self._decayed:
             if not any(parameter is other for other in own):
                 raise ArgumentError(f"{name}(decayed): {parameter!r} is not among the parameters")

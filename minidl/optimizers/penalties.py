@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from typing_extensions import override
 
-from .._core.arrays import real
+from .._core.arrays import listed, real
 from .._core.parameter import Parameter, unique_parameters
 from ..errors import ArgumentError, DTypeError
 
@@ -83,7 +83,7 @@ def checked_penalties(
     """
     if isinstance(penalties, Penalty):
         raise DTypeError(f"{where}(penalties): expected a list of penalties, got one; write [{penalties!r}]")
-    given = tuple(penalties)
+    given = tuple(listed(penalties, f"{where}(penalties)", "penalties such as L2(1e-4, weights)"))
     own = {id(parameter) for parameter in parameters}
     for penalty in given:
         if not isinstance(penalty, Penalty):

@@ -881,3 +881,16 @@ def test_importing_minidl_does_not_import_the_files() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         getattr(minidl, "laod")  # noqa: B009
+
+
+def test_the_limits_of_a_model_hold(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    save(Sequential(*[Dense(1, 1) for _ in range(1999)]), path)
+    assert len(load(path).parameters()) == 2 * 1999
+    with pytest.raises(ArgumentError, match="saving: expected at most 2,000 layers and merges in a model, got 2,001"):
+        save(Sequential(*[Dense(1, 1) for _ in range(2000)]), path)
+    deep: Layer = Dense(1, 1)
+    for _ in range(50):
+        deep = Graph({"a": (deep, "x")}, output="a")
+    save(deep, path)
+    assert (load(path).predict([[1.0]]) == deep.predict([[1.0]])).all()  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from minidl import Dense
+from minidl import SGD, BatchNorm, Dense, HalfSquaredError, LayerNorm, Sequential, Trainer
 from minidl.errors import ShapeError
 from minidl.initializers import Normal
 from minidl.layers.base import trait
@@ -145,3 +145,37 @@ def test_repr_and_sizes() -> None:
     assert (trait(dense, "in_features"), dense.output_features(3)) == (3, 4)
     assert dense.weight.shape == (4, 3)
     assert dense.bias.shape == (4,)
+
+
+MANY = 300_000
+
+
+@pytest.mark.parametrize("make", [lambda: Dense(1, 2, dtype="f4"), lambda: LayerNorm(2, dtype="f4"),
+                                  lambda: BatchNorm(2, dtype="f4"), lambda: BatchNorm(2, dtype="f4").inference()])
+def test_the_bias_gradient_of_many_rows_in_float32_is_exact(make: Callable[[], Any]) -> None:
+    layer = make()
+    x = RNG.normal(size=(MANY, layer.in_features)).astype(np.float32)
+    grad = np.full((MANY, 2), 0.1, np.float32)
+    layer.forward(x)
+    layer.backward(grad)
+    assert np.allclose(layer.bias.grad, MANY * float(np.float32(0.1)), rtol=1e-7, atol=0)
+    layer.backward(grad)
+    assert np.allclose(layer.bias.grad, 2 * MANY * float(np.float32(0.1)), rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+@pytest.mark.parametrize("norm", [None, BatchNorm, LayerNorm])
+def test_a_step_with_many_rows_in_float32_is_exact(engine: Any, norm: Any) -> None:
+    if engine == "compiled":
+        pytest.importorskip("numba")
+    layer: Any = Dense(2, 2) if norm is None else norm(2)
+    model = Sequential(layer).astype(np.float32)
+    layer = model[0]
+    before = layer.bias.value.astype(float)
+    optimizer = SGD(model.parameters(), 1.0)
+    x, weights = np.tile(np.array([[1, -1], [-1, 1]], np.float32), (MANY // 2, 1)), np.full(MANY, 0.1, np.float32)
+    y = (model.forward(x) + 1.0).astype(np.float32)
+    trainer = Trainer(model, HalfSquaredError(), optimizer, engine=engine)
+    trainer.fit(x, y, epochs=1, batch_size=MANY, sample_weight=weights, shuffle=False)
+    # ∂e/∂b = Σ 0.1 (p − y) / N = −0.1
+    assert np.allclose(layer.bias.value - before, 0.1, rtol=2e-6, atol=0)

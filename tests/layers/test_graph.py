@@ -28,12 +28,14 @@ def test_widths_that_do_not_fit_are_refused_with_both_nodes() -> None:
         Graph({"h": (Dense(3, 4), "x"), "out": (Dense(5, 1), "h")}, output="out")
 
 
-@pytest.mark.parametrize("name", ["x", "", "a.b", 5])
+@pytest.mark.parametrize("name", ["x", "", "a.b", 5, "a\xa0b", "a\nb"])
 def test_a_name_that_no_node_can_have_is_refused(name: Any) -> None:
     with refused(ArgumentError, "Graph: expected names of nodes other than 'x' and without a dot", f"got {name!r}"):
         Graph({name: (Tanh(), "x")}, output=name)
 
 
 def test_a_node_that_is_no_layer_is_refused() -> None:
+    with refused(DTypeError, "Graph(nodes): expected a mapping {name: (layer, input)}, got 3"):
+        Graph(3, output="out")  # type: ignore[arg-type]
     with refused(DTypeError, "Graph: node 'out': expected a Layer or Merge, got 5"):
         Graph({"out": (5, "x")}, output="out")  # type: ignore[dict-item]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import Columns, Embedding
+from minidl import Columns, Embedding, Sequential
 from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.initializers import Zeros
 from tests.support.refusal import refused
 
 X = np.arange(12.0).reshape(4, 3)
@@ -46,3 +47,16 @@ def test_columns_refuse_no_column_and_negative_ones() -> None:
 @pytest.mark.parametrize("indices", [(2, 0), range(2, -1, -2), np.array([2, 0])])
 def test_columns_take_any_sequence_of_whole_numbers(indices: Any) -> None:
     assert (Columns(indices).predict(X) == X[:, [2, 0]]).all()
+
+
+def test_float32_cannot_tell_more_than_2_to_the_24_codes_apart() -> None:
+    def predicted(codes: int, dtype: Any, x: Any) -> Any:
+        layer = Embedding(codes, 1, weight_initializer=Zeros(), dtype=dtype)
+        layer.weight.value[-1] = 7.0
+        return Sequential(layer).predict(x)
+
+    last = 2**24
+    assert predicted(last, np.float32, [[last - 1]]) == 7.0
+    assert predicted(last + 1, np.float64, [[last]]) == 7.0
+    with refused(DTypeError, f"Embedding({last + 1} -> 1): expected at most {last} codes in float32", "use float64"):
+        predicted(last + 1, np.float32, [[last]])

@@ -10,13 +10,19 @@ from typing_extensions import override
 
 from minidl import (
     SGD,
+    Adagrad,
+    Adam,
+    AdamW,
     Array,
+    BatchNorm,
     Buffer,
     Dense,
     HalfSquaredError,
     Identity,
     Layer,
+    NAdam,
     Parameter,
+    RMSProp,
     Sequential,
     Sigmoid,
     Tanh,
@@ -307,3 +313,32 @@ def test_a_snapshot_returns_everything_that_a_step_changes() -> None:
     snapshot.restore()
     assert state(trainer)[:5] == before
     assert all(not p.grad.any() for p in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+@pytest.mark.parametrize("kind", [Adam, AdamW, NAdam, RMSProp, Adagrad])
+def test_a_moment_that_overflows_is_a_divergence(engine: Any, kind: Any) -> None:
+    if engine == "compiled":
+        pytest.importorskip("numba")
+        if kind not in (Adam, AdamW):
+            pytest.skip("this optimizer is not compiled")
+    model = Sequential(Dense(1, 1, weight_initializer=Constant(0.0), dtype=np.float32))
+    trainer = Trainer(model, HalfSquaredError(), kind(model.parameters(), 0.001), engine=engine)
+    x = np.full((4, 1), 1e10, np.float32)  # ∂e/∂w = −10²⁰, whose square float32 does not have
+    with pytest.raises(DivergenceError, match=f"in the update of {kind.__name__}") as caught:
+        trainer.fit(x, x, epochs=1)
+    assert caught.value.phase == "update"
+    assert (trainer.optimizer.vector.values == 0).all()
+    assert all((slot == 0).all() for slot in trainer.optimizer.slots().values())
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_running_variance_that_overflows_is_a_divergence(engine: Any) -> None:
+    if engine == "compiled":
+        pytest.importorskip("numba")
+    model = Sequential(BatchNorm(1), Dense(1, 1)).initialize(0).astype(np.float32)
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.001), engine=engine)
+    x = np.tile(np.array([[3e19], [-3e19]], np.float32), (8, 1))
+    with pytest.raises(DivergenceError, match=r'in the update of Buffer\(1,\) at "0.running_var"'):
+        trainer.fit(x, np.ones(16), epochs=1)
+    assert named(model, Buffer)["0.running_var"].value == 1.0

@@ -6,7 +6,7 @@ from math import sqrt
 
 from .elementary import real
 from .language import Column, Kernels, Matrix, Real, Row, Vector
-from .rows import sum_of_rows
+from .rows import sum_of_products, sum_of_rows
 
 
 def layer_norm_forward(
@@ -39,13 +39,11 @@ def layer_norm_backward(
 ) -> None:
     """Compute ∂e/∂x = (h − mean(h) − x̂ mean(h ∘ x̂)) / √(σ² + ε), h = w ∘ g."""
     sum_of_rows(grad, bias_grad)
-    for j in range(len(weight_grad)):
-        weight_grad[j] = 0.0
+    sum_of_products(grad, normal, weight_grad)
     width = real(grad.shape[1])
     for r in range(len(grad)):
         mean, along = 0.0, 0.0
         for j in range(grad.shape[1]):
-            weight_grad[j] += grad[r, j] * normal[r, j]
             dx[r, j] = grad[r, j] * weight[j]
             mean += dx[r, j]
             along += dx[r, j] * normal[r, j]
@@ -71,13 +69,11 @@ def rms_norm_backward(
     grad: Matrix, weight: Row, weight_grad: Row, dx: Matrix, normal: Matrix, inverse_root: Column
 ) -> None:
     """Compute ∂e/∂x = (h − x̂ mean(h ∘ x̂)) / √(mean(x²) + ε), h = w ∘ g."""
-    for j in range(len(weight_grad)):
-        weight_grad[j] = 0.0
+    sum_of_products(grad, normal, weight_grad)
     width = real(grad.shape[1])
     for r in range(len(grad)):
         along = 0.0
         for j in range(grad.shape[1]):
-            weight_grad[j] += grad[r, j] * normal[r, j]
             dx[r, j] = grad[r, j] * weight[j]
             along += dx[r, j] * normal[r, j]
         along /= width
@@ -133,11 +129,7 @@ def batch_norm_backward(
     """Compute ∂e/∂x = w (g − mean(g) − x̂ mean(g ∘ x̂)) / √(σ² + ε), means over the batch."""
     rows = real(len(grad))
     sum_of_rows(grad, bias_grad)
-    for j in range(len(weight_grad)):
-        weight_grad[j] = 0.0
-    for r in range(len(grad)):
-        for j in range(len(weight)):
-            weight_grad[j] += grad[r, j] * normal[r, j]
+    sum_of_products(grad, normal, weight_grad)
     for r in range(len(grad)):
         for j in range(len(weight)):
             centred = grad[r, j] - bias_grad[j] / rows - normal[r, j] * (weight_grad[j] / rows)
@@ -180,11 +172,9 @@ def fixed_norm_backward(
 ) -> None:
     """Compute ∂e/∂x = w g / √(σ² + ε)."""
     sum_of_rows(grad, bias_grad)
-    for j in range(len(weight_grad)):
-        weight_grad[j] = 0.0
+    sum_of_products(grad, normal, weight_grad)
     for r in range(len(grad)):
         for j in range(len(weight)):
-            weight_grad[j] += grad[r, j] * normal[r, j]
             dx[r, j] = grad[r, j] * weight[j] * inverse_deviation[j]
 
 
