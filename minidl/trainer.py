@@ -386,7 +386,7 @@ class Trainer:
 
     def _plan(self, where: str, epochs: int, size: int | None, shuffle: bool, micro_batch_size: int | None) -> Plan:
         """Return the plan of a new fit."""
-        start = len(self.history)
+        start = len(self._run.history)
         if micro_batch_size is not None:
             micro_batch_size = positive_int(micro_batch_size, f"{where}(micro_batch_size)")
         return Plan(start + positive_int(epochs, f"{where}(epochs)"), size, shuffle, micro_batch_size, start)

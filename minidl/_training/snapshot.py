@@ -63,7 +63,10 @@ class Snapshot:
     def finite(self) -> bool:
         """Return whether all that a step changes is finite now, or was not when the snapshot was taken."""
         pairs = [*self._vectors, *((buffer.value, before) for buffer, before in self._buffers)]
-        return all(now.dtype.kind != "f" or all_finite(now) or not all_finite(before) for now, before in pairs)
+        for now, before in pairs:
+            if now.dtype.kind == "f" and not all_finite(now) and all_finite(before):
+                return False
+        return True
 
     def restore(self) -> None:
         """Put the state back as it was when it was taken, and throw gradients away."""
