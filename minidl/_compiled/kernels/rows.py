@@ -15,20 +15,34 @@ def add_to_rows(bias: Row, y: Matrix) -> None:
 
 
 def sum_of_rows(x: Matrix, total: Row) -> None:
-    """Add up the rows of x, in float64: in float32 the error grows with the rows."""
-    sums = np.zeros(len(total))
-    for r in range(len(x)):
+    """Add up the rows of x; more than 128 in float64, because in float32 the error grows with the rows."""
+    if len(x) <= 128:
         for j in range(len(total)):
-            sums[j] += x[r, j]
-    for j in range(len(total)):
-        total[j] = sums[j]
+            total[j] = 0.0
+        for r in range(len(x)):
+            for j in range(len(total)):
+                total[j] += x[r, j]
+    else:
+        sums = np.zeros(len(total))
+        for r in range(len(x)):
+            for j in range(len(total)):
+                sums[j] += x[r, j]
+        for j in range(len(total)):
+            total[j] = sums[j]
 
 
 def sum_of_products(a: Matrix, b: Matrix, total: Row) -> None:
-    """Add up the rows of a ∘ b, in float64."""
-    sums = np.zeros(len(total))
-    for r in range(len(a)):
+    """Add up the rows of a ∘ b as `sum_of_rows` does."""
+    if len(a) <= 128:
         for j in range(len(total)):
-            sums[j] += a[r, j] * b[r, j]
-    for j in range(len(total)):
-        total[j] = sums[j]
+            total[j] = 0.0
+        for r in range(len(a)):
+            for j in range(len(total)):
+                total[j] += a[r, j] * b[r, j]
+    else:
+        sums = np.zeros(len(total))
+        for r in range(len(a)):
+            for j in range(len(total)):
+                sums[j] += a[r, j] * b[r, j]
+        for j in range(len(total)):
+            total[j] = sums[j]
