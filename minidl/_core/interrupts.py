@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # The functions behind the module signal, which looks up enumerations: that takes a tenth of a short fit.
 import _signal  # type: ignore[import-not-found, unused-ignore]
-import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Interrupts:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        with suppress(ValueError):  # Another thread than the main one.
             for number in (_signal.SIGINT, _signal.SIGTERM):
                 self._previous[number] = _signal.signal(number, self._note)
         return self

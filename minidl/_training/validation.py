@@ -19,7 +19,6 @@ from ..losses import BinaryCrossEntropy, Loss, SigmoidCrossEntropy
 from ..metrics import Metric
 from .batches import slices
 from .sources import ArraySource, Batch, Source
-from .splitting import Indices, split_rows
 
 Predict: TypeAlias = Callable[[Array], Array]
 """What predicts: the model in NumPy, or the same in compiled code."""
@@ -106,9 +105,11 @@ class Validation:
             raise ArgumentError(f"fit(validation): expected a fraction between 0 and 1 such as 0.2, got {validation}")
         rows = len(arrays[0])
         count = round(validation * rows)
-        kept: slice | Indices = slice(rows - count)
-        held_out: slice | Indices = slice(rows - count, None)
+        kept: slice | npt.NDArray[np.intp] = slice(rows - count)
+        held_out: slice | npt.NDArray[np.intp] = slice(rows - count, None)
         if rng is not None:
+            from .splitting import split_rows
+
             kept, held_out = split_rows(rows, count, self._classes(arrays[1]), rng)
         self._arrays = tuple(array[held_out] for array in arrays)
         if not (0 < count < rows and len(self._arrays[0])):
