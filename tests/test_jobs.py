@@ -1,0 +1,47 @@
+"""Random whole jobs: what must hold without knowing the answer holds, and a fault that is planted is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from minidl import Array, Dense, Tanh
+from minidl._training.run import Run
+from tests.campaigns.jobs import broken, campaign
+
+
+def test_ten_jobs_hold() -> None:
+    assert [found for found in campaign(range(10), numba=False) if found] == []
+
+
+def test_a_compiled_job_holds() -> None:
+    pytest.importorskip("numba")
+    assert not broken(COMPILED)
+
+
+COMPILED = 12
+"""A seed whose job is compiled."""
+
+
+def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tanh, "gradient", lambda self, grad: grad * (1.0 - self._y))
+    found = [text for text in campaign(range(10), numba=False) if text]
+    assert found
+    assert all("gradient of " in text and text.startswith("seed ") for text in found)
+
+
+def test_an_order_that_a_resume_repeats_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, drawn = Run.generator, iter(range(10_000))
+    monkeypatch.setattr(Run, "generator", lambda run, number: generator(run, number * 1000 + next(drawn)))
+    assert any("two fits for one" in str(text) for text in campaign(range(10), numba=False))
+
+
+def test_a_prediction_that_changes_weights_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = Dense.compute
+
+    def moving(self: Dense, x: Array) -> Array:
+        y: Array = compute(self, x)
+        self.bias.value += 1e-3
+        return y
+
+    monkeypatch.setattr(Dense, "compute", moving)
+    assert all(campaign(range(3), numba=False))
