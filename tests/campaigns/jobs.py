@@ -73,7 +73,7 @@ def part(draw: np.random.Generator, width: int, depth: int, chain: bool) -> tupl
         case "graph":
             nodes: dict[str, Any] = {
                 "a": (ended(draw, width, depth - 1, out), "x"), "b": (ended(draw, out, depth - 1, out), "a"),
-                "c": (merge, "a", "b", "a"), "d": (minidl.Concat(), "x", "c", "b"),
+                "c": (merge, "b", "a", "a"), "d": (minidl.Concat(), "x", "c", "b"),
             }  # fmt: skip
             return minidl.Graph(nodes, output="d"), width + 2 * out
     return pick(draw, ACTIVATIONS)(), width
@@ -110,6 +110,14 @@ class StopAt(callbacks.Callback):
         self.on_batches_end(trainer)
 
 
+class Moving(callbacks.Callback):
+    """Move weights when a fit begins, which a refusal after that must undo."""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        for parameter in trainer.model.parameters():
+            parameter.value += 1.0
+
+
 class Job:
     """All that is drawn from one seed; `trainer` makes the same Trainer each time."""
 
@@ -118,7 +126,7 @@ class Job:
         draw = np.random.default_rng([seed, 0])
         self.chain = bool(draw.random() < 0.3)
         self.engine: Any = pick(draw, ["auto", "numpy"])
-        if numba and self.chain and draw.random() < 0.3:
+        if draw.random() < 0.3 and self.chain and numba:
             self.engine = "compiled"
         self.extras = not self.chain and bool(draw.random() < 0.4)  # penalties and a clip
         self.embedding = not self.chain and bool(draw.random() < 0.2)
@@ -351,7 +359,7 @@ def refused(trainer: Trainer, job: Job, call: Callable[..., Any]) -> None:
     """Make mistakes, each of which must be refused and change nothing."""
     holes = job.x.copy()
     holes[-1] = np.nan
-    monitor = [*job.watchers(None), callbacks.EarlyStopping(1, "nonsense")]
+    monitor = [*job.watchers(None), Moving(), callbacks.EarlyStopping(1, "nonsense")]
     mistakes: list[dict[str, Any]] = [
         {"x": holes}, {"x": job.x[:-1]}, {"x": job.x[:, :0]}, {"y": job.y[:-1]}, {"sample_weight": -np.ones(job.rows)},
         {"callbacks": [object()]}, {"callbacks": monitor}, {"metrics": [3]}, {"validation": 1.5},
