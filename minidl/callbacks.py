@@ -200,7 +200,7 @@ class ReduceOnPlateau(Monitor):
     def on_epoch_end(self, trainer: Trainer) -> None:
         rate = trainer.optimizer.learning_rate
         if not self.improved(trainer) and self.waited >= self.patience and not callable(rate):
-            trainer.optimizer.learning_rate = min(rate, max(rate * self.factor, self.min_learning_rate))
+            trainer.optimizer.learning_rate = min(rate, max(rate * self.factor, self.min_learning_rate)) or rate
             self.waited = 0
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ._core.arrays import Array, dense, finite, floating
+from ._core.arrays import Array, dense, finite, floating, real
 from .errors import ArgumentError, DataError, ShapeError
 from .losses import check_weights
 
@@ -244,7 +244,14 @@ def r2(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weigh
 def labels(values: npt.ArrayLike, *, threshold: float | None = None) -> Labels:
     """Return the class of each row: of labels, of rows of scores, or of one column with a threshold."""
     scores = _scores(values)
+    if threshold is not None:
+        threshold = real(threshold, "metrics(threshold)")
     if scores.ndim == 2 and scores.shape[1] > 1:
+        if threshold is not None:
+            raise ArgumentError(
+                f"metrics: expected no threshold= for one class of {scores.shape[1]}, where the largest score wins, "
+                f"got {threshold}; for several labels in each row the target is rows of 0 and 1"
+            )
         largest: Labels = np.argmax(scores, axis=1)
         return largest
     if scores.dtype.kind != "f":
@@ -322,6 +329,8 @@ def _compared(
     if wanted.ndim == 2 and not (whole and columns == 1):
         _same_columns(scores, wanted)
         if whole or threshold is not None:
+            if threshold is not None:
+                threshold = real(threshold, "metrics(threshold)")
             if whole and not ((scores == 0) | (scores == 1)).all():
                 raise DataError("metrics: expected integers 0 and 1 where the target is rows of 0 and 1; cast scores: "
                                 "prediction.astype(float)")

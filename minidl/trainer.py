@@ -186,7 +186,7 @@ class Trainer:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the last fit ended before its time."""
+        """Whether a signal or an error ended the last fit, rather than its last epoch or a callback."""
         return self._run.interrupted
 
     @property

@@ -408,3 +408,8 @@ def test_nan_in_a_row_gives_nan_in_that_row_alone() -> None:
     y = trainer().model.predict(np.array([[1.0, 2.0, 3.0], [np.nan, 2.0, 3.0]]))
     assert np.isnan(y[1]).all()
     assert np.isfinite(y[0]).all()
+
+
+def test_an_input_is_named_once() -> None:
+    with pytest.raises(DTypeError, match=r"^x: expected real numbers"):
+        trainer().fit(X.astype(str), Y, epochs=1)

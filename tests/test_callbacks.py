@@ -712,3 +712,9 @@ def test_relative_paths_stay_in_the_folder_of_the_start(tmp_path: Path, monkeypa
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_rate_that_would_become_zero_stays() -> None:
+    run = trainer(rate=1e-300)
+    never = callbacks.ReduceOnPlateau(factor=1e-4, patience=1, monitor="loss", min_delta=1e9)
+    assert run.fit(X, Y, epochs=12, callbacks=[never]).learning_rate[-1] == pytest.approx(1e-320, rel=1e-3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidl import metrics
-from minidl.errors import ArgumentError, DataError, MinidlError, ShapeError
+from minidl.errors import ArgumentError, DataError, DTypeError, MinidlError, ShapeError
 from tests.campaigns.metrics import campaign
 from tests.support.refusal import refused
 
@@ -126,6 +126,9 @@ REFUSED: list[tuple[Any, type[MinidlError], str]] = [
     (lambda: metrics.f1(np.array([0, -1]), [0, 1]), DataError, "labels in 0 … 1 as prediction, got -1 at row 1"),
     (lambda: metrics.accuracy(SCORES, LABELS + 1), DataError, "labels in 0 … 3 as target, got 4"),
     (lambda: metrics.accuracy(PROBABILITY, LABELS, threshold=0.5), DataError, "one column tells two classes"),
+    (lambda: metrics.accuracy(SCORES, LABELS, threshold=0.9), ArgumentError, "no threshold= for one class of 4"),
+    (lambda: metrics.f1(PROBABILITY, LABELS > 0, threshold=np.nan), ArgumentError, "a finite number, got nan"),
+    (lambda: metrics.f1(SEVERAL * 1.0, SEVERAL, threshold="half"), DTypeError, "expected a number, got 'half'"),  # type: ignore[arg-type]
     (lambda: metrics.accuracy(PROBABILITY, PROBABILITY, threshold=0.5), DataError, "compared by r2 or mean_squared"),
     (lambda: metrics.accuracy(SCORES, SCORES), DataError, "expected rows of 0 and 1"),
     (lambda: metrics.accuracy([[0.5], [0.25]], [0.5, 1]), DataError, "compared by r2 or mean_squared"),

@@ -40,9 +40,9 @@ class Scripted(Callback):
 
 WATCHED: list[tuple[dict[str, Any], str, Any, int]] = [
     ({"metrics": [metrics.accuracy]}, "accuracy", None, 1),
-    ({"metrics": [partial(metrics.accuracy, threshold=0.3)]}, "accuracy", None, 1),
+    ({"metrics": [partial(metrics.accuracy)]}, "accuracy", None, 1),
     ({"metrics": {"right": metrics.f1}}, "right", None, 1),
-    ({"metrics": {"right": partial(metrics.recall, threshold=0.3)}}, "right", None, 1),
+    ({"metrics": {"right": partial(metrics.recall)}}, "right", None, 1),
     ({"metrics": {"own": metrics.metric("max", takes="classes")(lambda p, t: 0.0)}}, "own", None, 1),
     ({"metrics": {"own": metrics.metric("min", "values")(partial(lambda p, t: 0.0))}, "validation": (X, np.eye(2)[Y])},
      "own", None, 5),

@@ -64,7 +64,7 @@ def features(
         and (width is None or x.shape[1] == width)
     ):
         return x
-    values = floating(x, f"{where}: x", dtype)
+    values = floating(x, "x" if where == "x" else f"{where}: x", dtype)
     fits = values.ndim == 2 or (any_rank and values.ndim > 2)
     if not fits or width not in (None, int(np.prod(values.shape[1:]))):
         raise width_error(where, width, values)

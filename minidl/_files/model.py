@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import FLOATS
+from .._core.arrays import FLOATS, dense
 from .._core.parameter import Buffer, Parameter
-from ..errors import ArgumentError, FileFormatError
+from .._data import check_parts, described
+from ..errors import ArgumentError, DTypeError, FileFormatError
 from ..layers._parts import ByClass, all_paths, attributes, named, replace_parts, walk
 from ..layers.base import Component, Layer
 from .architecture import MOST_PARTS, Decoder, Encoder
@@ -44,7 +45,7 @@ class _Arrays:
 
     def __init__(self, arrays: Mapping[str, npt.ArrayLike], path: str) -> None:
         self.path = path
-        self._arrays = {str(name): np.asarray(array) for name, array in arrays.items()}
+        self._arrays = {str(name): dense(array, f'{path}: tensor "{name}"') for name, array in arrays.items()}
         self.entries = {name: entry_of(array) for name, array in self._arrays.items()}
 
     def tensor(self, name: str) -> npt.NDArray[Any]:
@@ -66,6 +67,7 @@ def save(model: Layer, path: str | os.PathLike[str]) -> None:
         ArgumentError: naming class and argument that a file cannot hold.
         OSError: naming path and bytes; the file that was there before stands.
     """
+    check_parts("save", model=(model, Layer))
     tensors, metadata = model_state(model)
     write(path, tensors, metadata)
 
@@ -115,6 +117,7 @@ def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: naming path and bytes; the file that was there before stands.
     """
+    check_parts("save_weights", model=(model, Layer))
     write(path, model_tensors(model), {"shared": shared_paths(model)})
 
 
@@ -144,9 +147,16 @@ def load_weights(
         FileFormatError: naming file, tensor, what was expected and what was found; the model is as before.
         OSError: there is no such file, or it may not be read.
     """
+    check_parts("load_weights", model=(model, Layer))
     if isinstance(source, Mapping):
+        for name, array in source.items():
+            if isinstance(array, (Parameter, Buffer)):
+                raise DTypeError(f'load_weights: tensor "{name}": expected an array, got {array!r}; give its .value')
         arrays = _Arrays(source, "load_weights")
         return _fill(model, arrays, {}, cast=cast, strict=strict, allow_nonfinite=allow_nonfinite)
+    if not isinstance(source, (str, os.PathLike)):
+        raise DTypeError("load_weights(source): expected a path, or a mapping from names to arrays, "
+                         f"got {described(source)}")
     with TensorFile(source) as file:
         metadata = checked_metadata(file) or {}
         first = _first_paths(metadata.get("shared", []), file)

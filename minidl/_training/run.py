@@ -71,7 +71,7 @@ class Run:
         callbacks: What else it does: objects of the class `minidl.callbacks.Callback`, which stands above this one.
         figures: Maps the name of each figure of an epoch to its direction.
         engine: Name of the engine that ran the last fit; None before the first.
-        interrupted: Whether the last fit ended before its time.
+        interrupted: Whether a signal or an error ended the last fit, rather than its last epoch or a callback.
         why_stop: Why it is to end after the current batch; empty while it goes on.
         start_state: The state of its generator, from which all its random numbers follow.
         source: Where the batches come from while it trains; None in between.

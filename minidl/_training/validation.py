@@ -234,8 +234,10 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
     named = dict(pairs)
     reserved = {"loss", "validation_loss", "learning_rate", "seconds"} & set(named)
     if len(named) < len(pairs) or reserved:
-        raise ArgumentError(f"metrics: expected different names, none of {sorted(reserved) or 'them twice'}, "
-                            f"got {[name for name, _ in pairs]}; give a mapping {{name: function}}")
+        why = f"other names than {sorted(reserved)}, which the history has already" if reserved else "each name once"
+        raise ArgumentError(
+            f"metrics: expected {why}, got {[name for name, _ in pairs]}; give a mapping {{name: function}}"
+        )
     return named
 
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 from .._core.arrays import Array
 from .._core.parameter import Parameter
 from ..schedules import LearningRate
-from .optimizer import Optimizer, blocks, descend, follow, setting
+from .optimizer import Optimizer, blocks, descend, follow, rate, setting
 
 
 @dataclass(eq=False, repr=False)
@@ -33,7 +33,7 @@ class Adam(Optimizer):
         epsilon: ε > 0.
     """
 
-    learning_rate: LearningRate = 0.001
+    learning_rate: LearningRate = rate(0.001)  # noqa: RUF009 - it only declares
     _: KW_ONLY
     beta1: float = setting(0.9, least=0, below=1)
     beta2: float = setting(0.999, least=0, below=1)
@@ -105,7 +105,7 @@ class NAdam(Adam):
         momentum_product: p so far.
     """
 
-    learning_rate: LearningRate = 0.002
+    learning_rate: LearningRate = rate(0.002)  # noqa: RUF009 - it only declares
     _: KW_ONLY
     momentum_decay: float = setting(0.004, least=0)
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 from .._core.arrays import Array
 from .._core.parameter import Parameter
 from ..schedules import LearningRate
-from .optimizer import Optimizer, blocks, descend, follow, setting
+from .optimizer import Optimizer, blocks, descend, follow, rate, setting
 
 
 @dataclass(eq=False, repr=False)
@@ -28,7 +28,7 @@ class Adagrad(Optimizer):
         epsilon: ε > 0.
     """
 
-    learning_rate: LearningRate = 0.01
+    learning_rate: LearningRate = rate(0.01)  # noqa: RUF009 - it only declares
     _: KW_ONLY
     epsilon: float = setting(1e-10, above=0)
 
@@ -60,7 +60,7 @@ class RMSProp(Optimizer):
         epsilon: ε > 0.
     """
 
-    learning_rate: LearningRate = 0.01
+    learning_rate: LearningRate = rate(0.01)  # noqa: RUF009 - it only declares
     _: KW_ONLY
     rho: float = setting(0.99, least=0, below=1)
     momentum: float = setting(0.0, least=0, below=1, slot="velocity")

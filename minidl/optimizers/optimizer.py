@@ -58,6 +58,33 @@ class _Setting:
         return repr(self.default)
 
 
+def _checked_rate(optimizer: Optimizer, rate: Any) -> LearningRate:
+    """Return a learning rate, or say why it is none."""
+    where = f"{type(optimizer).__name__}(learning_rate)"
+    if isinstance(rate, type):
+        raise DTypeError(f"{where}: expected a number or a function of the step number, got a class; "
+                         f"call it with its arguments: {rate.__name__}(…)")
+    return rate if callable(rate) else real(rate, where, above=0)
+
+
+class _Rate:
+    """The learning rate among the constructor's arguments, with a default; each assignment is checked."""
+
+    def __init__(self, default: float | None = None) -> None:
+        self.default = default
+
+    def __set__(self, optimizer: Optimizer, value: Any) -> None:
+        vars(optimizer)["learning_rate"] = _checked_rate(optimizer, self.default if value is self else value)
+
+    def __repr__(self) -> str:
+        return repr(self.default)
+
+
+def rate(default: float) -> Any:
+    """Declare the learning rate of an optimizer that has a default for it."""
+    return _Rate(default)
+
+
 @dataclass(eq=False, repr=False)
 class Optimizer(ABC):
     """Move parameters against their gradients.
@@ -101,11 +128,7 @@ class Optimizer(ABC):
 
     def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
         name = type(self).__name__
-        if isinstance(self.learning_rate, type):
-            raise DTypeError(f"{name}(learning_rate): expected a number or a function of the step number, got a class; "
-                             f"call it with its arguments: {self.learning_rate.__name__}(…)")
-        if not callable(self.learning_rate):
-            self.learning_rate = real(self.learning_rate, f"{name}(learning_rate)", above=0)
+        self.learning_rate = _checked_rate(self, self.learning_rate)  # A class may have a default, which nobody set.
         self.vector: ParameterVector = ParameterVector(unique_parameters(parameters, f"{name}(parameters)"))
         self.steps: int = 0
         self.last_rate: float = 0.0
@@ -247,6 +270,10 @@ class Optimizer(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.vector.values.size:,} numbers, learning_rate={self.learning_rate})"
+
+
+# In the body of the class it would be a default, so that the argument could be left out.
+setattr(Optimizer, "learning_rate", _Rate())  # noqa: B010
 
 
 @cache

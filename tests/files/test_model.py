@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ from minidl._files import read, write
 from minidl._files.model import model_state
 from minidl._files.safetensors import BITS
 from minidl._files.tables import CLASSES, FUNCTIONS, function_called, tensors_of
-from minidl.errors import ArgumentError, DTypeError, FileFormatError
+from minidl.errors import ArgumentError, DTypeError, FileFormatError, MinidlError
 from minidl.initializers import (
     Initializer,
     TruncatedNormal,
@@ -894,3 +894,20 @@ def test_the_limits_of_a_model_hold(tmp_path: Path) -> None:
         deep = Graph({"a": (deep, "x")}, output="a")
     save(deep, path)
     assert (load(path).predict([[1.0]]) == deep.predict([[1.0]])).all()  # type: ignore[arg-type]
+
+
+def test_calls_in_the_wrong_order_and_wrong_weights_are_refused_by_name() -> None:
+    layer, another, file = Dense(2, 1), cast(Any, Dense(2, 1)), cast(Any, "model")
+    held, ragged = cast(Any, layer.named_parameters()), cast(Any, {"weight": [[1.0], [2.0, 3.0]]})
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: save(file, another), "save(model): expected a Layer, got 'model'"),
+        (lambda: save_weights(file, another), "save_weights(model): expected a Layer, got 'model'"),
+        (lambda: load_weights(file, another), "load_weights(model): expected a Layer, got 'model'"),
+        (lambda: load_weights(layer, another), "load_weights(source): expected a path, or a mapping"),
+        (lambda: load_weights(layer, held), 'tensor "weight": expected an array, got Parameter(1, 2)'),
+        (lambda: load_weights(layer, ragged), 'tensor "weight": expected rows of equal length'),
+    ]
+    for call, words in calls:
+        with pytest.raises(MinidlError) as caught:
+            call()
+        assert words in str(caught.value)

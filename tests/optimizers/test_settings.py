@@ -12,7 +12,7 @@ import pytest
 from typing_extensions import override
 
 from minidl import SGD, Adagrad, Adam, AdamW, Array, NAdam, Parameter, RMSProp
-from minidl.errors import ArgumentError, CallOrderError, DTypeError
+from minidl.errors import ArgumentError, CallOrderError, DTypeError, MinidlError
 from minidl.optimizers import Optimizer
 from minidl.optimizers import optimizer as module
 from tests.support.refusal import refused
@@ -186,3 +186,19 @@ def test_a_replaced_slot_is_refused() -> None:
     optimizer.first_moment = np.zeros_like(optimizer.first_moment)
     with refused(CallOrderError, "Adam: expected 'first_moment'", "self.first_moment[...] ="):
         optimizer.slots()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "NAdam", "Adagrad", "RMSProp"])
+@pytest.mark.parametrize(
+    ("rate", "error"),
+    [(-0.1, ArgumentError), (0, ArgumentError), (np.nan, ArgumentError), ("0.1", DTypeError), (None, DTypeError),
+     (float, DTypeError)],
+)
+def test_a_learning_rate_that_is_changed_later_is_checked(name: str, rate: Any, error: type[MinidlError]) -> None:
+    optimizer = MAKERS[name]([start()])
+    with refused(error, f"{name}(learning_rate): expected a"):
+        optimizer.learning_rate = rate
+    assert optimizer.learning_rate == 0.1
+    optimizer.learning_rate = np.float32(0.5)
+    take_steps(optimizer, 1)
+    assert optimizer.last_rate == 0.5 == pickle.loads(pickle.dumps(optimizer)).learning_rate

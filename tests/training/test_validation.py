@@ -102,7 +102,7 @@ def test_a_metric_of_values_takes_one_hot_rows_and_one_of_classes_takes_labels()
     run, rows = trainer(), np.eye(2)[LABELS]
     run.fit(X, LABELS, epochs=1, metrics=[metrics.r2], validation=(X, rows))
     run.fit(X, rows, epochs=1, metrics=[metrics.r2])
-    run.fit(X, LABELS, epochs=1, metrics=[partial(metrics.accuracy, threshold=0.3), metrics.f1])
+    run.fit(X, LABELS, epochs=1, metrics=[partial(metrics.accuracy), metrics.f1])
     assert set(run.history.metrics) == {"r2", "accuracy", "f1"}
     assert set(run.evaluate(X, LABELS, metrics={"own": lambda p, t: float(len(p))})) == {"loss", "own"}
 
@@ -117,7 +117,7 @@ def test_evaluate_gives_weighted_loss_and_metrics_and_changes_nothing() -> None:
     assert found["loss"] == run.loss(prediction, LABELS, weight) != run.evaluate(X, LABELS)["loss"]
     assert found["right"] == pytest.approx(weight @ (prediction.argmax(axis=1) == LABELS) / weight.sum())
     assert repr((kept(run), run.optimizer.vector.values, run.history, run.figures, run.last_engine)) == before
-    with refused(ArgumentError, "metrics: expected different names, none of ['loss']"):
+    with refused(ArgumentError, "metrics: expected other names than ['loss'], which the history has already"):
         run.evaluate(X, LABELS, metrics={"loss": metrics.accuracy})
 
 
@@ -243,9 +243,9 @@ def test_losses_give_the_probabilities_of_an_output() -> None:
 
 def test_a_partial_has_the_name_of_its_function() -> None:
     run = trainer()
-    half: Any = partial(metrics.accuracy, threshold=0.5)
+    half: Any = partial(metrics.accuracy)
     assert list(run.evaluate(X, LABELS, metrics=[half])) == ["loss", "accuracy"]
-    with refused(ArgumentError, "different names", "give a mapping"):
+    with refused(ArgumentError, "each name once", "give a mapping"):
         run.evaluate(X, LABELS, metrics=[half, metrics.accuracy])
 
 
