@@ -167,7 +167,7 @@ class TrainingProgram(Program):
         own = {name: Argument("vector", vector, name) for name in ("values", "gradients")}
         for step in steps:
             lines.append(indent + self.call(step.kernel, fixed, own | step.arguments(optimizer)))
-        title = f"{kinds(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
+        title = f"{class_names(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
         self.source = self.module(title, vector.values.dtype, [
             f"def train({', '.join([*self.given, *self.arguments])}):",
             *(f"    {name} = {stream}.reshape(-1)" for name, stream in self._flat.items()),
@@ -209,7 +209,7 @@ class PredictionProgram(Program):
         memory = {name: a for name, a in self.arguments.items() if a.kind == "memory" and name not in ends}
         self.arrays = {name: a for name, a in self.arguments.items() if a.kind in ("parameter", "buffer")}
         self.numbers = {name: a for name, a in self.arguments.items() if a.kind == "number"}
-        self.source = self.module(kinds(links), dtype, [
+        self.source = self.module(class_names(links), dtype, [
             f"def predict({', '.join([*self.given, *self.arrays, *self.numbers])}):",
             *(f"    {name} = transposed({weight})" for name, weight in self._transposed.items()),
             *(f"    all_{name} = np.empty({_size(argument)}, real)" for name, argument in memory.items()),
@@ -228,6 +228,6 @@ def _size(memory: Argument) -> str:
     return f"({', '.join(sizes[dimension] for dimension in memory.shape)})"
 
 
-def kinds(links: list[Link]) -> str:
+def class_names(links: list[Link]) -> str:
     """Name the classes of a chain."""
     return " -> ".join(type(link.layer).__name__ for link in links)

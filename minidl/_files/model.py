@@ -23,7 +23,7 @@ from .statefile import checked_metadata, write
 from .strict import shown
 from .tables import Custom
 
-RESERVED = "training:"
+RUN_PREFIX = "training:"
 """How the names of tensors begin that belong to a run and not to its model."""
 
 
@@ -95,7 +95,7 @@ def load(path: str | os.PathLike[str], custom: Any = (), *, allow_nonfinite: boo
         first = _first_paths(metadata.get("shared", []), file)
         if not allow_nonfinite:
             for name in file.entries:
-                if not name.startswith(RESERVED):
+                if not name.startswith(RUN_PREFIX):
                     value = file.tensor(name)
                     _require_finite(value, value.dtype, file.path, name)
         model = Decoder(file.path, file.entries, file.tensor, first, table).model(metadata["architecture"])
@@ -157,8 +157,8 @@ def model_tensors(model: Layer) -> dict[str, npt.NDArray[Any]]:
     """Map the name of each parameter and buffer to its array; a shared one has its first path."""
     tensors = {path: part.value for path, part in named(model, (Parameter, Buffer)).items()}
     for name in tensors:
-        if name.startswith(RESERVED):
-            raise ArgumentError(f"saving: expected names that do not begin with {RESERVED!r}, got {name!r}")
+        if name.startswith(RUN_PREFIX):
+            raise ArgumentError(f"saving: expected names that do not begin with {RUN_PREFIX!r}, got {name!r}")
     return tensors
 
 
@@ -312,7 +312,7 @@ def _fill(
     allow_nonfinite: bool,
 ) -> Unmatched:
     """Check every tensor, then put them into the model; ``cast`` None lets the file say float32 or float64."""
-    names = {name: name for name in source.entries if not name.startswith(RESERVED)}
+    names = {name: name for name in source.entries if not name.startswith(RUN_PREFIX)}
     names |= {path: name for path, name in first.items() if name in names}
     held = [(part, paths) for part, paths in all_paths(model) if not isinstance(part, np.random.Generator)]
     known = {path for _, paths in held for path in paths}

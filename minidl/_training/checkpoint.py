@@ -15,14 +15,14 @@ import numpy.typing as npt
 from .._core.configuration import arguments
 from .._core.parameter import Parameter
 from .._files.generators import encode_generator
-from .._files.model import RESERVED, load_weights, model_state, restore_frozen
+from .._files.model import RUN_PREFIX, load_weights, model_state, restore_frozen
 from .._files.statefile import read, write
 from .._files.strict import shown
 from ..errors import ArgumentError, FileFormatError
 from ..layers._parts import named
 from .batches import batch_count
 from .history import History
-from .plain import FloatArray, expect, typed
+from .plain import FloatArray, require, typed
 from .run import CallbackState, Plan, Position, Run
 from .sources import Fingerprint
 
@@ -44,11 +44,11 @@ class SavedOptimizer:
 
     def __post_init__(self) -> None:
         for name, slot in self.slots.items():
-            expect(bool(np.isfinite(slot).all()), f"a number that is not finite in {name}", slot)
+            require(bool(np.isfinite(slot).all()), f"a number that is not finite in {name}", slot)
         typed(int, self.numbers.get("steps"), "optimizer.numbers.steps")
         for name in ("last_rate", "learning_rate"):
             rate = self.numbers.get(name, 0.0)
-            expect(not isinstance(rate, bool) and rate >= 0, f"no rate as {name}", rate)
+            require(not isinstance(rate, bool) and rate >= 0, f"no rate as {name}", rate)
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,19 @@ class SavedProgress:
 
     def __post_init__(self) -> None:
         plan, here, data = self.plan, self.position, self.fingerprint
-        expect(isinstance(self.rng.bit_generator, np.random.PCG64), "no state of a PCG64", self.rng)
+        require(isinstance(self.rng.bit_generator, np.random.PCG64), "no state of a PCG64", self.rng)
         whole = here.batch <= here.rows and (here.batch > 0 or (not here.rows and not here.loss))
-        expect(whole, "no position in an epoch", here)
-        expect(data is not None or not here.batch, "no data of the epoch", data)
+        require(whole, "no position in an epoch", here)
+        require(data is not None or not here.batch, "no data of the epoch", data)
         if plan is not None:
-            expect(plan.batch_size != 0 and plan.micro_batch_size != 0, "no plan", plan)
+            require(plan.batch_size != 0 and plan.micro_batch_size != 0, "no plan", plan)
         if data is not None:
-            expect(plan is not None and data.stream == (plan.batch_size is None), "no fingerprint of the data", data)
+            require(plan is not None and data.stream == (plan.batch_size is None), "no fingerprint of the data", data)
         if plan is not None and plan.batch_size is not None and data is not None:
             count = data.shapes[0][0] if data.shapes and data.shapes[0] else 0
             batches = batch_count(count, plan.batch_size)
             rows = count if here.batch == batches else here.batch * plan.batch_size
-            expect(here.batch <= batches and here.rows == rows, f"no position in {count} rows", here)
+            require(here.batch <= batches and here.rows == rows, f"no position in {count} rows", here)
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class SavedHistory:
             numbers: FloatArray = getattr(self, name)
             shapes = [(epochs,), (0,)] if name == "validation_loss" else [(epochs,)]
             right = numbers.dtype == np.float64 and numbers.shape in shapes
-            expect(right, f"no {epochs} numbers of {name}", numbers)
+            require(right, f"no {epochs} numbers of {name}", numbers)
         names, values = self.metrics, self.metric_values
-        expect(len(set(names)) == len(names), "no names of metrics", names)
+        require(len(set(names)) == len(names), "no names of metrics", names)
         right = values.dtype == np.float64 and values.shape == (len(names), epochs if names else 0)
-        expect(right, f"no {epochs} numbers of {names}", values)
+        require(right, f"no {epochs} numbers of {names}", values)
 
     def unpacked(self) -> History:
         """Return the history."""
@@ -124,14 +124,14 @@ class SavedRun:
     def __post_init__(self) -> None:
         plan, epochs = self.run.plan, len(self.history.loss)
         right = plan is None or (plan.epochs >= max(epochs, 1) and plan.start <= epochs)
-        expect(right, f"no plan for {epochs} epochs or more", plan)
+        require(right, f"no plan for {epochs} epochs or more", plan)
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
     """Write a model file that holds the whole run as well; see `Trainer.save`."""
     tensors, metadata = model_state(run.model)
     own: dict[str, npt.NDArray[Any]] = {}
-    packed = pack(saved_run(run), own, RESERVED.rstrip(":") + ":run")
+    packed = pack(saved_run(run), own, RUN_PREFIX.rstrip(":") + ":run")
     write(path, {**tensors, **own}, {**metadata, "training": packed})
 
 
@@ -235,7 +235,7 @@ def check_fit(own: SavedRun, saved: SavedRun) -> None:
     found = must_agree(own)
     for what, expected in must_agree(saved).items():
         if expected != found[what]:
-            difference = _difference(expected, found[what])
+            difference = _expected_got(expected, found[what])
             raise ArgumentError(f"restore: expected {what} {difference}; build the Trainer as before")
 
 
@@ -282,7 +282,7 @@ def _warn_of_another_environment(here: dict[str, Any], saved: dict[str, Any]) ->
         )
 
 
-def _difference(expected: Any, found: Any) -> str:
+def _expected_got(expected: Any, found: Any) -> str:
     """Show both sides of what differs."""
     if isinstance(expected, dict):
         missing = {name: shape for name, shape in expected.items() if found.get(name) != shape or name not in found}

@@ -107,7 +107,7 @@ class ArraySource(Source):
 
     @override
     def fingerprint(self) -> Fingerprint:
-        return Fingerprint(_digest(self.arrays), [list(array.shape) for array in self.arrays])
+        return Fingerprint(_hash(self.arrays), [list(array.shape) for array in self.arrays])
 
 
 class StreamSource(Source):
@@ -196,7 +196,7 @@ class StreamSource(Source):
 
     @override
     def fingerprint(self) -> Fingerprint:
-        return Fingerprint(_digest(self._first), stream=True)
+        return Fingerprint(_hash(self._first), stream=True)
 
     def _first_batch(self) -> Batch:
         batches = self._open()
@@ -209,7 +209,7 @@ class StreamSource(Source):
         raise DataError("fit_batches: expected at least one batch in an epoch, got none")
 
 
-def _digest(arrays: Batch) -> str:
+def _hash(arrays: Batch) -> str:
     """Hash arrays: all of them up to `HASHED` bytes, beyond that rows spread evenly over them."""
     import hashlib
 

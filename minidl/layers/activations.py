@@ -209,12 +209,12 @@ class Gated(Rectifier, ABC):
 
     @override
     def compute(self, x: Array) -> Array:
-        return _finite(x) * self.gate(x)
+        return _bounded_below(x) * self.gate(x)
 
     @override
     def forward(self, x: Array) -> Array:
         self._x, self._gate = x, self.gate(x)
-        y = self._y = _finite(x) * self._gate
+        y = self._y = _bounded_below(x) * self._gate
         return y
 
     @override
@@ -302,6 +302,6 @@ class PReLU(Rectifier):
         return np.where(self._x > 0.0, grad, self.weight.value * grad)
 
 
-def _finite(x: Array) -> Array:
+def _bounded_below(x: Array) -> Array:
     """Replace −∞ by the least number, so that −∞ · 0 in a left tail is 0 and not NaN."""
     return np.maximum(x, np.finfo(x.dtype).min)

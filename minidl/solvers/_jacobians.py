@@ -147,15 +147,15 @@ def _private(where: str, model: Layer, x: npt.ArrayLike) -> tuple[Layer, Array, 
     return own, rows, copies
 
 
-Rows: TypeAlias = "Iterator[tuple[Parameter, Array]]"
+GradientPairs: TypeAlias = "Iterator[tuple[Parameter, Array]]"
 
 
-def _row_gradients(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> Rows:
+def _row_gradients(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> GradientPairs:
     rule = RULES.get(type(part))
     return _one_by_one(part, inputs, grad) if rule is None else rule(part, inputs[0], grad)
 
 
-def _one_by_one(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> Rows:
+def _one_by_one(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> GradientPairs:
     """Run the part on each row alone, and let its own ``backward`` give the gradient."""
     parameters = part.parameters()
     found = [np.empty((len(grad), *p.shape), p.dtype) for p in parameters]
@@ -170,37 +170,37 @@ def _one_by_one(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> 
     yield from zip(parameters, found, strict=True)
 
 
-def _dense(part: Dense, x: Array, grad: Array) -> Rows:
+def _dense(part: Dense, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂W = g xᵀ and ∂y/∂b = g, equations (5) and (6) before the sum over the batch."""
     yield part.weight, grad[:, :, None] * x[:, None, :]
     yield part.bias, grad
 
 
-def _prelu(part: PReLU, x: Array, grad: Array) -> Rows:
+def _prelu(part: PReLU, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂a = Σ over x ≤ 0 of x g."""
     yield part.weight, np.add.reduce(grad * np.minimum(x, 0.0), axis=1)
 
 
-def _layer_norm(part: LayerNorm, x: Array, grad: Array) -> Rows:
+def _layer_norm(part: LayerNorm, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂w = g ∘ x̂ and ∂y/∂b = g."""
     variance = x.var(axis=1, keepdims=True)
     yield part.weight, grad * (x - x.mean(axis=1, keepdims=True)) / np.sqrt(variance + part.epsilon)
     yield part.bias, grad
 
 
-def _rms_norm(part: RMSNorm, x: Array, grad: Array) -> Rows:
+def _rms_norm(part: RMSNorm, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂w = g ∘ x̂."""
     yield part.weight, grad * x / np.sqrt((x * x).mean(axis=1, keepdims=True) + part.epsilon)
 
 
-def _embedding(part: Embedding, x: Array, grad: Array) -> Rows:
+def _embedding(part: Embedding, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂W has g in the row of the code."""
     rows = np.zeros((len(x), *part.weight.shape), grad.dtype)
     rows[np.arange(len(x)), x[:, 0].astype(np.intp)] = grad
     yield part.weight, rows
 
 
-RULES: dict[type[Component], Callable[[Any, Array, Array], Rows]] = {
+RULES: dict[type[Component], Callable[[Any, Array, Array], GradientPairs]] = {
     Dense: _dense, PReLU: _prelu, LayerNorm: _layer_norm, RMSNorm: _rms_norm, Embedding: _embedding
 }
 """How the gradient of one row follows from its x and g; exact types only, since a subclass may compute otherwise."""

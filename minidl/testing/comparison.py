@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array
 from .derivatives import Derivative
-from .report import TOLERANCES, CheckError, Measurement, described, expect
+from .report import TOLERANCES, CheckError, Measurement, described_error, expect
 
 # Arrays.
 
@@ -66,7 +66,7 @@ def same_arrays(wanted: Mapping[str, Array], found: Mapping[str, Array], what: s
         same(array, found[name], f"{name} {what}")
 
 
-def finite(given: Pass, what: str) -> None:
+def check_finite(given: Pass, what: str) -> None:
     """Refuse NaN and infinity in anything that a pass gave."""
     for name, array in given.arrays.items():
         expect(np.isfinite(array).all(), f"{name} {what}: expected finite numbers, got NaN or infinity")
@@ -90,7 +90,7 @@ OF_THE_CALLER = "which is the caller's array; work on a copy"
 RETURNED = "which somebody else may hold; make a fresh array in each call"
 
 
-class Snapshot:
+class WriteGuard:
     """Copies of arrays, to see later whether something wrote into one.
 
     Args:
@@ -120,7 +120,7 @@ def explained(before: str, after: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise CheckError(f"{before}{described(error)}{after}") from error
+        raise CheckError(f"{before}{described_error(error)}{after}") from error
 
 
 def attempt(call: Callable[[], Any], kind: type[Exception], what: str, *also: type[Exception]) -> Any:

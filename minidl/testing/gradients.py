@@ -56,7 +56,7 @@ def of_inference(subject: ComponentSubject) -> list[Measurement]:
     inference = part.inference()
     y = subject.forward(inference, _inputs(subject, wanted))
     given = Pass(y, subject.backward(inference, wanted.weights.copy()), gradients(part))
-    return _compared(subject, wanted.arrays, given)
+    return _measurements(subject, wanted.arrays, given)
 
 
 def single_precision(subject: ComponentSubject) -> list[Measurement]:
@@ -76,7 +76,7 @@ def single_precision(subject: ComponentSubject) -> list[Measurement]:
         Derivative(np.arange(g.size), g.ravel(), "float64", max(sizes[name], floor))
         for name, g in exact.gradients.items()
     ]
-    return _compared(subject, derivatives, found, SINGLE_PRECISION)
+    return _measurements(subject, derivatives, found, SINGLE_PRECISION)
 
 
 def _training(subject: ComponentSubject) -> Pass:
@@ -89,7 +89,7 @@ def _inputs(subject: ComponentSubject, wanted: Differentiated) -> Inputs:
     return tuple(wanted.point[: len(subject.input_names)])
 
 
-def _compared(
+def _measurements(
     subject: ComponentSubject, wanted: Iterable[Derivative | None], found: Pass, method: str = ""
 ) -> list[Measurement]:
     """Compare the gradients of all inputs and parameters that have a derivative."""

@@ -16,7 +16,7 @@ from .._core.parameter import Parameter
 from .._core.vector import ParameterVector
 from ..errors import CallOrderError, DTypeError
 from ..optimizers import Optimizer
-from .comparison import REFUSED, Snapshot, attempt, explained, refused, same
+from .comparison import REFUSED, WriteGuard, attempt, explained, refused, same
 from .report import Check, CheckError, Report, Rules, checks_of, conclude, expect
 from .state import through_pickle
 
@@ -283,9 +283,9 @@ def gradients_unmodified(subject: OptimizerSubject) -> None:
     run.add_gradients()
     optimizer, vector = run.optimizer, run.optimizer.vector
     vector.complete()
-    snapshot = Snapshot({"the gradients": vector.gradients}, "which must stay as they are; work on a copy")
+    guard = WriteGuard({"the gradients": vector.gradients}, "which must stay as they are; work on a copy")
     optimizer.update(vector.values, vector.gradients, optimizer.current_rate())
-    snapshot.check("update")
+    guard.check("update")
 
 
 @CHECKS("missing gradient is zero", *STEPS_WELL)

@@ -15,7 +15,7 @@ from ..layers.base import Layer
 from .common import check_unchanged, undisturbed
 from .comparison import check_shape, explained, gradients_of, same, same_arrays, shape_of
 from .persistence import rebuilt
-from .report import CheckError, Rules, described, expect
+from .report import CheckError, Rules, described_error, expect
 from .state import fingerprint
 from .subject import RUNS, TRAINS, ComponentSubject, Inputs, Part, gradients, rewinding
 
@@ -100,7 +100,7 @@ def backward_before_forward(subject: ComponentSubject) -> None:
         except Exception as error:
             if isinstance(error, CallOrderError) or call_order_error(error) is not None:
                 return
-            problem = described(error)
+            problem = described_error(error)
     raise CheckError(
         f"expected a missing attribute, or CallOrderError, for a backward before forward; {problem}\n"
         "forward keeps what backward needs in attributes that start with _, and __init__ does not make them"

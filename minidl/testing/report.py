@@ -106,7 +106,7 @@ class Check:
         try:
             return replace(outcome, measurements=tuple(self._run() or ()))
         except Exception as error:
-            return replace(outcome, failure=str(error) if isinstance(error, CheckError) else described(error))
+            return replace(outcome, failure=str(error) if isinstance(error, CheckError) else described_error(error))
 
     def __call__(self) -> None:
         """Raise `ConformanceError` where the check does not hold."""
@@ -265,7 +265,7 @@ def checks_of(subject: S, name: str, rules: Iterable[Rule[S]]) -> list[Check]:
     return [check(rule) for rule in asked.values()]
 
 
-def described(error: BaseException) -> str:
+def described_error(error: BaseException) -> str:
     """Describe an error that came where none should: its type, its message, and the line that it came from."""
     text = f"raised {type(error).__name__}: {str(error).strip()}"
     frames = traceback.extract_tb(error.__traceback__)

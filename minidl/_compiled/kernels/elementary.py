@@ -30,7 +30,7 @@ MOST = 1.0 - 2.0**-53
 LN2_HIGH = 0.693145751953125
 LN2_LOW = 1.42860682030941723212e-6
 """ln 2 in two parts; a small whole number times the first is exact."""
-SERIES = tuple(1.0 / factorial(k) for k in range(13, -1, -1))
+EXP_SERIES = tuple(1.0 / factorial(k) for k in range(13, -1, -1))
 """The coefficients of eʳ, highest first."""
 
 SINGLE: dict[str, Any] = {
@@ -46,7 +46,7 @@ SINGLE: dict[str, Any] = {
     "MOST": 1.0 - 2.0**-24,
     "LN2_HIGH": 0.693359375,
     "LN2_LOW": -2.12194440054690583e-4,
-    "SERIES": tuple(1.0 / factorial(k) for k in range(7, -1, -1)),
+    "EXP_SERIES": tuple(1.0 / factorial(k) for k in range(7, -1, -1)),
 }
 """The constants above for float32."""
 
@@ -58,7 +58,7 @@ def decay(x: Real) -> Real:
     n = rounded - ROUNDER
     r = (x - n * LN2_HIGH) - n * LN2_LOW
     power = 0.0
-    for coefficient in SERIES:
+    for coefficient in EXP_SERIES:
         power = power * r + coefficient
     # 2ⁿ is made from its bits: the shift moves n from the last bits of `rounded` to the exponent.
     far = x < FAR
