@@ -1,4 +1,4 @@
-"""The state of a run in a file, from which a Trainer that the same code has built goes on."""
+"""The state of a run in a file. A Trainer that the same code has built continues from it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from .run import CallbackState, Plan, Position, Run
 from .sources import Fingerprint
 
 SERIES = ("loss", "validation_loss", "learning_rate", "seconds")
-"""What a history has one number an epoch of, beside the metrics."""
+"""The attributes of a history with one number for each epoch, besides the metrics."""
 
 MOST_SHOWN = 200
-"""How many characters an error shows of what came out of a file."""
+"""Most characters of a file's value that an error shows."""
 
 
 @dataclass(frozen=True)
 class SavedOptimizer:
-    """The class of an optimizer, the shapes of all parameters of the model, and what changes from step to step."""
+    """The class of an optimizer, the shapes of all parameters of the model, and the values that each step changes."""
 
     kind: str
     parameters: dict[str, list[int]]
@@ -53,7 +53,7 @@ class SavedOptimizer:
 
 @dataclass(frozen=True)
 class SavedProgress:
-    """The plan of a fit, how far it came, with which data, and its callbacks."""
+    """The plan of a fit, its position, the fingerprint of its data, and its callbacks."""
 
     plan: Plan | None
     position: Position
@@ -80,7 +80,7 @@ class SavedProgress:
 
 @dataclass(frozen=True)
 class SavedHistory:
-    """A history with its numbers as arrays, of which a file may hold more than of plain numbers."""
+    """A history with its numbers as arrays: a file may hold longer arrays than lists."""
 
     loss: FloatArray
     validation_loss: FloatArray
@@ -111,7 +111,7 @@ class SavedHistory:
 
 @dataclass(frozen=True)
 class SavedRun:
-    """All that a run is beside its model."""
+    """The state of a run without its model."""
 
     optimizer: SavedOptimizer
     loss: str
@@ -128,7 +128,7 @@ class SavedRun:
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a model file that holds the whole run as well; see `Trainer.save`."""
+    """Write a model file that also holds the state of the run; see `Trainer.save`."""
     tensors, metadata = model_state(run.model)
     own: dict[str, npt.NDArray[Any]] = {}
     packed = pack(saved_run(run), own, RUN_PREFIX.rstrip(":") + ":run")
@@ -136,7 +136,7 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
 
 
 def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
-    """Put a run where the run in a file stood; see `Trainer.restore`. What does not fit changes nothing."""
+    """Put a run into the state that a file holds; see `Trainer.restore`. A file that does not fit changes nothing."""
     tensors, metadata, version = read(path)
     if metadata is None or "training" not in metadata:
         raise FileFormatError(os.fspath(path), "a run that Trainer.save wrote", "a model without a run")
@@ -165,7 +165,7 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
 
 
 def saved_run(run: Run) -> SavedRun:
-    """Return all that a run is beside its model."""
+    """Return the state of a run without its model."""
     optimizer, history = run.optimizer, run.history
     shapes = {path: list(parameter.shape) for path, parameter in run.model.named_parameters().items()}
     rng = np.random.Generator(np.random.PCG64(0))
@@ -189,9 +189,9 @@ def saved_run(run: Run) -> SavedRun:
 
 
 def run_settings(run: Run) -> dict[str, str]:
-    """Describe what a run is made with, and what no step changes: settings of the optimizer, loss, clip, penalties.
+    """Describe the settings of a run, which no step changes: those of optimizer, loss, clip and penalties.
 
-    A learning rate that is a number is not among them, since a callback may lower it.
+    A learning rate that is a number is left out, because a callback may lower it.
     """
     paths = {id(parameter): path for path, parameter in run.model.named_parameters().items()}
     made = {**run.optimizer.settings(), "loss": run.loss, "clip": run.clip, "penalties": list(run.penalties)}
@@ -199,15 +199,15 @@ def run_settings(run: Run) -> dict[str, str]:
 
 
 def describe(part: object, paths: dict[int, str], depth: int = 4) -> str:
-    """Write a part of a run in a way that is the same in every process.
+    """Describe a part of a run by a text that is the same in every process.
 
     Args:
         part: A number, a parameter, a function, or an object that keeps the arguments of its constructor.
         paths: The path of each parameter by its id.
-        depth: How deep objects in objects are followed.
+        depth: Most levels of objects in objects that are described.
 
     Returns:
-        Such as ``"Huber(delta=1.0)"``; of a function its name, of a parameter its path.
+        A text such as ``"Huber(delta=1.0)"``; for a function its name, for a parameter its path.
     """
     if isinstance(part, Parameter):
         return paths.get(id(part), "a parameter of another model")
@@ -226,11 +226,11 @@ def describe(part: object, paths: dict[int, str], depth: int = 4) -> str:
 
 
 def check_fit(own: SavedRun, saved: SavedRun) -> None:
-    """Refuse the state of a run that another run cannot go on with.
+    """Refuse the state of a run that this run cannot continue.
 
     Raises:
-        ArgumentError: the run that was saved had another optimizer, loss, clip or penalty, one with other settings,
-            other parameters or other generators.
+        ArgumentError: the saved run had another optimizer, loss, clip or penalty, other settings of one of them, other
+            parameters or other generators.
     """
     found = must_agree(own)
     for what, expected in must_agree(saved).items():
@@ -240,7 +240,7 @@ def check_fit(own: SavedRun, saved: SavedRun) -> None:
 
 
 def must_agree(saved: SavedRun) -> dict[str, Any]:
-    """Map what two runs must have in common to what one of them has."""
+    """Map the name of each property that two runs must share to its value in one of them."""
     optimizer, generators = saved.optimizer, saved.generators
     return {
         "an optimizer of the class": optimizer.kind,
@@ -255,7 +255,7 @@ def must_agree(saved: SavedRun) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Return what the last bits of a result depend on beside the program: builds, processors, settings of threads."""
+    """Return the environment, on which the last bits of a result depend: builds, processors, settings of threads."""
     config: Any = np.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {})
     threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -283,7 +283,7 @@ def _warn_of_another_environment(here: dict[str, Any], saved: dict[str, Any]) ->
 
 
 def _expected_got(expected: Any, found: Any) -> str:
-    """Show both sides of what differs."""
+    """Show both values where two runs differ."""
     if isinstance(expected, dict):
         missing = {name: shape for name, shape in expected.items() if found.get(name) != shape or name not in found}
         extra = {name: shape for name, shape in found.items() if expected.get(name) != shape or name not in expected}
@@ -294,7 +294,7 @@ def _expected_got(expected: Any, found: Any) -> str:
 def pack(value: Any, tensors: dict[str, np.ndarray[Any, Any]], path: str) -> Any:
     """Return plain JSON for nested values; arrays go to ``tensors`` under their path.
 
-    Numbers that JSON has no sign for are written as ``{"number": "nan"}``, arrays as ``{"tensor": path}``.
+    A number that JSON cannot express is written as ``{"number": "nan"}``, and an array as ``{"tensor": path}``.
     """
     if isinstance(value, np.random.Generator):
         value = encode_generator(value)
@@ -317,10 +317,10 @@ def pack(value: Any, tensors: dict[str, np.ndarray[Any, Any]], path: str) -> Any
 
 
 def unpack(value: Any, tensors: dict[str, np.ndarray[Any, Any]]) -> Any:
-    """Return the nested values that `pack` was given, generators and dataclasses as dicts.
+    """Return the nested values from which `pack` made ``value``; generators and dataclasses are dicts.
 
     Raises:
-        ValueError: nothing that `pack` returns.
+        ValueError: a value that `pack` cannot have made.
     """
     match value:
         case {"tensor": str(name)} if name in tensors:

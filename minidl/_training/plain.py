@@ -1,4 +1,4 @@
-"""Read plain values, as they come out of a file, by the declared types of dataclasses."""
+"""Turn plain values from a file into dataclasses, by the declared types of their fields."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def typed(kind: Any, value: Any, where: str) -> Any:
         where: Its name in an error.
 
     Raises:
-        ValueError: it is of another type, or a dataclass refuses it.
+        ValueError: the value has another type, or a dataclass refuses it.
     """
     plain, inside = get_origin(kind) or kind, get_args(kind)
     if kind is Any:
@@ -64,6 +64,6 @@ def typed(kind: Any, value: Any, where: str) -> Any:
 
 
 def require(holds: bool, otherwise: str, found: object) -> None:
-    """Raise a ValueError that says what is wrong where something does not hold."""
+    """Raise a ValueError with the text ``otherwise`` and the value if a condition does not hold."""
     if not holds:
         raise ValueError(f"{otherwise}: {shown(found)}")

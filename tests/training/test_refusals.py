@@ -173,7 +173,7 @@ def test_an_optimizer_that_can_move_nothing_of_the_model_is_refused(engine: Any)
     shared.freeze()
     with refused(ArgumentError, "fit: the optimizer holds no parameter of this model that learns; make it from model."):
         trainer.fit(X, Y, epochs=1)
-    with pytest.raises(CallOrderError, match="expected a fit that was interrupted"):
+    with pytest.raises(CallOrderError, match="expected an interrupted fit"):
         trainer.resume(X, Y)
     shared.unfreeze()
     model[2].freeze()
