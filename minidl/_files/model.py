@@ -330,7 +330,7 @@ def _fill(
             if not allow_nonfinite:
                 _require_finite(value, part.value.dtype, source.path, name)
             if not np.array_equal(value, source.tensor(found[0]), equal_nan=value.dtype.kind == "f"):
-                expected = f'the values of "{found[0]}", with which it is shared in the model'
+                expected = f'what "{found[0]}" holds, with which it is shared in the model'
                 raise FileFormatError(source.path, expected, "other numbers", name)
         chosen.extend((part, name) for name in found[:1])
     for part, name in chosen:

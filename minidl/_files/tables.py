@@ -102,7 +102,7 @@ class Custom:
         if not name.isidentifier():
             raise ArgumentError(f"custom: expected a function with a name, got {name}; write it with def")
         if name in CLASSES and is_class:
-            raise ArgumentError(f"custom: expected a class with another name, got {name!r}, which minidl uses")
+            raise ArgumentError(f"custom: expected a class with a name of its own, got {name!r}, as minidl has one")
         table = self.classes if is_class else self.functions
         if table.setdefault(name, item) is not item:
             raise ArgumentError(f"custom: expected different names, got two different {name!r}; rename one")

@@ -22,7 +22,7 @@ from .base import Layer, kept, refuse_gradient
 
 
 class KeepsWidth(Layer):
-    """Base of layers whose output is as wide as their input."""
+    """Base of layers with an output as wide as the input."""
 
     keeps_width = True
 
@@ -62,7 +62,7 @@ class Pointwise(KeepsWidth, ABC):
 
 
 class Rectifier(Pointwise, ABC):
-    """Base of activations that pass positive numbers and hold negative ones back, which halves the variance.
+    """Base of activations that pass positive numbers and suppress negative ones, which halves the variance.
 
     The weights before it start larger by √2 (He et al. 2015, section 2.2).
     """
@@ -303,5 +303,5 @@ class PReLU(Rectifier):
 
 
 def _bounded_below(x: Array) -> Array:
-    """Replace −∞ by the least number, so that −∞ · 0 in a left tail is 0 and not NaN."""
+    """Replace −∞ by the smallest finite number, so that −∞ · 0 in a left tail is 0 and not NaN."""
     return np.maximum(x, np.finfo(x.dtype).min)

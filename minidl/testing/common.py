@@ -149,7 +149,7 @@ def does_not_pickle(subject: Subject[Any]) -> None:
     """Pickle refuses it, as it is declared."""
     expect(
         attempt(partial(through_pickle, subject.prepared()), Exception, "pickle") is REFUSED,
-        "picklable = False is declared, but pickle takes it; take the declaration away",
+        "picklable = False is declared, but pickle accepts it; remove the declaration",
     )
 
 

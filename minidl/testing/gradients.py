@@ -107,8 +107,8 @@ class _Draws(np.random.Generator):
     again in a pass in float64, the second generator draws in the dtypes that the first one noted, and casts.
 
     Args:
-        bits: What it draws from.
-        dtypes: What to draw in, draw by draw; after that, in what is asked for.
+        bits: The bit generator.
+        dtypes: The dtype of each draw, in order; later draws use the requested dtype.
     """
 
     def __init__(self, bits: np.random.BitGenerator, dtypes: Iterable[Any] = ()) -> None:
