@@ -87,10 +87,10 @@ def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
 
 
 def check_ending(where: str, model: Layer, loss: Loss) -> None:
-    """Refuse a model whose end does not suit the loss.
+    """Refuse a model if its last layer does not fit the loss.
 
-    Under a loss from logits a Sigmoid or Softmax would come twice, so that the gradient is right and the model wrong;
-    a loss from probabilities cannot learn from a Dense layer, which gives any number.
+    A loss from logits contains a Sigmoid or Softmax: a second one in the model makes the model wrong, although its
+    gradient is right. A loss from probabilities cannot learn from a Dense layer, which gives any number.
 
     Raises:
         StructureError: naming the loss and the layer.

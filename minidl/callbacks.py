@@ -305,7 +305,7 @@ class Checkpoint(Monitor):
         from ._files.model import model_state as try_to_save
 
         try_to_save(trainer.model)
-        self.folder = self.folder.absolute()  # Whatever folder the program goes to during the run.
+        self.folder = self.folder.absolute()  # The program may change its folder during the run.
         self.folder.mkdir(parents=True, exist_ok=True)
         self._saved_at = time.monotonic()
 
@@ -364,7 +364,7 @@ class LogFile(Callback):
     @override
     def on_train_begin(self, trainer: Trainer) -> None:
         self.path = self.path.absolute()
-        # What an earlier process wrote after the state from which this run goes on would come twice.
+        # An earlier process may have written epochs that this run repeats: remove them.
         self._columns: list[str] = []
         self._write(trainer, range(len(trainer.history)))
 

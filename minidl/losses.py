@@ -195,7 +195,7 @@ def check_weights(sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike)
 
 
 class _Probabilities(Loss):
-    """Base of losses whose targets are probabilities."""
+    """Base of losses with probabilities as targets."""
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -213,7 +213,7 @@ class _Probabilities(Loss):
 
 
 class _Distributions(_Probabilities):
-    """Base of losses whose targets are probabilities that sum to 1 in each row."""
+    """Base of losses with probabilities as targets that sum to 1 in each row."""
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -431,7 +431,7 @@ class SoftmaxCrossEntropy(_Distributions):
             rows: Array = log_total - difference[chosen]
             self._p[chosen] = np.expm1(-rows)
             return rows
-        # A class that is ruled out by a logit of −∞ and is not the target adds 0, not 0 · ∞.
+        # A class with a logit of −∞ that is not the target adds 0, not 0 · ∞.
         log_p = difference - log_total[:, None]
         terms = np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0.0)
         rows = -np.add.reduce(terms, axis=1)

@@ -1,6 +1,6 @@
 """How good predictions are: functions of (prediction, target), both with one row for each sample.
 
-For classes the prediction is a row of probabilities or scores, ``(rows, classes)``, of which the largest wins; or one
+For classes the prediction is a row of probabilities or scores, ``(rows, classes)``, and the largest wins; or one
 column, ``(rows, 1)``, which means class 1 from ``threshold`` on; or integer labels. The target is labels, ``(rows,)``
 or ``(rows, 1)``, or one-hot rows. With ``threshold``, or if the prediction is integers 0 and 1, the columns of a target
 of 0 and 1 are several labels for each row, and precision, recall and F1 are the mean over these labels.
@@ -62,7 +62,7 @@ def metric(mode: Mode, takes: Takes) -> Callable[[_Function], _Function]:
             return float(np.max(np.abs(prediction - target)))
 
     Args:
-        mode: ``"min"`` where the smallest value is best, ``"max"`` where the largest is.
+        mode: ``"min"`` if the smallest value is best, ``"max"`` if the largest is.
         takes: ``"classes"`` for scores or probabilities and labels, ``"values"`` for two arrays of the same shape.
 
     Raises:
@@ -84,7 +84,7 @@ def metric(mode: Mode, takes: Takes) -> Callable[[_Function], _Function]:
 def accuracy(
     prediction: npt.ArrayLike, target: npt.ArrayLike, *, threshold: float | None = None, sample_weight: Weights = None
 ) -> float:
-    """Return the share of rows whose class is right; of several labels, all must be right."""
+    """Return the share of rows with the right class; if a row has several labels, all must be right."""
     found, wanted, weight, _ = _compared(prediction, target, threshold, sample_weight)
     right = found == wanted
     return _mean(right if right.ndim == 1 else right.all(axis=1), weight)
@@ -159,7 +159,7 @@ def roc_auc(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: 
     labels it is the mean over the labels. Equal scores count half.
 
     Raises:
-        DataError: a class that no row, or every row, belongs to.
+        DataError: a class without rows, or a class with all rows.
     """
     areas = []
     for inside, outside in _by_score(prediction, target, sample_weight):
@@ -175,7 +175,7 @@ def average_precision(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sampl
     For two classes it is that of class 1, else the mean over the classes or labels.
 
     Raises:
-        DataError: a class that no row, or every row, belongs to.
+        DataError: a class without rows, or a class with all rows.
     """
     areas = []
     for inside, outside in _by_score(prediction, target, sample_weight):
@@ -231,7 +231,7 @@ def r2(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weigh
     1 is perfect, 0 no better than the mean of the targets.
 
     Raises:
-        DataError: an output whose targets are all the same.
+        DataError: an output with equal targets.
     """
     p, t, weight = _values(prediction, target, sample_weight)
     spread = weight @ (t - np.average(t, axis=0, weights=weight)) ** 2

@@ -292,7 +292,7 @@ class Warmup(Schedule):
 
 
 class OneCycle(Schedule):
-    """Rise to a high rate and fall far below the first one, both along half a cosine.
+    """Rise to a high rate, then decrease far below the first one, both along half a cosine.
 
     With t = n / N: from η/a up to η while t ≤ r, then down to η/(a b) at t = 1, where it stays.
     Source: Smith and Topin 2018, with the cosine and the numbers of fast.ai.

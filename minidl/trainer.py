@@ -69,14 +69,14 @@ class Callback:
         """Act when an epoch is in the history."""
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """Act when the run ends, for whatever reason."""
+        """Act when the run ends, for any reason."""
 
     def state(self) -> dict[str, Any]:
-        """Return what must be remembered: plain values, arrays, lists and dicts of them."""
+        """Return the state to save: plain values, arrays, lists and dicts of them."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Restore the state that `state` returned."""
 
     def __repr__(self) -> str:
         named = [name for name, argument in arguments(type(self)).items() if argument.kind is not argument.KEYWORD_ONLY]
@@ -136,7 +136,7 @@ class Trainer:
         learned = model.parameters()
         if not any(id(parameter) in owned for parameter in learned):
             raise ArgumentError(
-                "Trainer(optimizer): expected parameters of this model, got none of them; "
+                "Trainer(optimizer): expected parameters of this model, got only others; "
                 "make the optimizer after the model: SGD(model.parameters(), …)"
             )
         if clip is not None and not isinstance(clip, Clip):
@@ -179,8 +179,7 @@ class Trainer:
         """Maps the name of each figure that an epoch writes into the history to its direction.
 
         The names are ``"loss"``, ``"validation_loss"`` where there is validation data, and the metrics. The direction
-        is ``"min"`` or ``"max"``, whichever is best, or None where a metric declares nothing. Empty before the first
-        fit.
+        is ``"min"`` or ``"max"``, or None if a metric declares nothing. Empty before the first fit.
         """
         return self._run.figures
 
@@ -293,7 +292,7 @@ class Trainer:
     ) -> History:
         """Finish a `fit` that was interrupted or restored, from the batch at which it stands.
 
-        Given what the fit was given, the result equals that of an uninterrupted run bit for bit.
+        With the arguments of the fit, the result equals that of an uninterrupted run bit for bit.
 
         Args:
             x: The same input.
@@ -499,7 +498,7 @@ def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
 
 
 def _check_methods(callback: Callback) -> None:
-    """Refuse a callback whose methods a run would never call."""
+    """Refuse a callback with methods that a run would never call."""
     where, known = f"fit(callbacks): {type(callback).__name__}", ", ".join(METHODS)
     for name in dir(callback):
         if name in RENAMED and _is_hook(name, getattr(callback, name)):

@@ -383,5 +383,5 @@ def test_a_fit_with_nothing_to_learn_is_refused_before_anything_changes(engine: 
         trainer.fit(X, Y, epochs=2)
     with pytest.raises(ArgumentError, match=r"no parameter of this model that learns; .* unfreeze\(\)"):
         trainer.fit_batches([(X, Y)], epochs=2)
-    with pytest.raises(CallOrderError, match="expected a fit that was interrupted"):
+    with pytest.raises(CallOrderError, match="expected an interrupted fit"):
         trainer.resume(X, Y)

@@ -22,11 +22,11 @@ _compiled: dict[tuple[object, ...], Compiled] = {}
 
 
 class Compiled:
-    """A function that is compiled at its first call, and kept on disk if that is possible.
+    """A function that is compiled at its first call. Its machine code is kept on disk if that is possible.
 
     Args:
         function: What to compile.
-        keep: Whether to keep the machine code beside the file of the function.
+        keep: Whether to keep the machine code in the folder of the function's file.
     """
 
     def __init__(self, function: Callable[..., Any], keep: bool) -> None:
@@ -43,12 +43,12 @@ class Compiled:
         return self._ready(*arguments)
 
     def _call_first(self, arguments: tuple[Any, ...]) -> Any:
-        """Call code that may come from the disk; if that fails, compile it again."""
+        """Call code that may come from the disk; compile it again if that fails."""
         try:
             found = self._ready(*arguments)
         except Exception:
-            # The file could not be read, or the new code could not be written: a damaged file, a full disk, a folder
-            # that has become read-only. Nothing has run yet.
+            # Numba could not read the file or write the new code: a damaged file, a full disk, a read-only folder.
+            # Nothing has run yet.
             self._forget()
             self._ready = self._jitted(keep=False)
             found = self._ready(*arguments)
@@ -57,7 +57,7 @@ class Compiled:
 
     def _forget(self) -> None:
         """Remove the files, so that the next process writes them again."""
-        # Numba says where they are: NUMBA_CACHE_DIR puts them elsewhere than beside the program.
+        # Numba knows the folder: NUMBA_CACHE_DIR moves the files away from the program.
         source = Path(self._function.__code__.co_filename)
         for file in Path(self._ready.stats.cache_path or os.devnull).glob(f"{source.stem}.*.nb*"):
             with suppress(OSError):
@@ -75,8 +75,9 @@ class Compiled:
 def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -> Compiled:
     """Return a function of a program, to be called from Python.
 
-    Numba tells functions in its cache apart by their name and byte code alone, so the name holds a digest of the whole
-    program. A program that calls functions of the user is not kept on disk: what they refer to has no digest.
+    In Numba's cache a function is identified by its name and byte code alone, so the name contains a hash of the whole
+    program. A program that calls functions of the user is not kept on disk: the hash does not cover the objects that
+    these functions refer to.
 
     Args:
         source: The program.
@@ -100,7 +101,7 @@ def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -
 
 @lru_cache(maxsize=64)
 def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function of the user once; what it refers to keeps the value that it has at that moment."""
+    """Compile a function of the user once; global values that it uses are constants from then on."""
     from numba import njit
 
     ready: Callable[..., Any] = njit(lambda x: function(x)) if isinstance(function, np.ufunc) else njit(function)
@@ -108,7 +109,7 @@ def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def cache_folder() -> Path:
-    """Return where compiled programs are kept: ``MINIDL_CACHE_DIR``, or the user's folder for such things."""
+    """Return the folder of compiled programs: ``MINIDL_CACHE_DIR``, or the user's cache folder."""
     if own := os.environ.get("MINIDL_CACHE_DIR"):
         return Path(own)
     if sys.platform == "win32":
@@ -135,7 +136,7 @@ def _written(name: str, source: str) -> Path | None:
 
 
 def _imported(path: Path) -> dict[str, Any]:
-    """Return the names of a module that is in no package."""
-    sys.modules[path.stem] = module = ModuleType(path.stem)  # Numba looks there for what it has kept.
+    """Run a module that belongs to no package, and return its names."""
+    sys.modules[path.stem] = module = ModuleType(path.stem)  # Numba looks in this folder for its cached code.
     SourceFileLoader(path.stem, str(path)).exec_module(module)
     return vars(module)

@@ -22,7 +22,7 @@ from .kernels.normalization import FIXED_NORM
 
 
 class Link(NamedTuple):
-    """A layer of a chain: its path in the model, itself, its kernels, and its parameters by name."""
+    """A layer of a chain: its path in the model, the layer, its kernels, and its parameters by name."""
 
     path: str
     layer: Layer
@@ -43,7 +43,7 @@ def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
 
 
 def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield (path, layer) of a chain, those of nested chains in their place."""
+    """Yield (path, layer) for each layer of a chain and of the chains in it, in the order of the pass."""
     if type(layer) is Sequential:
         for place, part in enumerate(layer.layers):
             yield from chain(part, f"{path}.{place}" if path else str(place))
@@ -52,7 +52,7 @@ def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 
 
 def widths_of(links: list[Link], width: int) -> list[int]:
-    """List the width of the input, and that of the output of each layer."""
+    """List the width of the input, then the width of each layer's output."""
     widths = [width]
     for link in links:
         widths.append(link.layer.output_features(widths[-1]))
@@ -60,12 +60,12 @@ def widths_of(links: list[Link], width: int) -> list[int]:
 
 
 def names(table: dict[type[Any], Any]) -> str:
-    """Name the classes of a table."""
+    """Return the names of the classes in a table, as text."""
     return ", ".join(sorted(kind.__name__ for kind in table))
 
 
 def check_parameters(links: list[Link], learned: set[int]) -> None:
-    """Refuse parameters in two dtypes, and shared ones: a kernel overwrites a gradient, it does not add to it.
+    """Refuse shared parameters and two dtypes. A kernel overwrites a gradient and does not add to it.
 
     Args:
         links: The layers.
@@ -77,7 +77,7 @@ def check_parameters(links: list[Link], learned: set[int]) -> None:
     first: dict[int, str] = {}
     for path, parameter in parameters.items():
         if (other := first.setdefault(id(parameter), path)) != path:
-            raise CompileError(f'"{path}" is the same parameter as "{other}"; what is shared cannot be compiled')
+            raise CompileError(f'"{path}" is the same parameter as "{other}"; shared parameters cannot be compiled')
     if len({parameter.dtype for parameter in parameters.values()}) > 1:
         raise CompileError("the parameters are of two dtypes; cast the model with astype")
     if not learned & set(first):
@@ -87,7 +87,7 @@ def check_parameters(links: list[Link], learned: set[int]) -> None:
 
 
 def all_can_descend(links: list[Link], learned: set[int]) -> bool:
-    """Whether all parameters learn, and all are in layers whose kernels can take the step."""
+    """Return whether all parameters learn, and every layer with parameters has a kernel that updates them."""
     held = {id(parameter) for link in links for parameter in link.parameters.values()}
     return learned == held and all(type(link.layer) in ONE_ROW_DESCENT for link in links if link.parameters)
 
@@ -97,10 +97,10 @@ def _check_numba() -> None:
         raise CompileError('compiled code needs Numba, which is not installed: pip install "minidl[jit]"')
     try:
         import numba
-    except Exception as error:  # Numba raises errors of several kinds beside a NumPy that it does not support.
+    except Exception as error:  # With a NumPy that it does not support, Numba raises errors of several kinds.
         raise CompileError(f"compiled code needs Numba, which cannot be imported ({error})") from None
     if numba.config.DISABLE_JIT:
-        raise CompileError("compiled code needs Numba, which NUMBA_DISABLE_JIT switches off; remove that variable")
+        raise CompileError("compiled code needs Numba, which NUMBA_DISABLE_JIT switches off; unset that variable")
 
 
 def _kernels(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Kernels:
@@ -108,14 +108,14 @@ def _kernels(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Kern
     if type(layer) not in table:
         raise CompileError(f"{where} cannot be compiled; expected a chain (Sequential) of {names(table)}")
     if {"forward", "backward", "backward_parameters", "predict"} & set(vars(layer)):
-        raise CompileError(f"{where} has passes of its own, as attributes, which compiled code would pass by")
+        raise CompileError(f"{where} has its own passes as attributes, which compiled code would not call")
     if isinstance(layer, BatchNorm) and layer.running_mean.frozen:
         return FIXED_NORM
     return _of_functions(where, layer) if isinstance(layer, Activation) else table[type(layer)]
 
 
 def _of_functions(where: str, layer: Activation) -> Kernels:
-    """Choose the kernels for which the functions of a user can be compiled."""
+    """Choose the kernels with which the functions of a user can be compiled."""
     pair = {"function": layer.function, "derivative": layer.derivative}
     if not any(_problem(function, by_number=True) for function in pair.values()):
         return LAYERS[Activation]
@@ -126,7 +126,7 @@ def _of_functions(where: str, layer: Activation) -> Kernels:
 
 
 def _problem(function: Callable[..., Any], *, by_number: bool) -> str:
-    """Compile a function of a user, try it, and say what is wrong with the result; "" for nothing."""
+    """Compile a function of a user, call it, and describe the problem; "" if there is none."""
     from numba.core.errors import NumbaError
 
     probe = np.linspace(-3.0, 3.0, 30).reshape(5, 6)
@@ -135,13 +135,13 @@ def _problem(function: Callable[..., Any], *, by_number: bool) -> str:
         ready = jitted(function)
         found = np.reshape([ready(x) for x in probe.flat], probe.shape) if by_number else ready(probe.copy())
     except (NumbaError, TypeError, ValueError, NotImplementedError) as error:
-        return f"is nothing that Numba compiles, such as NumPy and math on numbers ({_gist(error)})"
+        return f"uses more than Numba can compile, such as NumPy and math on numbers ({_gist(error)})"
     same = np.shape(found) == probe.shape and np.allclose(found, wanted, rtol=1e-12, equal_nan=True)
-    return "" if same else "computes something else when Numba compiles it"
+    return "" if same else "gives other results when Numba compiles it"
 
 
 def _gist(error: Exception) -> str:
-    """Return the line of an error that says what is wrong; Numba's other lines say where."""
+    """Return the line of Numba's error that names the problem; the other lines give the place."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line.strip("^~- ") and not line.startswith(("Failed in", "During", "File "))]
     return telling[0] if telling else type(error).__name__

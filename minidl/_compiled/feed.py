@@ -1,4 +1,4 @@
-"""What a program is given at each call: rows of the data, and random numbers."""
+"""The arguments of a program at each call: rows of the data, and random numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._core.arrays import Array
 from .kernels.language import Argument
 
 NO_ORDER: npt.NDArray[np.intp] = np.empty(0, np.intp)
-"""Stands for the order of the data."""
+"""Means: in the order of the data."""
 
 
 class Data:
@@ -21,7 +21,7 @@ class Data:
         arrays: (x, y) or (x, y, sample_weight), in any layout.
 
     Attributes:
-        in_place: Whether the program reads rows from these arrays; else they are copied before each call.
+        in_place: Whether the program reads rows from these arrays; otherwise they are copied before each call.
     """
 
     def __init__(self, arrays: tuple[npt.NDArray[Any], ...]) -> None:
@@ -29,7 +29,7 @@ class Data:
         self._arrays = tuple(read_only(array) for array in arrays)
 
     def rows(self, begin: int, count: int, order: npt.NDArray[np.intp] | None) -> tuple[Any, ...]:
-        """Return x, y, sample_weight, order, and where in the order to begin, for ``count`` rows."""
+        """Return x, y, sample_weight, the order, and the first position in the order, for ``count`` rows."""
         arrays = self._arrays
         if not self.in_place:
             place = slice(begin, begin + count)
@@ -41,7 +41,7 @@ class Data:
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a read-only view, so that the compiler sees one type; labels of another size are copied."""
+    """Return a read-only view, so that the compiler sees one type; labels of another integer type are copied."""
     view = (array if array.dtype.kind == "f" else array.astype(np.intp, copy=False)).view(np.ndarray)
     view.flags.writeable = False
     return view
@@ -52,8 +52,8 @@ def draw(
 ) -> dict[str, Array]:
     """Draw the random numbers of ``count`` batches: for each argument ``(count, rows · width)``.
 
-    These are the numbers that the NumPy path draws, in its order: layers that share a generator take turns in each
-    batch.
+    The NumPy path draws the same numbers in the same order: in each batch, layers that share a generator draw one after
+    the other.
     """
     drawn: dict[str, Array] = {}
     for generator in {id(argument.value): argument.value for argument in uniform.values()}.values():

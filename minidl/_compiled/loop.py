@@ -21,14 +21,14 @@ from .kernels.optimizers import step_of
 from .program import TrainingProgram
 
 BYTES_AT_ONCE = 1 << 18
-"""About how many bytes of random numbers, and of copied rows, are made for one call."""
+"""Approximate bytes of random numbers, and of copied rows, for one call."""
 
 
 class CompiledLoop:
     """Forward, loss, backward and step for many batches in one call of compiled code.
 
-    The program is compiled when it first runs: some seconds for a new structure (kinds of layers, loss, optimizer,
-    dtype; not sizes), a fraction of a second when it is in the cache on disk.
+    The program is compiled when it first runs. This takes some seconds for a new structure (kinds of layers, loss,
+    optimizer, dtype; not sizes), and a fraction of a second if the cache on disk has the program.
 
     Args:
         model: A `Sequential`, nested ones included, or a single layer.
@@ -64,7 +64,7 @@ class CompiledLoop:
         return {name: argument for name, argument in self._arguments.items() if argument.kind in kinds}
 
     def is_current(self) -> bool:
-        """Whether the optimizer still takes the steps of the program: they depend on weight decay and momentum."""
+        """Whether the program still does the steps of the optimizer: they depend on weight decay and momentum."""
         return self._steps == step_of(self._optimizer)
 
     def run(
@@ -79,26 +79,27 @@ class CompiledLoop:
     ) -> tuple[float, int]:
         """Train on ``count`` batches of ``rows`` rows each.
 
-        Nothing is checked here: the Trainer has checked it. Wrong sizes would make compiled code read and write outside
-        of its arrays.
+        This method checks nothing, because the Trainer has checked the data. With wrong sizes compiled code would read
+        and write outside of its arrays.
 
         Args:
             arrays: Input ``(n, features)``; target ``(n, outputs)``, or labels ``(n,)``; and wᵢ of each row, ``(n,)``,
                 if they are not all 1. All in the dtype of the model but labels.
-            order: Which row comes when, or None for the order of the data.
-            begin: Where in the order the first batch begins.
+            order: The row numbers in the order of training, or None for the order of the data.
+            begin: Position in the order at which the first batch begins.
             rows: Rows of each batch.
             count: How many batches.
             total: The sum of losses to continue.
 
         Returns:
-            The sum over the batches of loss times rows, and the number of the first batch whose loss is not finite, -1
-            for none. That batch did not change the weights; it may have changed running statistics and generators.
+            The sum over the batches of loss times rows, and the number of the first batch with a loss that is not
+            finite, -1 for none. That batch did not change the weights; it may have changed running statistics and
+            generators.
         """
         if arrays is not self._given:
             self._given, self._data = arrays, Data(arrays)
         data, optimizer = self._data, self._optimizer
-        optimizer.vector.use_up()  # The program writes its gradients over what stands there.
+        optimizer.vector.use_up()  # The program overwrites the old gradients.
         self._bind(arrays[0].shape[1], rows)
         bytes_a_row = sum(self._widths[argument.place] for argument in self._uniform.values()) * arrays[0].itemsize
         if not data.in_place:
@@ -134,7 +135,7 @@ class CompiledLoop:
         self._bound |= {name: self._resolved(name, argument) for name, argument in changed.items()}
 
     def _gather(self) -> None:
-        """Find where the parameters are, and where the optimizer keeps their gradients."""
+        """Find the arrays of the parameters, and of their gradients in the optimizer."""
         vector = self._optimizer.vector
         vector.gather()
         vector.gradients.fill(0.0)
@@ -144,7 +145,7 @@ class CompiledLoop:
         self._values = {parameter: parameter.value for parameter in [*vector.parameters, *used]}
 
     def _resolved(self, name: str, argument: Argument) -> Any:
-        """Return what an argument stands for."""
+        """Return the value of an argument."""
         match argument.kind:
             case "number":
                 return float(argument.value)
@@ -155,7 +156,7 @@ class CompiledLoop:
                 kept = self._gradients.get(parameter)
                 return self._working(name, *parameter.shape) if kept is None else kept
             case "buffer":
-                # A copy: as on the NumPy path, the array that somebody may hold does not change.
+                # A copy, as on the NumPy path: an array that the user may hold does not change.
                 buffer = argument.value
                 buffer.value = np.array(buffer.value)
                 return buffer.value if buffer.value.ndim else buffer.value.reshape(1)
@@ -178,7 +179,7 @@ class CompiledLoop:
         return None  # Random numbers are drawn for each call.
 
     def _working(self, name: str, *shape: int) -> Array:
-        """Return an array to work in, the same memory whenever it is large enough."""
+        """Return an array to work in; use the same memory again if it is large enough."""
         memory = self._memory.get(name)
         if memory is None or memory.shape[1:] != shape[1:] or len(memory) < shape[0]:
             memory = self._memory[name] = np.empty(shape, self._optimizer.vector.values.dtype)

@@ -23,22 +23,22 @@ from .kernels.language import Kernels
 from .program import PredictionProgram
 
 SINGLE = 1 << 18
-"""Multiplications of a matrix product up to which OpenBLAS computes it in the calling thread."""
+"""Most multiplications of a matrix product that OpenBLAS computes in the calling thread."""
 
 WIDE_BLOCK = 1024
-"""Rows of a block where BLAS has threads of its own."""
+"""Rows of a block if BLAS uses its own threads."""
 
 WAKING = 1 << 21
-"""About how many multiplications the calling thread does until another one has begun."""
+"""Approximate number of multiplications that the calling thread does before another thread has started."""
 
 
 class Predictor:
     """Predict as ``model.predict`` does, to rounding, in one call of compiled code.
 
-    It sees the model as it is when it is called, so a model may be trained further, and changes nothing: any number of
-    threads may call it at once. Narrow networks are computed in blocks of rows by as many threads as
-    ``numba.get_num_threads()`` says; the bits do not depend on how many. The first call of a kind (a single row, some
-    rows, many rows) compiles, for a second or two where the code is not in the cache on disk.
+    Each call uses the present state of the model, so the model may be trained further. A call changes nothing, so any
+    number of threads may call at once. Narrow networks are computed in blocks of rows by ``numba.get_num_threads()``
+    threads; the bits do not depend on their number. The first call of each kind (a single row, some rows, many rows)
+    compiles. This takes a second or two if the cache on disk does not have the code.
 
     Args:
         model: A `Sequential`, nested ones included, or a single layer.
@@ -77,7 +77,7 @@ class Predictor:
 
 
 class Passes:
-    """The compiled forward passes of a chain as it is now.
+    """The compiled forward passes of a chain in its present state.
 
     Args:
         model: The model.
@@ -108,14 +108,14 @@ class Passes:
         self._widths: tuple[int, ...] = ()
 
     def are_current(self) -> bool:
-        """Whether the model has the same layers and the same dtype as when this was made."""
+        """Whether the model still has the layers and the dtype for which the passes were compiled."""
         for chain, layers in self._chains:
             if chain.layers is not layers:
                 return False
         return self._sample.dtype == self.dtype
 
     def predict(self, x: Array) -> Array:
-        """Return the predictions for ``x``, which is checked."""
+        """Check ``x`` and return the predictions for it."""
         rows, width = x.shape
         widths = self._widths
         if not widths or widths[0] != width:
@@ -141,7 +141,7 @@ class Passes:
             part = slice(begin, begin + helped * block)
             try:
                 others.append(pool(threads).submit(self.narrow, x[part], y[part], block, widths))
-            except RuntimeError:  # Python is about to end, and starts no more threads.
+            except RuntimeError:  # Python is shutting down, and starts no more threads.
                 self.narrow(x[part], y[part], block, widths)
         self.narrow(x[:own], y[:own], block, widths)
         for other in others:
@@ -161,7 +161,7 @@ class Passes:
 
 
 class Forward:
-    """A compiled forward pass, with the parameters of its model as they are at each call.
+    """A compiled forward pass; each call uses the present parameters of its model.
 
     Args:
         model: The model.
@@ -200,4 +200,4 @@ def pool(threads: int) -> Any:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=pool.cache_clear)  # A forked process has the pool without its threads.
+    os.register_at_fork(after_in_child=pool.cache_clear)  # A fork copies the pool, but not its threads.

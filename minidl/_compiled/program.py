@@ -24,15 +24,15 @@ from .kernels.optimizers import OPTIMIZERS, PLAIN_SGD, step_of
 from .source import module_source, parameters_of
 
 FEW_LAYERS = 16
-"""Layers up to which the kernels of batches are inlined: it saves up to a tenth of an update, and the time to compile a
-long chain doubles."""
+"""Most layers of a chain in which the kernels of batches are inlined. Inlining saves up to a tenth of an update, and
+doubles the time to compile a long chain."""
 
 
 class Program:
-    """The calls of kernels, line by line, and what their arguments stand for.
+    """The calls of kernels, line by line, and the meaning of their arguments.
 
     Attributes:
-        arguments: Maps the name of each argument that not every program has to what it stands for.
+        arguments: Maps the name of each argument that only some programs have to its meaning.
         functions: Maps names in the source to functions of the user.
     """
 
@@ -57,12 +57,12 @@ class Program:
         return self.call(kernel, fixed, own, "_" + (link.path.replace(".", "_") or "layer"))
 
     def call(self, kernel: Kernel, fixed: Mapping[str, str], own: dict[str, Argument], suffix: str = "") -> str:
-        """Write the call of a kernel, and note what it needs.
+        """Write the call of a kernel, and note its arguments.
 
         Args:
             kernel: The kernel.
-            fixed: Maps names that every kernel of this kind may use to what the source has for them.
-            own: Maps the names that the row of the kernel declares to what they stand for.
+            fixed: Maps the names that every kernel of this kind may use to their names in the source.
+            own: Maps the names that the row of the kernel declares to their meanings.
             suffix: The end of their names in the source.
         """
         self._kernels.append(kernel)
@@ -85,7 +85,7 @@ class Program:
         return label + {"uniform": "[batch]", "vector": self._part}.get(argument.kind, "")
 
     def _seen(self, text: str, annotation: Any) -> str:
-        """Write an argument as the kernel sees it."""
+        """Write an argument in the form that the kernel expects."""
         if annotation is Vector and text in self.arguments and self.arguments[text].kind == "memory":
             self._flat[f"flat_{text}"] = text
             return f"flat_{text}"
@@ -98,7 +98,7 @@ class Program:
 
 
 class TrainingProgram(Program):
-    """Forward, loss, backward and step of batch after batch.
+    """Forward, loss, backward and step for one batch after the other.
 
     Args:
         model: A `Sequential`, nested ones included, or a single layer.
@@ -115,8 +115,8 @@ class TrainingProgram(Program):
     """
 
     given = ("rows_x", "rows_y", "rows_sample_weight", "order", "begin", "rates", "step", "total")
-    """The arguments that every program has: the data, which of its rows come when, where to begin; learning rates,
-    number of the first step, sum of losses so far."""
+    """The arguments that every program has: the data, the order of its rows, the first position in the order; learning
+    rates, number of the first step, sum of losses so far."""
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool) -> None:
         super().__init__()
@@ -160,14 +160,14 @@ class TrainingProgram(Program):
             lines.append(self.layer_call(kernel, links[number], number))
         fixed, indent = {"learning_rate": "rates[batch]", "step": "step + batch"}, ""
         if any(parameter.frozen for parameter in vector.parameters):
-            # The frozen parameters lie among the others: the step goes over the parts of the vectors that learn.
+            # Frozen parameters are between the others in the vectors: the step updates only the parts that learn.
             self.arguments["learning"] = Argument("learning")
             lines += ["for part in range(len(learning)):", "    low, high = learning[part, 0], learning[part, 1]"]
             self._part, indent = "[low:high]", "    "
         own = {name: Argument("vector", vector, name) for name in ("values", "gradients")}
         for step in steps:
             lines.append(indent + self.call(step.kernel, fixed, own | step.arguments(optimizer)))
-        title = f"{kinds(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
+        title = f"{class_names(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
         self.source = self.module(title, vector.values.dtype, [
             f"def train({', '.join([*self.given, *self.arguments])}):",
             *(f"    {name} = {stream}.reshape(-1)" for name, stream in self._flat.items()),
@@ -178,7 +178,7 @@ class TrainingProgram(Program):
 
 
 class PredictionProgram(Program):
-    """The forward pass of block after block of rows.
+    """The forward pass for one block of rows after the other.
 
     Args:
         model: A `Sequential`, nested ones included, or a single layer.
@@ -209,7 +209,7 @@ class PredictionProgram(Program):
         memory = {name: a for name, a in self.arguments.items() if a.kind == "memory" and name not in ends}
         self.arrays = {name: a for name, a in self.arguments.items() if a.kind in ("parameter", "buffer")}
         self.numbers = {name: a for name, a in self.arguments.items() if a.kind == "number"}
-        self.source = self.module(kinds(links), dtype, [
+        self.source = self.module(class_names(links), dtype, [
             f"def predict({', '.join([*self.given, *self.arrays, *self.numbers])}):",
             *(f"    {name} = transposed({weight})" for name, weight in self._transposed.items()),
             *(f"    all_{name} = np.empty({_size(argument)}, real)" for name, argument in memory.items()),
@@ -228,6 +228,6 @@ def _size(memory: Argument) -> str:
     return f"({', '.join(sizes[dimension] for dimension in memory.shape)})"
 
 
-def kinds(links: list[Link]) -> str:
-    """Name the classes of a chain."""
+def class_names(links: list[Link]) -> str:
+    """Return the class names of a chain, as text."""
     return " -> ".join(type(link.layer).__name__ for link in links)

@@ -22,11 +22,11 @@ from math import erfc, isfinite, log, log1p, sqrt
 import numpy as np
 from numba import njit
 
-# Only the last function is called from Python. Inlining a kernel saves its call, which costs more than the work of the
-# kernel on a single row, but takes longer to compile. In a kernel that is inlined the compiler may reorder sums, but
-# not assume that numbers are finite: NaN must be seen. A kernel that is called is compiled twice, alone and as part of
-# the program. Code from the disk has the second version, the process that compiled it uses the first one. So a kernel
-# that is called keeps the roundings as they are written: then both versions compute the same bits.
+# Only the last function is called from Python. An inlined kernel needs no call, and on a single row the call costs more
+# than the work of the kernel; but inlining takes longer to compile. In an inlined kernel the compiler may reorder sums,
+# but it may not assume that numbers are finite: NaN must stay NaN. A kernel that is not inlined is compiled twice:
+# alone, and as part of the program. Code from the disk has the second version; the process that compiled it uses the
+# first one. So in such a kernel the compiler may not change the roundings: then both versions compute the same bits.
 common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 kernel = {**common, "forceinline": INLINE, "fastmath": {"reassoc", "contract", "nsz", "arcp"} if INLINE else False}
 elementary = {**common, "forceinline": True, "fastmath": {"contract"} if INLINE else False}
@@ -68,7 +68,7 @@ def kernel_source(kernel: Kernel, dtype: np.dtype[Any]) -> str:
     try:
         text = inspect.getsource(kernel).rstrip()
     except OSError:
-        raise CompileError("compiled code needs the .py files of minidl, which are not there") from None
+        raise CompileError("compiled code needs the .py files of minidl, which are missing") from None
     if dtype != np.float64:
         text = in_single_precision(text)
     options = "elementary" if kernel.__module__ == elementary.__name__ else "kernel"

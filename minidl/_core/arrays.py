@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import ArgumentError, DataError, DTypeError, ShapeError
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
-"""What flows through a network: a floating array, ``(batch, features)`` between layers."""
+"""The data of a network: a floating array, ``(batch, features)`` between layers."""
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
@@ -26,7 +26,7 @@ def ones(count: int, dtype: np.dtype[Any]) -> Array:
 
 
 MANY = 128
-"""Rows from which on a sum in float32 is computed in float64: the error of such a sum grows with the rows."""
+"""Rows from which a sum of float32 rows is computed in float64, because its error grows with the rows."""
 
 
 def sum_of_rows(x: Array) -> Array:

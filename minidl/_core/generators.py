@@ -17,8 +17,7 @@ Seed: TypeAlias = "np.random.Generator | int | None"
 def generator(rng: Seed, purpose: str) -> np.random.Generator:
     """Make the generator for one purpose: a Generator is used as it is, None draws a fresh seed.
 
-    An integer is mixed with the purpose, so that the same seed for a model and for its trainer gives two
-    streams that have nothing to do with one another.
+    An integer is mixed with the purpose, so that one seed gives independent streams for a model and for its trainer.
     """
     if rng is None:
         return np.random.default_rng()

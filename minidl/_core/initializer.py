@@ -12,7 +12,7 @@ from .arrays import Array
 class Initializer(ABC):
     """Draw the first values of a parameter.
 
-    A subclass writes `draw`; what it takes in ``__init__`` it keeps under the same names.
+    A subclass writes `draw`, and keeps the arguments of ``__init__`` as attributes of the same names.
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Parameters and buffers: what a model learns, and what it remembers besides."""
+"""Parameters and buffers: the learned and the other state of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _refuse_frozen(part: Freezable, frozen: bool) -> NoReturn:
 
 
 class Freezable:
-    """Base of what training changes, unless it is frozen."""
+    """Base of parameters and buffers, which training changes unless they are frozen."""
 
     __slots__ = ("_frozen",)
 

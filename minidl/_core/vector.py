@@ -15,7 +15,7 @@ from .parameter import Parameter, unique_parameters
 class ParameterVector:
     """Keep parameters in one contiguous vector of values and one of gradients, each a view into them.
 
-    One vector operation then updates everything, whatever the number of layers.
+    One vector operation then updates all layers.
 
     Args:
         parameters: What to gather; a shared one counts once. Gradients that they have are kept.
@@ -27,7 +27,7 @@ class ParameterVector:
     Attributes:
         values: Vector of all values.
         gradients: Vector of all gradients; right from `complete` to `use_up`.
-        frozen: Where the frozen parameters lie, as of the last `complete`.
+        frozen: Places of the frozen parameters, as of the last `complete`.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
@@ -102,7 +102,7 @@ class ParameterVector:
         return [vector[place].reshape(parameter.shape) for parameter, place in pairs]
 
     def slices(self) -> list[slice]:
-        """Say where each parameter lies in the vectors."""
+        """Return the place of each parameter in the vectors."""
         places, start = [], 0
         for parameter in self.parameters:
             places.append(slice(start, start + parameter.size))

@@ -1,15 +1,15 @@
-"""Architectures as JSON: which classes, made with which arguments; never code, never a place to import from.
+"""Architectures as JSON: classes and their constructor arguments; never code, never a module to import.
 
-Numbers, texts, None and lists stand for themselves. Anything else is an object that says what it is:
+Numbers, texts, None and lists are written as they are. Any other value is an object that names its kind:
 
-    {"class": "Dense", "path": "0", "arguments": {…}}   a layer or merge, and where in the model it is
+    {"class": "Dense", "path": "0", "arguments": {…}}   a layer or merge, and its path in the model
     {"class": "Normal", "arguments": {…}}               an initializer
     {"function": "numpy.sin"}                           a function of the tables, or one of the caller's
     {"parameter": "0.weight"}                           the Parameter at that path, passed to a constructor
     {"dtype": "float64"}  {"tuple": […]}  {"mapping": {…}}
 
-A constructor argument that is kept as a `Parameter` is state and left out, unless the constructor requires it: a layer
-that is made *with* a Parameter gets the one that the path names, shared with all others that have it.
+A constructor argument that is kept as a `Parameter` is state and left out, unless the constructor requires it. A layer
+that is made *with* a Parameter gets the Parameter at that path, and shares it with all layers that name this path.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ from .strict import shortened, shown
 from .tables import CLASSES, Custom, function_called, is_built_in, name_of, tensors_of
 
 DEEPEST = 160
-"""How deep lists, mappings and parts may lie in one another."""
+"""Most levels of lists, mappings and parts inside one another."""
 
 MOST_PARTS = 2_000
-"""How many layers and merges a file may describe."""
+"""Most layers and merges in a file."""
 
 MOST_WORDS = 20_000
-"""How many texts, lists and objects it may describe them with; numbers are cheap and not counted."""
+"""Most texts, lists and objects in an architecture; numbers are cheap and not counted."""
 
 
 class Encoder:
-    """Write a model down as JSON.
+    """Write the architecture of a model as JSON.
 
     Args:
         model: The model.
 
     Attributes:
         tree: The JSON value.
-        custom: The classes and functions that are not built in, which the caller of `load` has to pass.
+        custom: The classes and functions that are not built in; the caller of `load` has to pass them.
 
     Raises:
-        ArgumentError: naming class and argument that cannot be written down.
+        ArgumentError: a value that cannot be written; the message names class and argument.
     """
 
     def __init__(self, model: Component) -> None:
@@ -104,7 +104,7 @@ class Encoder:
         )
 
     def _name(self, item: Any, where: str) -> str:
-        """Return the name of a class or function, and keep it where the caller of `load` has to pass it."""
+        """Return the name of a class or function; note it in `custom` if the caller of `load` has to pass it."""
         try:
             return name_of(item) or self.custom.add(item)
         except MinidlError as error:
@@ -128,13 +128,13 @@ class Encoder:
 
 
 class Decoder:
-    """Make a model from JSON that a file holds, trusting nothing in it.
+    """Make a model from the JSON of a file; check everything in it.
 
     Args:
         path: The file, for messages.
         stored: The tensors that it holds.
         fetch: Reads one of them.
-        first: Maps each path of a part that the model holds at several places to the first, which has the tensor.
+        first: Maps each path of a part that the model holds at several places to the first path, which has the tensor.
         custom: The caller's classes and functions.
     """
 
@@ -152,7 +152,7 @@ class Decoder:
         self._kept: dict[str, Any] = {}
 
     def model(self, tree: object) -> Any:
-        """Return what the JSON describes; its tensors do not have their values yet."""
+        """Return the model that the JSON describes; its tensors do not have their values yet."""
         return self._value(tree, 0)
 
     def _refuse(self, expected: str, found: object) -> FileFormatError:
@@ -197,7 +197,7 @@ class Decoder:
         return found
 
     def _made(self, kind: type[Any], value: Any, depth: int) -> Any:
-        """Make a layer, merge or initializer, once its sizes are known to be those of the tensors in the file."""
+        """Check the sizes of a layer, merge or initializer by the tensors in the file, then make it."""
         name, is_component = kind.__name__, issubclass(kind, Component)
         self._parts += is_component
         if self._parts > MOST_PARTS:
@@ -225,7 +225,7 @@ class Decoder:
         return made
 
     def _check_tensors(self, kind: type[Any], given: dict[str, Any], prefix: str) -> None:
-        """Compare the sizes that a built-in layer is made with to the tensors in the file."""
+        """Compare the constructor's sizes of a built-in layer with the tensors in the file."""
         try:
             shapes = tensors_of(kind, given)
         except KeyError as error:
@@ -242,14 +242,14 @@ class Decoder:
                 raise FileFormatError(self._path, expected, stored.kind, full)
 
     def _named(self, full: object) -> str:
-        """Return the name under which the file holds a tensor of the model."""
+        """Return the name of a model's tensor in the file."""
         first = self._first.get(full, full) if isinstance(full, str) else None
         if first is None or first not in self._stored:
             raise FileFormatError(self._path, f"a tensor {shown(full)}, as the architecture has", "none")
         return first
 
     def _parameter(self, full: object) -> Parameter:
-        """Return the one Parameter of a path; it is made from its tensor the first time."""
+        """Return the Parameter of a path; make it from its tensor at the first call."""
         first = self._named(full)
         if self._stored[first].code not in ("F64", "F32"):
             raise FileFormatError(self._path, "float64 or float32", self._stored[first].kind, first)
@@ -261,7 +261,7 @@ class Decoder:
         return kept
 
     def _shared(self, full: str, part: Any) -> Any:
-        """Return the part that is to be at a path: of those that share it the first that was made."""
+        """Return the part for a path: of a shared part, the first one that was made."""
         kept = self._kept.setdefault(self._first[full], part) if full in self._first else part
         if type(kept) is not type(part) or _shape(kept) != _shape(part):
             raise FileFormatError(self._path, f"{part!r} to share", f"{kept!r}", full)
@@ -269,7 +269,7 @@ class Decoder:
 
 
 class Undrawn(np.random.Generator):
-    """A generator that draws zeros and takes no memory: for first values that are overwritten at once."""
+    """A generator that draws zeros and uses no memory, for first values that are overwritten immediately."""
 
     def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
         return np.broadcast_to(0.0, size)

@@ -10,23 +10,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 CHUNK = 1 << 24
-"""Bytes that are handed to the system at a time."""
+"""Bytes of one write."""
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF)
-"""Errors that say that a file system cannot do something, and not that it went wrong."""
+"""Errors of a file system that does not support an operation."""
 
 ABANDONED = 3600.0
-"""Seconds without a write after which a temporary file counts as left by a killed process."""
+"""Seconds without a write after which a temporary file is treated as left behind by a killed process."""
 
 
 def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
     """Write the pieces, one after the other, as the new contents of ``path``, durably.
 
     A temporary file beside the target is written, flushed to the disk, renamed over the target, and the folder is
-    flushed to the disk, in that order. A link is followed, so that it goes on pointing to the same place.
+    flushed to the disk, in that order. A link is followed, so it still points to the same place.
 
     Raises:
-        OSError: naming the path and the bytes that were written; the file that was there before stands.
+        OSError: a step failed; the message names the path and the written bytes, and the old file is unchanged.
     """
     target = os.path.realpath(path)
     mode = _mode_of(target, path)
@@ -44,7 +44,7 @@ def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
                     while rest.nbytes:
                         written = os.write(descriptor, rest)
                         if not written:
-                            raise OSError(0, "the system takes no more bytes")
+                            raise OSError(0, "the system accepts no more bytes")
                         done += written
                         rest = rest[written:]
             if mode is not None:
@@ -58,7 +58,7 @@ def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, OSError):
-            what = f"{done:,} of {total:,} bytes were written and dropped; what was there stands"
+            what = f"{done:,} of {total:,} bytes were written and dropped; the old file is unchanged"
             raise _failure(error, what, path) from None
         raise
     try:
@@ -70,7 +70,7 @@ def replace_file(path: str, pieces: Sequence[memoryview]) -> None:
 
 @contextmanager
 def _where_supported() -> Iterator[None]:
-    """Go on where the file system (CIFS, FUSE, vfat) has no permissions, or cannot flush a folder."""
+    """Ignore errors of a file system (CIFS, FUSE, vfat) that has no permissions or cannot flush a folder."""
     try:
         yield
     except OSError as error:
@@ -79,19 +79,19 @@ def _where_supported() -> Iterator[None]:
 
 
 def _mode_of(target: str, path: str) -> int | None:
-    """Return the permissions of what is replaced, None where there is nothing; refuse what is not a plain file."""
+    """Return the permissions of the file at ``path``, None if there is none; refuse anything but a plain file."""
     try:
         found = os.stat(target).st_mode
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(found):
-        raise OSError(0, "expected a plain file or nothing in this place; it was not touched", path)
+        raise OSError(0, "expected a plain file or nothing in this place; it was not changed", path)
     return stat.S_IMODE(found)
 
 
 def _sweep(folder: str, name: str) -> None:
-    """Remove the temporary files that killed processes left while they saved the same target."""
-    with suppress(OSError), os.scandir(folder) as entries:  # Writing comes next, and raises what is wrong.
+    """Remove temporary files of the same target that killed processes have left behind."""
+    with suppress(OSError), os.scandir(folder) as entries:  # The write after this raises the error, if there is one.
         for entry in entries:
             ours = entry.name.startswith(f".{name}.") and entry.name.endswith(".tmp")
             if ours and len(entry.name) == len(name) + 22 and time.time() - entry.stat().st_mtime > ABANDONED:
@@ -109,5 +109,5 @@ def _flush_folder(folder: str) -> None:
 
 
 def _failure(error: OSError, what: str, path: str) -> OSError:
-    """Make the same kind of error with the path and the bytes in it."""
+    """Make an error of the same kind that names the path and the bytes."""
     return OSError(error.errno or 0, f"{error.strerror or error}: {what}", path)

@@ -14,9 +14,9 @@ KINDS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 NO_STATE = f"no state of one of the generators {', '.join(KINDS)}"
 
 BOUNDS = {"state": 2**128, "inc": 2**128, "has_uint32": 2, "uinteger": 2**32, "pos": 625, "buffer_pos": 5}
-"""Below what the single numbers of a state lie; those in arrays are as large as their dtype allows.
+"""Upper limits of the single numbers of a state; numbers in arrays may have any value of their dtype.
 
-NumPy does not check a position, and reads outside of its memory where it is too large.
+NumPy does not check a position, and reads outside of its memory if the position is too large.
 """
 
 
@@ -35,7 +35,7 @@ def decode_generator(state: object) -> np.random.Generator:
     """Return a generator in the given state.
 
     Raises:
-        ValueError: saying what is wrong with the state.
+        ValueError: the state is wrong; the message says how.
     """
     kind = state.get("bit_generator") if isinstance(state, dict) else None
     if kind not in KINDS:
@@ -46,7 +46,7 @@ def decode_generator(state: object) -> np.random.Generator:
 
 
 def _checked(found: Any, own: Any, name: str) -> Any:
-    """Return what a file says about one field of a state, in the form that NumPy's ``own`` value has."""
+    """Return one field of a state from a file, in the form of NumPy's ``own`` value."""
     if isinstance(own, dict):
         if not isinstance(found, dict):
             raise ValueError(NO_STATE)

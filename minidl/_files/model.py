@@ -24,8 +24,8 @@ from .statefile import checked_metadata, write
 from .strict import shown
 from .tables import Custom
 
-RESERVED = "training:"
-"""How the names of tensors begin that belong to a run and not to its model."""
+RUN_PREFIX = "training:"
+"""Prefix of the names of tensors that belong to a run and not to its model."""
 
 
 class Unmatched(NamedTuple):
@@ -41,7 +41,7 @@ class Unmatched(NamedTuple):
 
 
 class _Arrays:
-    """Arrays in memory, which are read as a `TensorFile` is."""
+    """Arrays in memory with the interface of a `TensorFile`."""
 
     def __init__(self, arrays: Mapping[str, npt.ArrayLike], path: str) -> None:
         self.path = path
@@ -56,16 +56,16 @@ class _Arrays:
 def save(model: Layer, path: str | os.PathLike[str]) -> None:
     """Save a model to one ``.safetensors`` file: architecture, weights, running statistics, random generators.
 
-    The file is written beside the target, flushed, and renamed: at every moment the old file or the new one is there,
-    whole. That the model can be made again from what is saved is tried before anything is written.
+    Before anything is written, `save` makes the model again from the saved data, as a test. The file is then written
+    beside the target, flushed, and renamed: at every moment the complete old or the complete new file is there.
 
     Args:
         model: The model.
-        path: Where; what is there is replaced.
+        path: The file; an existing one is replaced.
 
     Raises:
-        ArgumentError: naming class and argument that a file cannot hold.
-        OSError: naming path and bytes; the file that was there before stands.
+        ArgumentError: a value that a file cannot hold; the message names class and argument.
+        OSError: the write failed; the message names path and bytes, and the old file is unchanged.
     """
     check_parts("save", model=(model, Layer))
     tensors, metadata = model_state(model)
@@ -75,17 +75,17 @@ def save(model: Layer, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str], custom: Any = (), *, allow_nonfinite: bool = False) -> Layer:
     """Load a model that `save` wrote.
 
-    Nothing is imported, run or opened because the file says so: classes and functions come from a closed table and from
-    ``custom``, whose constructors are called with plain values from the file.
+    A file cannot make `load` import, run or open anything: classes and functions come from a closed table and from
+    ``custom``. Their constructors are called with plain values from the file.
 
     Args:
         path: The file.
         custom: Your own classes of layers, merges and initializers, and your own functions, by their ``__name__``:
             a list, or one of them.
-        allow_nonfinite: Whether NaN and infinity are taken as weights.
+        allow_nonfinite: Whether NaN and infinity are accepted as weights.
 
     Raises:
-        FileFormatError: naming file, tensor, what was expected and what was found.
+        FileFormatError: the file is wrong; the message names file, tensor, expected and found value.
         OSError: there is no such file, or it may not be read.
     """
     table = Custom(custom)
@@ -97,7 +97,7 @@ def load(path: str | os.PathLike[str], custom: Any = (), *, allow_nonfinite: boo
         first = _first_paths(metadata.get("shared", []), file)
         if not allow_nonfinite:
             for name in file.entries:
-                if not name.startswith(RESERVED):
+                if not name.startswith(RUN_PREFIX):
                     value = file.tensor(name)
                     _require_finite(value, value.dtype, file.path, name)
         model = Decoder(file.path, file.entries, file.tensor, first, table).model(metadata["architecture"])
@@ -110,12 +110,12 @@ def load(path: str | os.PathLike[str], custom: Any = (), *, allow_nonfinite: boo
 
 
 def save_weights(model: Layer, path: str | os.PathLike[str]) -> None:
-    """Save what a model has learned, and its running statistics, without its architecture.
+    """Save the parameters and running statistics of a model, without its architecture.
 
-    The file is written as by `save`. Names equal those of the same ``torch.nn.Sequential``.
+    The file is written as by `save`. The names equal those of the same ``torch.nn.Sequential``.
 
     Raises:
-        OSError: naming path and bytes; the file that was there before stands.
+        OSError: the write failed; the message names path and bytes, and the old file is unchanged.
     """
     check_parts("save_weights", model=(model, Layer))
     write(path, model_tensors(model), {"shared": shared_paths(model)})
@@ -131,20 +131,21 @@ def load_weights(
 ) -> Unmatched:
     """Load weights and running statistics into a model, from a file of minidl or of any other safetensors program.
 
-    Everything is checked before the model is touched.
+    Everything is checked before the model is changed.
 
     Args:
-        model: The model, whose names and shapes the file must have.
+        model: The model; the file must have its names and shapes.
         source: The file; or a mapping from names to arrays, which are copied.
-        strict: Whether source and model must have the same names; if not, what both have is loaded.
+        strict: Whether source and model must have the same names; if not, only the names of both are loaded.
         cast: Whether float64, float32, float16 and bfloat16 may be converted to the dtype of the model.
-        allow_nonfinite: Whether NaN and infinity are taken as weights.
+        allow_nonfinite: Whether NaN and infinity are accepted as weights.
 
     Returns:
-        The names that only one side has; empty where ``strict``.
+        The names that only one side has; empty if ``strict``.
 
     Raises:
-        FileFormatError: naming file, tensor, what was expected and what was found; the model is as before.
+        FileFormatError: the source does not fit; the message names file, tensor, expected and found value, and the
+            model is unchanged.
         OSError: there is no such file, or it may not be read.
     """
     check_parts("load_weights", model=(model, Layer))
@@ -164,26 +165,26 @@ def load_weights(
 
 
 def model_tensors(model: Layer) -> dict[str, npt.NDArray[Any]]:
-    """Map the name of each parameter and buffer to its array; a shared one has its first path."""
+    """Map the name of each parameter and buffer to its array; the name of a shared one is its first path."""
     tensors = {path: part.value for path, part in named(model, (Parameter, Buffer)).items()}
     for name in tensors:
-        if name.startswith(RESERVED):
-            raise ArgumentError(f"saving: expected names that do not begin with {RESERVED!r}, got {name!r}")
+        if name.startswith(RUN_PREFIX):
+            raise ArgumentError(f"saving: expected names that do not begin with {RUN_PREFIX!r}, got {name!r}")
     return tensors
 
 
 def shared_paths(model: Layer) -> list[list[str]]:
-    """List the paths of each parameter, buffer and generator that is held at several places."""
+    """List the paths of each parameter, buffer and generator that the model holds at several places."""
     return [paths for _, paths in all_paths(model) if len(paths) > 1]
 
 
 def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Return the tensors and the metadata that `save` writes, after trying that a model can be made of them.
+    """Return the tensors and the metadata that `save` writes; first test that they make the model again.
 
-    A training run adds its own metadata and its own tensors, whose names begin with ``"training:"``.
+    A training run adds its own metadata, and its own tensors with names that begin with ``"training:"``.
 
     Raises:
-        ArgumentError: naming class and argument that a file cannot hold.
+        ArgumentError: a value that a file cannot hold; the message names class and argument.
     """
     encoder = Encoder(model)
     tensors, shared = model_tensors(model), shared_paths(model)
@@ -210,17 +211,17 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
         differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         raise ArgumentError(
             f"saving: expected constructors that make the same tensors again, got a difference in {differing[:5]}; "
-            "what was changed after a layer was made is not among its arguments"
+            "changes to a layer after its constructor are not among its arguments"
         )
     _require_equal_parts(model, again)
     return tensors, metadata
 
 
 def _require_equal_parts(model: Layer, again: Layer) -> None:
-    """Refuse a model whose constructors do not make the same attributes, parts included, again.
+    """Refuse a model if its constructors do not make the same attributes and parts again.
 
-    What `forward` keeps for `backward` is left out: the attributes that these two assign, and private ones that a new
-    object does not have.
+    Attributes that `forward` keeps for `backward` are not compared: those that these two methods assign, and private
+    ones that a new object does not have.
     """
     made = dict([("", again), *walk(again)])
     for path, part in [("", model), *walk(model)]:
@@ -240,14 +241,14 @@ def _require_equal_parts(model: Layer, again: Layer) -> None:
 
 @ByClass
 def _assigned(kind: type[Any]) -> set[str]:
-    """List the attributes that `forward` and `backward` of a class assign."""
+    """List the attributes that the `forward` and `backward` methods of a class assign."""
     methods = [vars(base).get(name) for base in kind.__mro__ for name in ("forward", "backward")]
     codes = [method.__code__ for method in map(unwrap, filter(None, methods)) if hasattr(method, "__code__")]
     return {step.argval for code in codes for step in get_instructions(code) if step.opname == "STORE_ATTR"}
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two attributes are equal; parts in them are compared by path, and objects of unknown classes by class."""
+    """Return whether two attributes are equal; compare parts by path, and objects of unknown classes by class."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
@@ -262,10 +263,10 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
-    """Freeze what the file says, and unfreeze the rest.
+    """Freeze the parameters and buffers that the file names, and unfreeze the others.
 
     Raises:
-        FileFormatError: something else than paths of parameters and buffers of the model; nothing is changed.
+        FileFormatError: a value that is not the path of a parameter or buffer of the model; nothing is changed.
     """
     parts, frozen = named(model, (Parameter, Buffer)), metadata.get("frozen", [])
     if not isinstance(frozen, list) or not all(isinstance(name, str) and name in parts for name in frozen):
@@ -298,7 +299,7 @@ def _restore_generators(model: Layer, states: object, path: str) -> None:
 
 
 def _first_paths(shared: object, file: TensorFile) -> dict[str, str]:
-    """Map each path that a shared part has to the first, once no path is among them twice."""
+    """Map each path of a shared part to its first path; refuse a path that comes twice."""
     first: dict[str, str] = {}
     if not isinstance(shared, list):
         raise FileFormatError(file.path, "lists of shared paths", shown(shared))
@@ -321,8 +322,8 @@ def _fill(
     strict: bool,
     allow_nonfinite: bool,
 ) -> Unmatched:
-    """Check every tensor, then put them into the model; ``cast`` None lets the file say float32 or float64."""
-    names = {name: name for name in source.entries if not name.startswith(RESERVED)}
+    """Check every tensor, then put them into the model; with ``cast`` None the file decides on float32 or float64."""
+    names = {name: name for name in source.entries if not name.startswith(RUN_PREFIX)}
     names |= {path: name for path, name in first.items() if name in names}
     held = [(part, paths) for part, paths in all_paths(model) if not isinstance(part, np.random.Generator)]
     known = {path for _, paths in held for path in paths}
@@ -352,7 +353,7 @@ def _fill(
 
 
 def _check_fit(part: Parameter | Buffer, entry: Entry, cast: bool | None, path: str, name: str) -> None:
-    """Refuse a tensor of another shape or kind than its place in the model."""
+    """Refuse a tensor if its shape or dtype is not that of its place in the model."""
     wanted = part.value.dtype
     if entry.shape != part.value.shape:
         raise FileFormatError(path, f"shape {part.value.shape}", f"{entry.shape}", name)
@@ -373,7 +374,7 @@ def _require_finite(value: npt.NDArray[Any], dtype: np.dtype[Any], path: str, na
 
 
 def _difference(missing: list[str], extra: list[str]) -> str:
-    """Name what only the model has and what only the file has, a few of each."""
+    """Return a text with a few of the names that only the model has, and of those that only the file has."""
     parts = []
     for title, names in (("missing", missing), ("extra", extra)):
         if names:

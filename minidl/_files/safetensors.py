@@ -1,7 +1,7 @@
-"""The safetensors container: named arrays in one file, read with every check and written.
+"""The safetensors container: read and write named arrays in one file; check everything that is read.
 
-Eight bytes say how long the header is (little-endian), the header is a JSON object that gives each tensor's dtype,
-shape and place, and the rest is the numbers, little-endian, row by row, without a gap.
+The first eight bytes are the length of the header (little-endian). The header is a JSON object with the dtype, shape
+and place of each tensor. The rest of the file is the numbers, little-endian, row by row, without a gap.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BITS = {
     **{code: 8 * dtype.itemsize for code, dtype in DTYPES.items()}, "BF16": 16, "C64": 64, "F4": 4, "F6_E2M3": 6,
     "F6_E3M2": 6, "F8_E4M3": 8, "F8_E4M3FNUZ": 8, "F8_E5M2": 8, "F8_E5M2FNUZ": 8, "F8_E8M0": 8,
 }  # fmt: skip
-"""Bits of a number of each kind. A file may hold all of them; those of `DTYPES` and BF16 can be read."""
+"""Bits of a number of each kind. A file may hold all kinds; minidl reads those of `DTYPES`, and BF16."""
 
 LONGEST_HEADER = 1 << 22
 MOST_TENSORS = 10_000
@@ -54,13 +54,13 @@ OTHER_FORMATS = {
 
 
 class Entry(NamedTuple):
-    """What the header says about one tensor.
+    """The entry of one tensor in the header.
 
     Attributes:
         code: Kind of its numbers, as the format names it.
         shape: Its shape.
-        start: Where its bytes begin, counted from the end of the header.
-        stop: Where they end.
+        start: First byte of its numbers, counted from the end of the header.
+        stop: The byte after its last number, counted in the same way.
     """
 
     code: str
@@ -70,26 +70,26 @@ class Entry(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """NumPy's name for the kind of its numbers, or that of the format."""
+        """NumPy's name for the kind of its numbers; if there is none, the format's name."""
         return DTYPES[self.code].name if self.code in DTYPES else self.code
 
 
 def entry_of(values: npt.NDArray[Any]) -> Entry:
-    """Describe an array in memory as if it were in a file."""
+    """Make an entry for an array in memory."""
     return Entry(CODES.get(values.dtype.newbyteorder("<"), values.dtype.name), values.shape)
 
 
 class TensorFile:
-    """An open file whose header has been checked; the numbers are read when they are asked for.
+    """An open file with a checked header; the numbers of a tensor are read by `read`.
 
     Args:
-        path: The file; a path of this machine, never anything else.
+        path: The file; always a path on this machine.
 
     Attributes:
         path: The same, as text.
         header: The first bytes of the file, up to the numbers.
-        entries: Maps the name of each tensor to what the header says about it, in the order of the file.
-        metadata: The texts that the file carries beside the tensors.
+        entries: Maps the name of each tensor to its entry in the header, in the order of the file.
+        metadata: The texts that the file holds besides the tensors.
 
     Raises:
         FileFormatError: the file breaks the format in any way.
@@ -124,12 +124,12 @@ class TensorFile:
         self._fill(raw.data)
         if entry.code == "BOOL" and raw.size and raw.max() > 1:
             raise FileFormatError(self.path, "bytes 0 and 1 for booleans", f"the byte {raw.max()}", name)
-        if is_bfloat:  # It is the first half of a float32.
+        if is_bfloat:  # A BF16 number is the first half of a float32.
             return np.left_shift(values, 16, dtype=np.uint32, out=np.empty(values.shape, np.uint32)).view(np.float32)
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def data(self) -> Iterator[memoryview]:
-        """Yield all bytes after the header, a little at a time."""
+        """Yield all bytes after the header in small pieces."""
         self._file.seek(len(self.header))
         left = max((entry.stop for entry in self.entries.values()), default=0)
         buffer = memoryview(bytearray(min(left, 1 << 20)))
@@ -171,10 +171,10 @@ class TensorFile:
 
 
 def parse_header(raw: bytes | memoryview, size: int, path: str) -> tuple[dict[str, Entry], dict[str, str]]:
-    """Return the tensors and the texts that a header describes, given how many bytes follow it.
+    """Return the tensors and the texts that a header describes; ``size`` bytes follow it.
 
     Raises:
-        FileFormatError: anything that the format does not allow, or that two readers might read differently.
+        FileFormatError: the header breaks the format, or two programs might read it in different ways.
     """
     try:
         text = str(raw, "utf-8")
@@ -208,10 +208,10 @@ def parse_header(raw: bytes | memoryview, size: int, path: str) -> tuple[dict[st
 def layout(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> tuple[bytes, list[memoryview]]:
     """Return the header (with its length before it) and the bytes of the tensors, in the order of the file.
 
-    Wide numbers come first, so that each tensor lies on a multiple of its own width.
+    Wide numbers come first, so that each tensor begins at a multiple of its number's width.
 
     Raises:
-        ArgumentError: a name, or a whole, that `parse_header` would refuse.
+        ArgumentError: a name or a header that `parse_header` would refuse.
         DTypeError: a kind of number that the format does not have.
     """
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
@@ -234,17 +234,17 @@ def layout(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str])
     if len(text) > LONGEST_HEADER:
         raise ArgumentError(
             f"saving: expected names and metadata of at most {LONGEST_HEADER:,} bytes, got {len(text):,}; "
-            "long lists of numbers belong into tensors"
+            "put long lists of numbers into tensors"
         )
     try:
         parse_header(text, position, "saving")
     except FileFormatError as error:
-        raise ArgumentError(f"{error}; what was to be written could not be read back") from None
+        raise ArgumentError(f"{error}; the file could not be read again, so it was not written") from None
     return len(text).to_bytes(8, "little") + text, pieces
 
 
 def name_complaint(name: str) -> str:
-    """Say what is wrong with the name of a tensor; empty where nothing is."""
+    """Describe the problem with the name of a tensor; "" if there is none."""
     if not name:
         return "an empty name"
     if len(name) > LONGEST_NAME:
@@ -264,7 +264,7 @@ def _checked_metadata(metadata: object, path: str) -> dict[str, str]:
 
 
 def _checked_entry(described: object, size: int, path: str, name: str) -> Entry:
-    """Return what the header says about one tensor, once it makes sense in itself and inside of the file."""
+    """Check what the header says about one tensor, and return it as an entry."""
     if not isinstance(described, dict) or set(described) != FIELDS:
         found = list(described) if isinstance(described, dict) else described
         raise FileFormatError(path, f"the fields {sorted(FIELDS)}", shown(found), name)
@@ -293,7 +293,7 @@ def _are_whole(values: object) -> bool:
 
 
 def _require_plain(found: os.stat_result, path: str) -> None:
-    """Refuse folders, pipes and devices, before anything waits for their bytes."""
+    """Refuse folders, pipes and devices before a read could wait for them forever."""
     if not stat.S_ISREG(found.st_mode):
         kind = "a directory" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
         raise FileFormatError(path, "a plain file", kind)

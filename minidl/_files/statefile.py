@@ -1,7 +1,7 @@
 """Files of models and runs: tensors, one JSON entry, and a checksum over both.
 
-The entry is in the container's metadata under ``"minidl"``. It contains its own name a second time, so that a file
-with a damaged name is not read as one of another program, which has no checksum.
+The entry is in the container's metadata under ``"minidl"``, and repeats this name inside. So if the name is damaged,
+the file is not mistaken for one of another program, which has no checksum.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .strict import shown
 
 FORMAT = "minidl"
 VERSION = 2
-"""Of the files that are written. Version 1 was that of minidl 0.1; only the state of a run has changed since."""
+"""Version of the files that are written. minidl 0.1 wrote version 1; since then only the state of a run has changed."""
 
 UNSIGNED = "0" * 64
 RESERVED = {"format", "version", "sha256"}
 
 
 class StateFile(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         tensors: Maps names to fresh arrays.
@@ -43,12 +43,12 @@ class StateFile(NamedTuple):
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]) -> None:
-    """Replace the file at ``path`` by one of tensors and metadata, atomically and durably.
+    """Replace the file at ``path`` by tensors and metadata, atomically and durably.
 
     Raises:
-        ArgumentError: metadata that is no JSON, or more than `read` takes.
+        ArgumentError: metadata that is not JSON, or is larger than `read` accepts.
         DTypeError: a tensor that is not made of numbers.
-        OSError: naming path and bytes; the file that was there before stands.
+        OSError: the write failed; the message names path and bytes, and the old file is unchanged.
     """
     if not RESERVED.isdisjoint(metadata):
         raise ArgumentError(f"saving: expected metadata without the keys {sorted(RESERVED)}, got {list(metadata)}")
@@ -64,7 +64,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, npt.NDArray[Any]],
 
 
 def read(path: str | os.PathLike[str]) -> StateFile:
-    """Read a whole file, checked.
+    """Read a whole file and check it.
 
     Raises:
         FileFormatError: the file is damaged, hostile, or of a newer version.
@@ -77,9 +77,9 @@ def read(path: str | os.PathLike[str]) -> StateFile:
 
 
 def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
-    """Return the JSON entry of an open file whose checksum is right; None where another program wrote the file.
+    """Check the checksum of an open file and return its JSON entry; None if another program wrote the file.
 
-    The version of the file is left in it.
+    The entry still contains the version of the file.
 
     Raises:
         FileFormatError: the entry is damaged or of a newer version, or the checksum differs.
@@ -111,7 +111,7 @@ def checked_metadata(file: TensorFile) -> dict[str, Any] | None:
 
 
 def _digest(header: bytes | bytearray, pieces: Iterable[memoryview]) -> str:
-    """Return the SHA-256 of a file whose own checksum is written as zeros."""
+    """Return the SHA-256 of a file; zeros take the place of the checksum that it holds."""
     sha = hashlib.sha256(header)
     for piece in pieces:
         sha.update(piece)

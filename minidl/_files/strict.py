@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 MOST_VALUES = 200_000
-"""Values in one text: parsing `[[],[],…` makes 20 bytes out of each."""
+"""Most values in one text: parsing turns each byte of `[[],[],…` into 20 bytes."""
 
 MOST_DIGITS = 40
-"""Digits of a whole number: the state of a generator has 39."""
+"""Most digits of a whole number: the state of a generator has 39."""
 
-DEEPEST = 500
-"""Levels of nesting; Python's own limit belongs to the user, who may have lifted it."""
+MOST_LEVELSb = 500
+"""Most levels of nesting. Python's own limit does not protect, because the user may have raised it."""
 
 _STEPS = np.zeros(256, np.int8)
 _STEPS[[ord("["), ord("{")]] = 1
@@ -28,10 +28,10 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if not _STEPS[byte])
 
 
 def parse(text: str) -> Any:
-    """Return what a JSON text says.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is not JSON, or JSON that readers understand in different ways, or far too much.
+        ValueError: the text is not JSON, is ambiguous, or is far too large.
     """
     _check_size(text)
     try:
@@ -43,17 +43,17 @@ def parse(text: str) -> Any:
 
 
 def dump(value: object) -> str:
-    """Return the JSON text of a value, the shortest; ValueError and TypeError as `json.dumps`."""
+    """Return the shortest JSON text of a value; raise ValueError and TypeError as `json.dumps` does."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def shown(value: object) -> str:
-    """Show a value that came out of a file, in one short line."""
+    """Show a value from a file in one short line."""
     return repr(shortened(value)) if isinstance(value, str) else shortened(_REPR.repr(value))
 
 
 def shortened(text: str) -> str:
-    """Cut a text off where it would fill more than a line."""
+    """Cut a text to the length of a line."""
     return text if len(text) <= 80 else text[:79] + "…"
 
 
@@ -69,7 +69,7 @@ def _check_size(text: str) -> None:
         raise ValueError(f"{values:,} values (at most {MOST_VALUES:,} are read)")
     brackets = outside.encode("ascii", "ignore").translate(None, _NO_BRACKETS)
     steps = _STEPS[np.frombuffer(brackets, np.uint8, min(len(brackets), 2 * MOST_VALUES))]
-    if np.cumsum(steps, dtype=np.int32).max(initial=0) > DEEPEST:
+    if np.cumsum(steps, dtype=np.int32).max(initial=0) > MOST_LEVELSb:
         raise ValueError("values nested too deeply")
 
 

@@ -1,4 +1,4 @@
-"""What a file may name: the built-in classes, closed tables of functions, and what the caller adds to them."""
+"""The names that a file may use: built-in classes, closed tables of functions, and the caller's own additions."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 
 
 def is_built_in(kind: type[Any]) -> bool:
-    """Whether a class is one of `CLASSES`, not a subclass of one."""
+    """Return whether a class is one of `CLASSES`; a subclass of one is not."""
     return CLASSES.get(kind.__name__) is kind
 
 
 def tensors_of(kind: type[Any], arguments: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """Return the shapes of the tensors that a built-in layer has when it is made with these arguments.
+    """Return the shapes of the tensors of a built-in layer with these constructor arguments.
 
     Raises:
         KeyError: an argument is missing.
@@ -58,7 +58,7 @@ def tensors_of(kind: type[Any], arguments: Mapping[str, Any]) -> dict[str, tuple
 
 
 def function_called(name: str) -> Function | None:
-    """Return the function of the closed tables that has this name, None where there is none."""
+    """Return the function with this name in the closed tables, None if there is none."""
     package, _, last = name.rpartition(".")
     if last not in FUNCTIONS.get(package, ()):
         return None
@@ -67,7 +67,7 @@ def function_called(name: str) -> Function | None:
 
 
 def name_of(item: Any) -> str | None:
-    """Return the name under which a file may name a class or function without the caller; None where it may not."""
+    """Return the name of a built-in class or function in files; None for one that the caller has to pass."""
     name = getattr(item, "__name__", "")
     if isinstance(item, type):
         return name if is_built_in(item) else None
@@ -82,8 +82,8 @@ class Custom:
         given: Layers, merges, initializers (the classes) and functions; or one of them.
 
     Raises:
-        DTypeError: something else.
-        ArgumentError: two of one name, or a name that minidl has.
+        DTypeError: an object of another kind.
+        ArgumentError: two objects with one name, or a name that minidl uses.
     """
 
     def __init__(self, given: Any = ()) -> None:
@@ -93,7 +93,7 @@ class Custom:
             self.add(item)
 
     def add(self, item: Any) -> str:
-        """Take one more class or function, and return its name; the same one may come again."""
+        """Add a class or function, and return its name; adding the same one again is allowed."""
         name = getattr(item, "__name__", None)
         is_class = isinstance(item, type)
         is_part = is_class and issubclass(item, (Component, Initializer))

@@ -12,8 +12,8 @@ from .._core.generators import Seed, generator
 from .._data import Rows, check_lengths
 
 GATHERED = 1 << 16
-"""About how many bytes of shuffled rows are gathered at a time: a slice of gathered rows costs a fifth of an
-indexing by rows, and a whole shuffled copy of the data would double the memory of a fit."""
+"""Approximate bytes of shuffled rows that are gathered at a time. A slice of gathered rows takes a fifth of the time of
+an indexing by rows. A shuffled copy of all data would double the memory of a fit."""
 
 
 def batches(
@@ -24,8 +24,8 @@ def batches(
     Args:
         x: Input, ``(rows, features)``.
         y: Target, one row (or label) for each row of ``x``.
-        batch_size: Rows in a batch. The last batch is smaller where it must be, but a single left-over row joins
-            the batch before it.
+        batch_size: Rows in a batch. The last batch may be smaller, but a single left-over row joins the batch before
+            it.
         rng: Generator or seed of the shuffle.
         shuffle: False keeps the order of the data.
 
@@ -53,7 +53,7 @@ def slices(
 
     Args:
         arrays: Arrays with the same number of rows.
-        order: Which row comes when; None for the order of the data.
+        order: The row numbers in the order of training; None for the order of the data.
         size: Rows in a batch.
         start: Number of the first batch to yield.
     """
@@ -72,6 +72,6 @@ def slices(
 
 
 def batch_count(rows: int, size: int) -> int:
-    """Return the number of batches; a single left-over row is none of its own."""
+    """Return the number of batches; a single left-over row joins the batch before it."""
     full, rest = divmod(rows, size)
     return max(1, full + (rest > 1 or (rest == 1 and size == 1)))

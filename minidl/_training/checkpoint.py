@@ -1,4 +1,4 @@
-"""The state of a run in a file, from which a Trainer that the same code has built goes on."""
+"""The state of a run in a file. A Trainer that the same code has built continues from it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ import numpy.typing as npt
 from .._core.configuration import arguments
 from .._core.parameter import Parameter
 from .._files.generators import encode_generator
-from .._files.model import RESERVED, load_weights, model_state, restore_frozen
+from .._files.model import RUN_PREFIX, load_weights, model_state, restore_frozen
 from .._files.statefile import read, write
 from .._files.strict import shown
 from ..errors import ArgumentError, FileFormatError
 from ..layers._parts import named
 from .batches import batch_count
 from .history import History
-from .plain import FloatArray, expect, typed
+from .plain import FloatArray, require, typed
 from .run import CallbackState, Plan, Position, Run
 from .sources import Fingerprint
 
 SERIES = ("loss", "validation_loss", "learning_rate", "seconds")
-"""What a history has one number an epoch of, beside the metrics."""
+"""The attributes of a history with one number for each epoch, besides the metrics."""
 
 MOST_SHOWN = 200
-"""How many characters an error shows of what came out of a file."""
+"""Most characters of a file's value that an error shows."""
 
 
 @dataclass(frozen=True)
 class SavedOptimizer:
-    """The class of an optimizer, the shapes of all parameters of the model, and what changes from step to step."""
+    """The class of an optimizer, the shapes of all parameters of the model, and the values that each step changes."""
 
     kind: str
     parameters: dict[str, list[int]]
@@ -44,16 +44,16 @@ class SavedOptimizer:
 
     def __post_init__(self) -> None:
         for name, slot in self.slots.items():
-            expect(bool(np.isfinite(slot).all()), f"a number that is not finite in {name}", slot)
+            require(bool(np.isfinite(slot).all()), f"a number that is not finite in {name}", slot)
         typed(int, self.numbers.get("steps"), "optimizer.numbers.steps")
         for name in ("last_rate", "learning_rate"):
             rate = self.numbers.get(name, 0.0)
-            expect(not isinstance(rate, bool) and rate >= 0, f"no rate as {name}", rate)
+            require(not isinstance(rate, bool) and rate >= 0, f"no rate as {name}", rate)
 
 
 @dataclass(frozen=True)
 class SavedProgress:
-    """The plan of a fit, how far it came, with which data, and its callbacks."""
+    """The plan of a fit, its position, the fingerprint of its data, and its callbacks."""
 
     plan: Plan | None
     position: Position
@@ -63,24 +63,24 @@ class SavedProgress:
 
     def __post_init__(self) -> None:
         plan, here, data = self.plan, self.position, self.fingerprint
-        expect(isinstance(self.rng.bit_generator, np.random.PCG64), "no state of a PCG64", self.rng)
+        require(isinstance(self.rng.bit_generator, np.random.PCG64), "no state of a PCG64", self.rng)
         whole = here.batch <= here.rows and (here.batch > 0 or (not here.rows and not here.loss))
-        expect(whole, "no position in an epoch", here)
-        expect(data is not None or not here.batch, "no data of the epoch", data)
+        require(whole, "no position in an epoch", here)
+        require(data is not None or not here.batch, "no data of the epoch", data)
         if plan is not None:
-            expect(plan.batch_size != 0 and plan.micro_batch_size != 0, "no plan", plan)
+            require(plan.batch_size != 0 and plan.micro_batch_size != 0, "no plan", plan)
         if data is not None:
-            expect(plan is not None and data.stream == (plan.batch_size is None), "no fingerprint of the data", data)
+            require(plan is not None and data.stream == (plan.batch_size is None), "no fingerprint of the data", data)
         if plan is not None and plan.batch_size is not None and data is not None:
             count = data.shapes[0][0] if data.shapes and data.shapes[0] else 0
             batches = batch_count(count, plan.batch_size)
             rows = count if here.batch == batches else here.batch * plan.batch_size
-            expect(here.batch <= batches and here.rows == rows, f"no position in {count} rows", here)
+            require(here.batch <= batches and here.rows == rows, f"no position in {count} rows", here)
 
 
 @dataclass(frozen=True)
 class SavedHistory:
-    """A history with its numbers as arrays, of which a file may hold more than of plain numbers."""
+    """A history with its numbers as arrays: a file may hold longer arrays than lists."""
 
     loss: FloatArray
     validation_loss: FloatArray
@@ -96,11 +96,11 @@ class SavedHistory:
             numbers: FloatArray = getattr(self, name)
             shapes = [(epochs,), (0,)] if name == "validation_loss" else [(epochs,)]
             right = numbers.dtype == np.float64 and numbers.shape in shapes
-            expect(right, f"no {epochs} numbers of {name}", numbers)
+            require(right, f"no {epochs} numbers of {name}", numbers)
         names, values = self.metrics, self.metric_values
-        expect(len(set(names)) == len(names), "no names of metrics", names)
+        require(len(set(names)) == len(names), "no names of metrics", names)
         right = values.dtype == np.float64 and values.shape == (len(names), epochs if names else 0)
-        expect(right, f"no {epochs} numbers of {names}", values)
+        require(right, f"no {epochs} numbers of {names}", values)
 
     def unpacked(self) -> History:
         """Return the history."""
@@ -111,7 +111,7 @@ class SavedHistory:
 
 @dataclass(frozen=True)
 class SavedRun:
-    """All that a run is beside its model."""
+    """The state of a run without its model."""
 
     optimizer: SavedOptimizer
     loss: str
@@ -124,19 +124,19 @@ class SavedRun:
     def __post_init__(self) -> None:
         plan, epochs = self.run.plan, len(self.history.loss)
         right = plan is None or (plan.epochs >= max(epochs, 1) and plan.start <= epochs)
-        expect(right, f"no plan for {epochs} epochs or more", plan)
+        require(right, f"no plan for {epochs} epochs or more", plan)
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a model file that holds the whole run as well; see `Trainer.save`."""
+    """Write a model file that also holds the state of the run; see `Trainer.save`."""
     tensors, metadata = model_state(run.model)
     own: dict[str, npt.NDArray[Any]] = {}
-    packed = pack(saved_run(run), own, RESERVED.rstrip(":") + ":run")
+    packed = pack(saved_run(run), own, RUN_PREFIX.rstrip(":") + ":run")
     write(path, {**tensors, **own}, {**metadata, "training": packed})
 
 
 def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
-    """Put a run where the run in a file stood; see `Trainer.restore`. What does not fit changes nothing."""
+    """Put a run into the state that a file holds; see `Trainer.restore`. A file that does not fit changes nothing."""
     tensors, metadata, version = read(path)
     if metadata is None or "training" not in metadata:
         raise FileFormatError(os.fspath(path), "a run that Trainer.save wrote", "a model without a run")
@@ -165,7 +165,7 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
 
 
 def saved_run(run: Run) -> SavedRun:
-    """Return all that a run is beside its model."""
+    """Return the state of a run without its model."""
     optimizer, history = run.optimizer, run.history
     shapes = {path: list(parameter.shape) for path, parameter in run.model.named_parameters().items()}
     rng = np.random.Generator(np.random.PCG64(0))
@@ -189,9 +189,9 @@ def saved_run(run: Run) -> SavedRun:
 
 
 def run_settings(run: Run) -> dict[str, str]:
-    """Describe what a run is made with, and what no step changes: settings of the optimizer, loss, clip, penalties.
+    """Describe the settings of a run, which no step changes: those of optimizer, loss, clip and penalties.
 
-    A learning rate that is a number is not among them, since a callback may lower it.
+    A learning rate that is a number is left out, because a callback may lower it.
     """
     paths = {id(parameter): path for path, parameter in run.model.named_parameters().items()}
     made = {**run.optimizer.settings(), "loss": run.loss, "clip": run.clip, "penalties": list(run.penalties)}
@@ -199,15 +199,15 @@ def run_settings(run: Run) -> dict[str, str]:
 
 
 def describe(part: object, paths: dict[int, str], depth: int = 4) -> str:
-    """Write a part of a run in a way that is the same in every process.
+    """Describe a part of a run by a text that is the same in every process.
 
     Args:
         part: A number, a parameter, a function, or an object that keeps the arguments of its constructor.
         paths: The path of each parameter by its id.
-        depth: How deep objects in objects are followed.
+        depth: Most levels of objects in objects that are described.
 
     Returns:
-        Such as ``"Huber(delta=1.0)"``; of a function its name, of a parameter its path.
+        A text such as ``"Huber(delta=1.0)"``; for a function its name, for a parameter its path.
     """
     if isinstance(part, Parameter):
         return paths.get(id(part), "a parameter of another model")
@@ -226,21 +226,21 @@ def describe(part: object, paths: dict[int, str], depth: int = 4) -> str:
 
 
 def check_fit(own: SavedRun, saved: SavedRun) -> None:
-    """Refuse the state of a run that another run cannot go on with.
+    """Refuse the state of a run that this run cannot continue.
 
     Raises:
-        ArgumentError: the run that was saved had another optimizer, loss, clip or penalty, one with other settings,
-            other parameters or other generators.
+        ArgumentError: the saved run had another optimizer, loss, clip or penalty, other settings of one of them, other
+            parameters or other generators.
     """
     found = must_agree(own)
     for what, expected in must_agree(saved).items():
         if expected != found[what]:
-            difference = _difference(expected, found[what])
+            difference = _expected_got(expected, found[what])
             raise ArgumentError(f"restore: expected {what} {difference}; build the Trainer as before")
 
 
 def must_agree(saved: SavedRun) -> dict[str, Any]:
-    """Map what two runs must have in common to what one of them has."""
+    """Map the name of each property that two runs must share to its value in one of them."""
     optimizer, generators = saved.optimizer, saved.generators
     return {
         "an optimizer of the class": optimizer.kind,
@@ -255,7 +255,7 @@ def must_agree(saved: SavedRun) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Return what the last bits of a result depend on beside the program: builds, processors, settings of threads."""
+    """Return the environment, on which the last bits of a result depend: builds, processors, settings of threads."""
     config: Any = np.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {})
     threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -282,8 +282,8 @@ def _warn_of_another_environment(here: dict[str, Any], saved: dict[str, Any]) ->
         )
 
 
-def _difference(expected: Any, found: Any) -> str:
-    """Show both sides of what differs."""
+def _expected_got(expected: Any, found: Any) -> str:
+    """Show both values where two runs differ."""
     if isinstance(expected, dict):
         missing = {name: shape for name, shape in expected.items() if found.get(name) != shape or name not in found}
         extra = {name: shape for name, shape in found.items() if expected.get(name) != shape or name not in expected}
@@ -294,7 +294,7 @@ def _difference(expected: Any, found: Any) -> str:
 def pack(value: Any, tensors: dict[str, np.ndarray[Any, Any]], path: str) -> Any:
     """Return plain JSON for nested values; arrays go to ``tensors`` under their path.
 
-    Numbers that JSON has no sign for are written as ``{"number": "nan"}``, arrays as ``{"tensor": path}``.
+    A number that JSON cannot express is written as ``{"number": "nan"}``, and an array as ``{"tensor": path}``.
     """
     if isinstance(value, np.random.Generator):
         value = encode_generator(value)
@@ -317,10 +317,10 @@ def pack(value: Any, tensors: dict[str, np.ndarray[Any, Any]], path: str) -> Any
 
 
 def unpack(value: Any, tensors: dict[str, np.ndarray[Any, Any]]) -> Any:
-    """Return the nested values that `pack` was given, generators and dataclasses as dicts.
+    """Return the nested values from which `pack` made ``value``; generators and dataclasses are dicts.
 
     Raises:
-        ValueError: nothing that `pack` returns.
+        ValueError: a value that `pack` cannot have made.
     """
     match value:
         case {"tensor": str(name)} if name in tensors:

@@ -1,4 +1,4 @@
-"""The loop over batches in compiled code, and the rule by which a run takes it."""
+"""The loop over batches in compiled code, and the rule that chooses it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .sources import ArraySource, Batch, Source
 EngineName: TypeAlias = Literal["auto", "numpy", "compiled"]
 
 UPDATES = 40_000
-"""How many updates of a fit are worth compiling for: about where the NumPy loop of a small network takes a second."""
+"""Updates of a fit from which compiling pays: the NumPy loop of a small network takes about a second for them."""
 
 WORK = 1 << 25
-"""Rows of a batch times parameters, up to which compiled code wins; beyond, both engines wait for BLAS."""
+"""Rows of a batch times parameters up to which compiled code is faster; above it, BLAS takes the time of both."""
 
 WORK_AT_ONCE = 1 << 24
-"""Rows times parameters that go by in one call: some milliseconds, in which no interrupt is seen."""
+"""Rows times parameters of one call: some milliseconds, in which no interrupt is noticed."""
 
 
 Span: TypeAlias = tuple[Batch, npt.NDArray[np.intp] | None, int, int, int]
-"""Batches of one size that follow one another: arrays, order, where in the order the first one begins, rows, count."""
+"""Consecutive batches of one size: arrays, order, position in the order of the first batch, rows of a batch, count."""
 
 
 class CompiledEngine(Engine):
     """Run forward, loss, backward and step for many batches in one call of compiled code.
 
     Args:
-        numpy: The same loop in NumPy: it explains a divergence, and a batch that a layer refuses.
+        numpy: The same loop in NumPy: it finds the layer of a divergence, and raises the error of a refused batch.
         one_row: Whether each batch is a single row.
 
     Raises:
@@ -57,7 +57,7 @@ class CompiledEngine(Engine):
             if value:
                 raise CompileError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
-        self.predict = Predictor(numpy.model)  # NumPy's BLAS and Numba's have threads of their own, which would fight.
+        self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
         self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._parameters = numpy.optimizer.vector.values.size
         self._state = list(named(numpy.model, (Parameter, Buffer)).values())
@@ -66,7 +66,7 @@ class CompiledEngine(Engine):
         self._compile()
 
     def _compile(self) -> None:
-        """Compile for what is frozen now, and for the settings of the optimizer."""
+        """Compile for the layers that are frozen now, and for the present settings of the optimizer."""
         self._frozen, self._loop = [part.frozen for part in self._state], self._lower()
         self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
 
@@ -78,12 +78,12 @@ class CompiledEngine(Engine):
 
     @override
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
-        # An interrupt is seen after the batches of one call.
+        # An interrupt is noticed after the batches of one call.
         total, rows, done = so_far, 0, 0
         if [part.frozen for part in self._state] != self._frozen or not self._loop.is_current():
             self._compile()
         for arrays, order, begin, size, count in self._spans(most):
-            if size < self._smallest_batch:  # The NumPy path says why it does not take a batch.
+            if size < self._smallest_batch:  # The NumPy path raises the error that says why a batch is refused.
                 place: Any = slice(begin, begin + size) if order is None else order[begin : begin + size]
                 self.update(tuple(array[place] for array in arrays))
             total, bad = self._loop.run(arrays, order, begin=begin, rows=size, count=count, total=total)
@@ -114,13 +114,13 @@ class CompiledEngine(Engine):
 
 
 def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Source) -> Engine:
-    """Return the engine that is to run a fit.
+    """Return the engine for a fit.
 
-    ``"auto"`` compiles where Numba is installed, the network lowers, and the sizes say that it pays: a fixed rule, so
-    that a seed means the same bits.
+    ``"auto"`` compiles if Numba is installed, the network can be compiled, and the sizes make it worth it. The rule is
+    fixed, so one seed always gives the same bits.
 
     Raises:
-        CompileError: ``"compiled"`` is wanted, and something cannot be compiled.
+        CompileError: ``"compiled"`` was asked for, and something cannot be compiled.
     """
     if wanted == "numpy" or (wanted == "auto" and not pays(numpy, plan, source)):
         return numpy
@@ -133,7 +133,7 @@ def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Sour
 
 
 def pays(numpy: NumpyEngine, plan: Plan, source: Source) -> bool:
-    """Whether a fit is long enough to compile for, and its batches small enough to gain from it."""
+    """Return whether a fit is long enough and its batches small enough for compiled code to pay."""
     if not isinstance(source, ArraySource):
         return False
     work = min(source.batch_size, len(source.arrays[0])) * numpy.optimizer.vector.values.size
@@ -141,7 +141,7 @@ def pays(numpy: NumpyEngine, plan: Plan, source: Source) -> bool:
 
 
 def check_engine(engine: str) -> EngineName:
-    """Return the name of an engine, or say which there are."""
+    """Return the name of an engine; refuse an unknown one."""
     if engine not in ("auto", "numpy", "compiled"):
         raise ArgumentError(f'Trainer(engine): expected "auto", "numpy" or "compiled", got {engine!r}')
     return engine  # type: ignore[return-value]

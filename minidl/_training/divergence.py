@@ -1,4 +1,4 @@
-"""Find the first layer that produces a number that is not finite, by running it again with every array looked at."""
+"""Find the first layer that produces a number that is not finite: run again and check every array."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .sources import Batch
 
 
 class NotFiniteError(Exception):
-    """A number that is not finite came up in the part at ``path``, in ``phase``."""
+    """The part at ``path`` produced a number that is not finite, in ``phase``."""
 
     def __init__(self, path: str, part: object, phase: str) -> None:
         super().__init__(path)
@@ -30,15 +30,15 @@ class NotFiniteError(Exception):
 
 
 def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batches: Iterable[Batch]) -> NoReturn:
-    """Replay some batches from the snapshot that was taken before them, with every array looked at.
+    """Replay some batches from the snapshot before them, and check every array.
 
-    Model, optimizer and position of the run are left as they were before the update that failed.
+    At the end, model, optimizer and position of the run are in the state before the update that failed.
 
     Args:
         run: The run; its position is before the first of the batches.
-        snapshot: The state from there.
-        update: What makes one update.
-        batches: The batches, up to the one that failed.
+        snapshot: The state at that position.
+        update: Makes one update.
+        batches: The batches up to the failed one.
 
     Raises:
         DivergenceError: always.
@@ -66,18 +66,18 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
         found = problem
     snapshot.restore()
     where = f"training diverged in epoch {epoch}, batch {position.batch}, at learning rate {rate:g}"
-    what = "a replay of the same batches found nothing: is there a layer whose results change from call to call?"
+    what = "a replay of the same batches found nothing: does a layer give other results in each call?"
     path, phase, spoiled = "", "loss", ""
     if found is not None:
         part = found.part if isinstance(found.part, (Component, Loss, Penalty, Parameter, Buffer, Optimizer)) else model
         name, path, phase = one_line(part) if isinstance(part, Component) else repr(part), found.path, found.phase
         place = f'{name} at "{path}"' if path else name
-        what = f"the first number that is not finite came up in the {phase} of {place}"
+        what = f"the first number that is not finite appeared in the {phase} of {place}"
         if phase in ("forward", "loss"):
             spoiled = ", but with them the loss of that batch is not finite"
     run.history.stopped_by = "divergence"
     raise DivergenceError(
-        f"{where}: {what}. The weights from before that update stand{spoiled}. "
+        f"{where}: {what}. The model has the weights from before that update{spoiled}. "
         "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
         epoch=epoch, batch=position.batch, learning_rate=rate, layer=path, phase=phase,
     )
@@ -85,7 +85,7 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
 
 @contextmanager
 def watched(model: Layer, loss: Loss, penalties: Sequence[Penalty]) -> Iterator[None]:
-    """Within this context model, loss and penalties raise `NotFiniteError` where a result is not finite."""
+    """Within this context, let model, loss and penalties raise `NotFiniteError` if a result is not finite."""
     parts: list[tuple[str, Any]] = [("", model)]
     parts += [(path, part) for path, part in walk(model) if isinstance(part, Component)]
     methods = [(path, part, name) for path, part in parts for name in ("forward", "backward", "backward_parameters")]

@@ -1,4 +1,4 @@
-"""What happened in a run, epoch by epoch."""
+"""The history of a run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class History:
     """One number for each finished epoch of a run.
 
     Attributes:
-        loss: Mean of the loss over the training rows, as met during the epoch, penalties included.
-        validation_loss: Loss on the validation data after the epoch; empty if there never was any.
-        metrics: For each metric its value after the epoch, on the validation data where there is some, else on the
+        loss: Mean of the loss over the training rows, computed during the epoch, penalties included.
+        validation_loss: Loss on the validation data after the epoch; empty without validation data.
+        metrics: For each metric its values after the epochs, on the validation data if there is any, else on the
             training data.
         learning_rate: Rate of the last step of the epoch.
         seconds: Time that the epoch took, validation included.
-        stopped_by: Why the last `fit` ended: ``"epochs"`` when all were done, ``"SIGINT"`` or ``"SIGTERM"`` after an
-            interrupt, ``"divergence"``, or what the callback that stopped it says; empty before.
+        stopped_by: Why the last `fit` ended: ``"epochs"`` if all were done, ``"SIGINT"`` or ``"SIGTERM"`` after an
+            interrupt, ``"divergence"``, or the reason of the callback that stopped it; empty before.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -31,7 +31,7 @@ class History:
     stopped_by: str = ""
 
     def add(self, loss: float, learning_rate: float, seconds: float, figures: dict[str, float]) -> None:
-        """Write down one more epoch; what it has no number for is NaN where other epochs have one.
+        """Add the numbers of one more epoch; NaN stands for a number that only other epochs have.
 
         Args:
             loss: Training loss.
@@ -52,19 +52,19 @@ class History:
                 numbers.append(figures.get(name, nan))
 
     def series(self) -> dict[str, list[float]]:
-        """Map each name to its numbers, metrics among them, without the empty ones."""
+        """Map the name of each series that is not empty to its numbers; metrics are included."""
         named = {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics,
                  "learning_rate": self.learning_rate, "seconds": self.seconds}
         return {name: numbers for name, numbers in named.items() if numbers}
 
     def last(self) -> dict[str, float]:
-        """Map each name to its number of the last epoch."""
+        """Map each name to its number in the last epoch."""
         return {name: numbers[-1] for name, numbers in self.series().items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values for JSON or a data frame: a list for each name of `series`, and a text.
+        """Return plain values for JSON or a data frame: a list for each name of `series`, and the text `stopped_by`.
 
-        The lists are of one length, so ``pandas.DataFrame(history.to_dict())`` has a row for each epoch.
+        All lists have the same length, so ``pandas.DataFrame(history.to_dict())`` has a row for each epoch.
         """
         numbers = {"loss": self.loss, "learning_rate": self.learning_rate, "seconds": self.seconds, **self.series()}
         return {"stopped_by": self.stopped_by, **{name: list(column) for name, column in numbers.items()}}
@@ -73,7 +73,7 @@ class History:
         """Draw loss and validation loss by epoch on a logarithmic scale, and metrics below; needs matplotlib.
 
         Args:
-            path: Where to save the picture; None to only return the figure.
+            path: File of the picture; None only returns the figure.
 
         Returns:
             The Matplotlib figure.

@@ -33,11 +33,11 @@ def train(
     """Train from the position of a run to the end of its plan, or until something stops it.
 
     Args:
-        run: The run; its callbacks have begun.
-        engine: What runs the batches.
+        run: The run, after `on_train_begin` of its callbacks.
+        engine: Runs the batches.
         snapshot: The state of model and optimizer; it is taken again before each call of the engine.
-        source: Where the batches come from.
-        validation: What computes the figures of an epoch.
+        source: Gives the batches.
+        validation: Computes the figures of an epoch.
         notify: Calls one method of each callback.
         progress: As in `Trainer.fit`.
     """
@@ -46,7 +46,7 @@ def train(
     steps = [callback.every_batches for callback in run.callbacks if callback.every_batches]
     run.source, run.interrupted = source, True
     try:
-        # What is not finite is found below and named; NumPy's warnings on the way there would only be noise.
+        # The code below finds and reports numbers that are not finite, so NumPy's warnings are switched off.
         with (
             Progress(plan.epochs - len(history.loss), "fit", progress) as bar,
             Interrupts() as interrupts,
@@ -69,7 +69,7 @@ def train(
                         if may_grow:
                             refuse_new_parameters(snapshot)
                     except BaseException:
-                        # Some of the batches are in the weights, and the position is before them: go back to it.
+                        # Some batches have changed the weights, but the position is before them: restore it.
                         snapshot.restore()
                         raise
                     if not (outcome.finite and snapshot.finite()):
@@ -101,10 +101,10 @@ def train(
 
 
 def refuse_new_parameters(snapshot: Snapshot) -> None:
-    """Refuse parameters that `forward` has made in the first batch: the optimizer does not hold them.
+    """Refuse parameters that `forward` has made in the first batch, because the optimizer does not hold them.
 
     Raises:
-        StructureError: naming them.
+        StructureError: there are such parameters; the message names them.
     """
     known = set(snapshot.parameters.values())
     snapshot.find_parts()

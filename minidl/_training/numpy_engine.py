@@ -19,18 +19,18 @@ from .run import Run
 from .sources import Batch, Source
 
 BATCHES_AT_ONCE = 64
-"""Batches between two snapshots, and between two looks at the weights: both together cost about a step of the
-smallest networks."""
+"""Batches between two snapshots, and between two checks of the weights. A snapshot and a check together take about as
+long as one step of the smallest networks."""
 
 
 class Outcome(NamedTuple):
-    """What came of some batches.
+    """The result of some batches.
 
     Attributes:
         loss: Sum over the rows of the mean loss of their batch, continued from the sum before these batches.
-        rows: How many rows.
-        batches: How many batches were finished.
-        finite: False where the loss or a gradient of the batch after these is not finite.
+        rows: Number of their rows.
+        batches: Number of finished batches.
+        finite: False if the loss or a gradient of the batch after these is not finite.
         ended: Whether the epoch is over.
     """
 
@@ -42,13 +42,13 @@ class Outcome(NamedTuple):
 
 
 class Engine(ABC):
-    """What runs the batches of an epoch.
+    """Base class of engines, which run the batches of an epoch.
 
     Attributes:
         name: ``"numpy"`` or ``"compiled"``.
         at_once: Most batches in one call of `run`.
         predict: Computes predictions for the figures of an epoch.
-        update: Makes one update from a batch in NumPy, and returns its loss; for the explanation of a divergence.
+        update: Makes one update from a batch in NumPy, and returns its loss; used to find the layer of a divergence.
     """
 
     name: ClassVar[str]
@@ -62,12 +62,12 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
-        """Train on up to ``most`` batches, fewer where the epoch ends, an interrupt comes, or a loss is not finite.
+        """Train on up to ``most`` batches; stop earlier at the end of the epoch, an interrupt, or a loss not finite.
 
         Args:
-            most: How many batches at most.
-            so_far: The sum of losses to continue; one sum in one order has the same bits wherever it is cut.
-            interrupts: Where an interrupt is noted.
+            most: Largest number of batches.
+            so_far: The sum of losses to continue. One sum in one order gives the same bits for any division into calls.
+            interrupts: Tells whether an interrupt has come.
         """
 
 
@@ -75,7 +75,7 @@ class NumpyEngine(Engine):
     """Run forward, loss, backward and step for one batch after the other.
 
     Args:
-        run: The run; its plan may say how many rows go through the model at a time.
+        run: The run; its plan may limit the rows that go through the model at a time.
         not_held: Parameters of the model that the optimizer does not hold.
     """
 
@@ -110,7 +110,7 @@ class NumpyEngine(Engine):
         return Outcome(total, rows, done, finite=True, ended=True)
 
     def update(self, batch: Batch) -> float:
-        """Make one update from a batch, and return its loss; none where the loss or a gradient is not finite."""
+        """Make one update from a batch, and return its loss; no update if the loss or a gradient is not finite."""
         if self.micro_batch_size is not None:
             return self._update_in_pieces(batch, self.micro_batch_size)
         model, loss = self.model, self.loss
@@ -135,7 +135,7 @@ class NumpyEngine(Engine):
         return self._step(error)
 
     def _step(self, error: float) -> float:
-        """Step with the gradients gathered, and return the loss; NaN where a gradient cannot be clipped."""
+        """Do a step with the gradients, and return the loss; NaN if a gradient cannot be clipped."""
         for penalty in self.penalties:
             penalty.backward()
         try:
@@ -145,7 +145,7 @@ class NumpyEngine(Engine):
         except GradientError:
             return nan
         except CallOrderError:
-            # A layer that did p.grad[rows] += g may have added nothing but zeros; they count as a gradient here.
+            # With p.grad[rows] += g a layer may have added only zeros; here they count as a gradient.
             held = [p for p in self.optimizer.vector.parameters if p._shared and not p.frozen]
             if not held or held[0]._added:
                 raise

@@ -1,4 +1,4 @@
-"""Read plain values, as they come out of a file, by the declared types of dataclasses."""
+"""Turn plain values from a file into dataclasses, by the declared types of their fields."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def typed(kind: Any, value: Any, where: str) -> Any:
         where: Its name in an error.
 
     Raises:
-        ValueError: it is of another type, or a dataclass refuses it.
+        ValueError: the value has another type, or a dataclass refuses it.
     """
     plain, inside = get_origin(kind) or kind, get_args(kind)
     if kind is Any:
@@ -46,7 +46,7 @@ def typed(kind: Any, value: Any, where: str) -> Any:
         needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
         hints = get_type_hints(kind)
         right = isinstance(value, dict) and needed <= value.keys() <= hints.keys()
-        expect(right, f"no dict of {', '.join(hints)} as {where}", value)
+        require(right, f"no dict of {', '.join(hints)} as {where}", value)
         made: Any = kind
         return made(**{name: typed(hints[name], item, f"{where}.{name}") for name, item in value.items()})
     if plain is int:
@@ -55,7 +55,7 @@ def typed(kind: Any, value: Any, where: str) -> Any:
         right = type(value) in (int, float) and isfinite(value)
     else:
         right = isinstance(value, plain) and (plain is not np.ndarray or value.dtype.kind == "f")
-    expect(right, f"no {NAMES[plain]} as {where}", value)
+    require(right, f"no {NAMES[plain]} as {where}", value)
     if plain is list:
         return [typed(inside[0], item, where) for item in value]
     if plain is dict:
@@ -63,7 +63,7 @@ def typed(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def expect(holds: bool, otherwise: str, found: object) -> None:
-    """Raise a ValueError that says what is wrong where something does not hold."""
+def require(holds: bool, otherwise: str, found: object) -> None:
+    """Raise a ValueError with the text ``otherwise`` and the value if a condition does not hold."""
     if not holds:
         raise ValueError(f"{otherwise}: {shown(found)}")

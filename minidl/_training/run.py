@@ -1,4 +1,4 @@
-"""The state of a run: what is trained, with what, and where it stands."""
+"""The state of a run: its model, loss and optimizer, its plan, and its position."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from .history import History
 from .sources import Fingerprint, Source
 
 STRIDE = 0x9E3779B97F4A7C15F39CC0605CEDC835
-"""Draws between the generators of two purposes, 2^128 divided by the golden ratio, as in ``PCG64.jumped``: no two of
-them come near each other. Strides of a power of two give correlated streams."""
+"""Draws between the generators of two purposes: 2^128 divided by the golden ratio, as in ``PCG64.jumped``. So no two
+generators overlap. A stride that is a power of two gives correlated streams."""
 
 
 @dataclass
 class Plan:
-    """What a fit was asked to do, so that a resume can finish it; without a batch size it was fed by a stream."""
+    """The arguments of a fit, with which `resume` can finish it; without a batch size the data is a stream."""
 
     epochs: int
     batch_size: int | None
     shuffle: bool
     micro_batch_size: int | None
     start: int = 0
-    """How many epochs the history had when the fit began."""
+    """Epochs in the history when the fit began."""
 
 
 @dataclass
 class Position:
-    """Where in the current epoch a run stands: batches done, their rows, and the sum of their losses by rows."""
+    """Position of a run in the current epoch: finished batches, their rows, and the sum of the losses of these rows."""
 
     batch: int = 0
     rows: int = 0
@@ -47,36 +47,36 @@ class Position:
 
 @dataclass
 class CallbackState:
-    """The class of a callback, and what it remembers."""
+    """The class of a callback, and its state."""
 
     kind: str
     state: dict[str, Any]
 
 
 class Run:
-    """The state of a run. `Trainer` starts it, the loop moves it, a checkpoint saves and restores it.
+    """The state of a run. `Trainer` starts it, the loop advances it, a checkpoint saves and restores it.
 
     Args:
-        model: What is trained.
-        loss: What is made small.
-        optimizer: How.
-        penalties: What is added to the loss.
-        clip: What is done to the gradients before a step.
-        rng: Generator or seed of all that is random in the run; one number is drawn from a Generator.
+        model: The model to train.
+        loss: The loss to minimise.
+        optimizer: Its optimizer.
+        penalties: Terms that are added to the loss.
+        clip: Limits the gradients before a step.
+        rng: Generator or seed of all random numbers of the run; one number is drawn from a Generator.
 
     Attributes:
         history: One number for each finished epoch.
-        plan: What the fit was asked to do; None before the first.
-        position: Where in the epoch it stands.
-        callbacks: What else it does: objects of the class `minidl.callbacks.Callback`, which stands above this one.
+        plan: The arguments of the fit; None before the first.
+        position: Position in the epoch.
+        callbacks: Objects of the class `minidl.callbacks.Callback`, which this module cannot import.
         figures: Maps the name of each figure of an epoch to its direction.
         engine: Name of the engine that ran the last fit; None before the first.
-        interrupted: Whether a signal or an error ended the last fit, rather than its last epoch or a callback.
-        why_stop: Why it is to end after the current batch; empty while it goes on.
-        start_state: The state of its generator, from which all its random numbers follow.
-        source: Where the batches come from while it trains; None in between.
-        fingerprint: What tells the data of the fit from other data; None where it is not known.
-        saved_callbacks: The callbacks of a restored run, for those that `resume` is given.
+        interrupted: Whether a signal or an error ended the last fit.
+        why_stop: The reason to end after the current batch; empty if there is none.
+        start_state: The state of its generator, which determines all its random numbers.
+        source: Gives the batches during training; None at other times.
+        fingerprint: Identifies the data of the fit; None if it is not known.
+        saved_callbacks: The saved states of the callbacks of a restored run; `resume` gives them to its callbacks.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class Run:
     def generator(self, number: int) -> np.random.Generator:
         """Return the generator for one purpose: number 0 splits off validation data, number e + 1 shuffles epoch e.
 
-        It depends on the seed of the run and on the number alone, so nothing has to be drawn again, or rewound, to
-        enter an epoch a second time. The next call moves it to another place.
+        Its state depends only on the seed of the run and on the number, so a run can enter an epoch a second time
+        without drawing again. The next call moves the same generator to another state.
         """
         bits = self._generator.bit_generator
         assert isinstance(bits, np.random.PCG64)
@@ -117,31 +117,31 @@ class Run:
         return self._generator
 
     def start(self, plan: Plan, callbacks: Sequence[Any]) -> None:
-        """Begin a new fit: what an interrupted one left of its epoch is given up."""
+        """Begin a new fit; discard the unfinished epoch of an interrupted one."""
         self.plan, self.position, self.callbacks = plan, Position(), callbacks
         self.fingerprint, self.saved_callbacks = None, []
         for callback in callbacks:
             callback.reset()
 
     def plan_to_resume(self, *, streamed: bool) -> Plan:
-        """Return the plan of the fit that is to be resumed.
+        """Return the plan of the fit to resume.
 
         Raises:
-            CallOrderError: there is none, or it was fed in the other way.
+            CallOrderError: there is none, or its data came in the other way (arrays or a stream).
         """
         if self.plan is None:
-            raise CallOrderError("resume: expected a fit that was interrupted, or restore(path) before it, got neither")
+            raise CallOrderError("resume: expected an interrupted fit, or restore(path) before it, got neither")
         if streamed != (self.plan.batch_size is None):
             kind, right = ("arrays", "resume") if streamed else ("a stream", "resume_batches")
             raise CallOrderError(f"resume: the fit was fed from {kind}; use {right}")
         return self.plan
 
     def go_on(self, source: Source, callbacks: Sequence[Any]) -> None:
-        """Go on with a fit; a restored run gives its callbacks the state that was saved.
+        """Continue a fit; a restored run gives its callbacks the saved state.
 
         Raises:
-            DataError: the data is not that of the fit.
-            ArgumentError: other callbacks than those that were saved.
+            DataError: the data differs from the data of the fit.
+            ArgumentError: the callbacks differ from the saved ones.
         """
         if self.fingerprint is not None and (found := source.fingerprint()) != self.fingerprint:
             raise DataError(
@@ -161,12 +161,12 @@ class Run:
         self.why_stop = self.why_stop or why
 
     def know_data(self) -> Fingerprint | None:
-        """Return what tells the data of the fit from other data: found when it is first needed, while data is there."""
+        """Return the fingerprint of the data; compute it at the first call, while the data is available."""
         if self.fingerprint is None and self.source is not None:
             self.fingerprint = self.source.fingerprint()
         return self.fingerprint
 
     def count_epochs(self, source: Source) -> None:
-        """Tell the optimizer at which step the current epoch began, its number, and how many steps it has."""
+        """Tell the optimizer the current epoch: the step at which it began, its number, and its number of steps."""
         count, first_step = source.steps_per_epoch(), self.optimizer.steps - self.position.batch
         self.optimizer.epochs = None if count is None else Epochs(first_step, len(self.history.loss), count)

@@ -1,4 +1,4 @@
-"""The state of a model and its optimizer in memory, to which a run returns when it has diverged."""
+"""A copy of the state of a model and its optimizer in memory; a run that diverges returns to it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..optimizers import Optimizer
 
 
 class Snapshot:
-    """Copy all that a step changes: parameters, buffers, generators, and what the optimizer remembers.
+    """Copy all that a step changes: parameters, buffers, generators, and the state of the optimizer.
 
     Args:
         model: The model, before a batch.
-        optimizer: Its optimizer; parameters that another one has moved are gathered again.
+        optimizer: Its optimizer; it gathers parameters again that another optimizer has moved.
 
     Attributes:
-        parameters: Maps the path of each parameter to it.
-        not_held: Those of them that the optimizer does not hold.
+        parameters: Maps the path of each parameter to the parameter.
+        not_held: Parameters that the optimizer does not hold.
         holders: The model, and all layers and merges in it.
-        may_grow: Whether a layer is of a class that is not built in: its `forward` may make parameters.
+        may_grow: Whether a layer has a class that is not built in: its `forward` may make parameters.
     """
 
     def __init__(self, model: Layer, optimizer: Optimizer) -> None:
@@ -37,7 +37,7 @@ class Snapshot:
         self.take()
 
     def find_parts(self) -> None:
-        """Look up the parts of the model; a callback may have put others into it."""
+        """Look up the parts of the model again; a callback may have replaced some."""
         found = named(self._model, object)
         held = set(map(id, self._optimizer.vector.parameters))
         self.parameters = {path: part for path, part in found.items() if isinstance(part, Parameter)}
@@ -48,7 +48,7 @@ class Snapshot:
         self.may_grow = {type(part).__module__.split(".")[0] for part in self.holders} != {"minidl"}
 
     def take(self) -> None:
-        """Copy the state as it is now.
+        """Copy the present state.
 
         Raises:
             CallOrderError: a slot of the optimizer was replaced.
@@ -61,7 +61,7 @@ class Snapshot:
         self._generators = [(own, copy.deepcopy(own.bit_generator.state)) for own in self._found_generators]
 
     def finite(self) -> bool:
-        """Return whether all that a step changes is finite now, or was not when the snapshot was taken."""
+        """Return whether each array that a step changes is finite, or was not finite in the snapshot either."""
         pairs = [*self._vectors, *((buffer.value, before) for buffer, before in self._buffers)]
         for now, before in pairs:  # noqa: SIM110 - a generator would cost a call for each array
             if now.dtype.kind == "f" and not all_finite(now) and all_finite(before):
@@ -69,7 +69,7 @@ class Snapshot:
         return True
 
     def restore(self) -> None:
-        """Put the state back as it was when it was taken, and throw gradients away."""
+        """Restore the state of the snapshot, and discard the gradients."""
         for vector, kept in self._vectors:
             vector[...] = kept
         self._optimizer.restore_numbers(self._numbers)

@@ -1,4 +1,4 @@
-"""Where the batches of a run come from: arrays, or anything that can be iterated again for each epoch."""
+"""Sources of the batches of a run: arrays, or an iterable that starts again for each epoch."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Batch: TypeAlias = tuple[Rows, ...]
 """(x, y) or (x, y, sample_weight)."""
 
 HASHED = 1 << 26
-"""Up to this many bytes a fingerprint covers all of the data; beyond, it covers rows spread evenly over them."""
+"""Bytes up to which a fingerprint covers all of the data; of larger data it covers evenly spaced rows."""
 
 
 REPLAYED = 1 << 25
-"""About how many bytes of a stream are kept for a replay."""
+"""Approximate bytes of a stream that are kept for a replay."""
 
 
 @dataclass
 class Fingerprint:
-    """What tells data from other data: the shapes of the arrays and a hash; of a stream the hash of its first batch."""
+    """Identifies data: the shapes of the arrays and a hash; for a stream the hash of its first batch."""
 
     sha256: str
     shapes: list[list[int]] = field(default_factory=list)
@@ -44,31 +44,31 @@ class Fingerprint:
 
 
 class Source(ABC):
-    """Batches by epoch and number, so that any epoch can be entered at any batch again."""
+    """Batches by epoch and number: a run can enter any epoch again, at any batch."""
 
     @abstractmethod
     def begin_epoch(self, rng: np.random.Generator) -> None:
-        """Draw what is random about an epoch from its generator."""
+        """Begin an epoch: draw its random order from its generator."""
 
     @abstractmethod
     def batches(self, start: int) -> Iterator[Batch]:
-        """Yield the batches of the epoch that was begun, from number ``start`` on."""
+        """Yield the batches of the current epoch, from number ``start`` on."""
 
     @abstractmethod
     def replay(self, start: int) -> Iterator[Batch]:
-        """Yield again what `batches` has yielded since the last `mark`, which was at ``start``."""
+        """Yield the batches again that `batches` has yielded since the last `mark`, which was at batch ``start``."""
 
     @abstractmethod
     def mark(self) -> int:
-        """Let a replay begin here; return how many batches may follow, because of the memory that it takes."""
+        """Let a replay begin here; return the number of batches that it can keep in memory."""
 
     @abstractmethod
     def steps_per_epoch(self) -> int | None:
-        """Return how many batches the next epoch has; None where a stream does not say."""
+        """Return the number of batches of the next epoch; None if a stream does not know it."""
 
     @abstractmethod
     def fingerprint(self) -> Fingerprint:
-        """Return what tells this data from other data."""
+        """Return the fingerprint of the data."""
 
 
 class ArraySource(Source):
@@ -77,7 +77,7 @@ class ArraySource(Source):
     Args:
         arrays: (x, y) or (x, y, sample_weight), checked.
         batch_size: Rows in a batch.
-        shuffle: Whether each epoch has an order of its own.
+        shuffle: Whether each epoch has its own random order.
     """
 
     def __init__(self, arrays: Batch, batch_size: int, shuffle: bool) -> None:
@@ -107,23 +107,23 @@ class ArraySource(Source):
 
     @override
     def fingerprint(self) -> Fingerprint:
-        return Fingerprint(_digest(self.arrays), [list(array.shape) for array in self.arrays])
+        return Fingerprint(_hash(self.arrays), [list(array.shape) for array in self.arrays])
 
 
 class StreamSource(Source):
-    """Batches from a function or a container that gives them anew for each epoch, checked as they come.
+    """Batches from a function or a container that gives them again for each epoch; each batch is checked.
 
     Args:
         stream: A function without arguments that returns an iterable of (x, y) or (x, y, sample_weight), or such an
             iterable that can be iterated again.
-        model: What the batches must fit.
-        loss: What the targets must fit.
-        learning_rate: Of the optimizer; a schedule in epochs needs a stream that has a length.
+        model: The model; the batches must fit it.
+        loss: The loss; the targets must fit it.
+        learning_rate: Learning rate of the optimizer; a schedule in epochs needs a stream with a length.
 
     Raises:
-        DTypeError: something that can be read only once, or a first batch that is no tuple.
-        ArgumentError: a schedule in epochs, and a stream that does not say how many batches an epoch has.
-        DataError: no batch, or a first one that does not fit.
+        DTypeError: the stream can be read only once, or its first batch is not a tuple.
+        ArgumentError: a schedule in epochs, but the stream has no length.
+        DataError: no batch, or a first batch that does not fit.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class StreamSource(Source):
             raise DataError(f"fit_batches: expected at least {max(start, 1)} batches in an epoch, got {number + 1}")
 
     def _checked(self, number: int, batch: Batch) -> Batch:
-        """Return a batch, checked, in arrays of its own: a stream may fill the same ones again and again."""
+        """Check a batch and return a copy of it, because a stream may fill the same arrays for each batch."""
         try:
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 found = described(batch)
@@ -196,7 +196,7 @@ class StreamSource(Source):
 
     @override
     def fingerprint(self) -> Fingerprint:
-        return Fingerprint(_digest(self._first), stream=True)
+        return Fingerprint(_hash(self._first), stream=True)
 
     def _first_batch(self) -> Batch:
         batches = self._open()
@@ -209,8 +209,8 @@ class StreamSource(Source):
         raise DataError("fit_batches: expected at least one batch in an epoch, got none")
 
 
-def _digest(arrays: Batch) -> str:
-    """Hash arrays: all of them up to `HASHED` bytes, beyond that rows spread evenly over them."""
+def _hash(arrays: Batch) -> str:
+    """Hash arrays: all bytes of up to `HASHED` bytes, evenly spaced rows of larger ones."""
     import hashlib
 
     digest = hashlib.sha256()

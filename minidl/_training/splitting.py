@@ -1,4 +1,4 @@
-"""Which rows are held out for validation."""
+"""Choose the rows that are held out for validation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def split_rows(
     """Return the rows to train on and the rows to hold out, each in the order of the data.
 
     Args:
-        rows: How many rows there are.
-        count: How many to hold out.
-        labels: The class of each row, ``(rows,)``; `class_shares` then says how many of each class are held out. None
-            draws from all rows alike.
-        rng: What draws the rows.
+        rows: Number of rows.
+        count: Number of rows to hold out.
+        labels: The class of each row, ``(rows,)``; `class_shares` then gives the rows to hold out of each class. None
+            draws from all rows.
+        rng: The generator that draws the rows.
     """
     order = rng.permutation(rows)
     held_out = np.zeros(rows, bool)
@@ -37,14 +37,14 @@ def split_rows(
 
 
 def class_shares(sizes: list[int], count: int) -> list[int]:
-    """Return how many rows of each class are held out: in proportion to its size, by the largest remainder.
+    """Return the rows to hold out of each class: in proportion to its size, by the largest remainder.
 
-    A class of two rows or more has at least one row on each side, and a class of one row is not held out, even where
-    the shares then do not add up to ``count``.
+    A class of two rows or more has at least one row on each side. A class of one row is not held out. Because of these
+    two rules the shares may not add up to ``count``.
 
     Args:
         sizes: Rows of each class.
-        count: How many rows to hold out in all.
+        count: Rows to hold out in all.
     """
     least, most = [int(size > 1) for size in sizes], [size - 1 for size in sizes]
     count = min(max(count, sum(least)), sum(most))
@@ -52,7 +52,7 @@ def class_shares(sizes: list[int], count: int) -> list[int]:
     shares = [max(count * size // total, 1) if size > 1 else 0 for size in sizes]
     left = count - sum(shares)
     step = 1 if left > 0 else -1
-    # By how much a class is beyond its proportional share, in units of 1 / total, so that equal ones are equal.
+    # The excess of a class over its proportional share, in units of 1 / total: whole numbers, so ties are exact.
     queue = [(step * (shares[k] * total - count * size), k) for k, size in enumerate(sizes)]
     heapify(queue)
     while left:

@@ -1,4 +1,4 @@
-"""Loss and metrics of a model on data that it is not trained on."""
+"""Compute loss and metrics of a model after each epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .batches import slices
 from .sources import ArraySource, Batch, Source
 
 Predict: TypeAlias = Callable[[Array], Array]
-"""What predicts: the model in NumPy, or the same in compiled code."""
+"""A function that predicts: the model in NumPy, or the same in compiled code."""
 
 ValidationData: TypeAlias = (
     tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None]
@@ -29,19 +29,19 @@ ValidationData: TypeAlias = (
 """(x, y) or (x, y, sample_weight)."""
 
 ROWS_AT_ONCE = 4096
-"""Rows that are predicted at a time."""
+"""Rows of one call of the model."""
 
 ROWS_TO_TRY = 64
-"""Rows whose predictions are repeated to try the metrics before training."""
+"""Rows that are predicted to try the metrics before training; the predictions are repeated to the full length."""
 
 
 class Validation:
     """Compute loss and metrics after each epoch, on the held-out data, or metrics alone on the training data.
 
     Args:
-        model: What is trained.
-        loss: Its loss; it also says how to read the predictions.
-        metrics: Maps the name of each metric to it.
+        model: The model that is trained.
+        loss: Its loss, which also turns predictions into probabilities.
+        metrics: Maps the name of each metric to the metric.
     """
 
     def __init__(self, model: Layer, loss: Loss, metrics: Mapping[str, Metric]) -> None:
@@ -52,8 +52,8 @@ class Validation:
         """Check data, keep it, and try the metrics on it.
 
         Raises:
-            ArgumentError: metrics, and no data to compute them on; labels, and a metric that compares values.
-            DTypeError: something else than (x, y) or (x, y, sample_weight).
+            ArgumentError: metrics without data to compute them on; a metric that compares values, with labels.
+            DTypeError: an argument that is not (x, y) or (x, y, sample_weight).
         """
         if validation is None:
             if self._metrics:
@@ -82,17 +82,17 @@ class Validation:
         validation: ValidationData | float | None,
         rng: np.random.Generator | None,
     ) -> Batch:
-        """Check training data, hold out what ``validation`` says, and return what is left to train on.
+        """Check training data, hold out the rows for ``validation``, and return the other rows.
 
-        The last rows are held out as views, so that memory-mapped data stays on disk. Random rows are copied, both
-        those held out and those left; each class has its share of them where the loss says what the classes are.
+        The last rows are held out as views, so that memory-mapped data stays on disk. Random rows are copied on both
+        sides; each class has its share of them if the loss knows the classes.
 
         Args:
             x: Input.
             y: Target.
             sample_weight: wᵢ of each row, or None.
             validation: (x, y), (x, y, sample_weight), a fraction of the rows, or None.
-            rng: What chooses the rows of a fraction; None for the last rows.
+            rng: Generator that chooses the rows of a fraction; None for the last rows.
         """
         arrays = checked(self._model, self._loss, x, y, sample_weight)
         if validation is None:
@@ -118,7 +118,7 @@ class Validation:
         return tuple(array[kept] for array in arrays)
 
     def _classes(self, targets: Rows) -> Rows | None:
-        """Return the class of each row, where the loss knows classes."""
+        """Return the class of each row if the loss knows classes, else None."""
         classes = self._loss.classes(targets)
         if classes is not None and np.shape(classes) != (len(targets),):
             raise ShapeError(
@@ -128,7 +128,7 @@ class Validation:
         return classes
 
     def directions(self) -> dict[str, str | None]:
-        """Map each figure that an epoch writes into the history to ``"min"``, ``"max"`` or None (not known)."""
+        """Map the name of each figure in the history to its direction: ``"min"``, ``"max"`` or None (not known)."""
         found: dict[str, str | None] = {"loss": "min"}
         if self._arrays is not None:
             found["validation_loss"] = "min"
@@ -138,7 +138,7 @@ class Validation:
         return found
 
     def after_epoch(self, source: Source, predict: Predict) -> dict[str, float]:
-        """Return the figures of an epoch: with the loss on held-out data, else the metrics on the training data."""
+        """Return the figures of an epoch: loss and metrics on held-out data, or only metrics on the training data."""
         if self._arrays is not None:
             return self.figures(predict)
         if self._metrics and isinstance(source, ArraySource):
@@ -166,7 +166,7 @@ class Validation:
             self._scores(arrays, [np.resize(few, (len(arrays[0]), *few.shape[1:]))])
 
     def _check_target(self, target: Rows) -> None:
-        """Refuse labels where a metric compares values."""
+        """Refuse labels if a metric compares values."""
         wrong = [name for name, metric in self._metrics.items() if declared(metric, "takes") == "values"]
         if wrong and target.ndim == 1:
             raise ArgumentError(
@@ -175,7 +175,7 @@ class Validation:
             )
 
     def _scores(self, arrays: Batch, outputs: list[Array]) -> dict[str, float]:
-        """Return each metric under its name; NaN where the model gives numbers that are not finite."""
+        """Return each metric under its name; NaN if the model gives numbers that are not finite."""
         if not outputs:
             return {}
         prediction, target = np.concatenate(outputs), arrays[1]
@@ -189,7 +189,7 @@ class Validation:
         return {name: _score(name, metric, prediction, target, given) for name, metric in self._metrics.items()}
 
     def _several_labels(self, target: Rows) -> bool:
-        """Return whether each column of the target is a label of its own, rather than one class of several."""
+        """Return whether each column of the target is a separate label, not one class of several."""
         if target.ndim == 1:
             return False
         return isinstance(self._loss, (SigmoidCrossEntropy, BinaryCrossEntropy)) or bool(
@@ -198,7 +198,7 @@ class Validation:
 
 
 def _score(name: str, metric: Metric, prediction: Array, target: Rows, given: Mapping[str, Any]) -> float:
-    """Call a metric, with those of the given arguments that it has and that are not set."""
+    """Call a metric with the given arguments; leave out those that it does not have or that are already set."""
     arguments: Mapping[str, inspect.Parameter] = {}
     with suppress(TypeError, ValueError):  # some functions that are not written in Python have no signature
         arguments = inspect.signature(metric).parameters
@@ -214,8 +214,8 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
     """Name metrics by their functions, unless a mapping names them.
 
     Raises:
-        DTypeError: something that cannot be called.
-        ArgumentError: two metrics of one name, or one called as the figures that are always there.
+        DTypeError: a metric that cannot be called.
+        ArgumentError: two metrics with one name, or a metric with the name of a figure that is always computed.
     """
     if callable(metrics):
         name = _name(metrics)
@@ -242,7 +242,7 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
 
 
 def _number(name: str, value: object) -> float:
-    """Return what a metric gave as a float; refuse what is not one number, such as a matrix."""
+    """Return the result of a metric as a float; refuse a result that is not one number, such as a matrix."""
     figure = np.asarray(value)
     if figure.ndim or figure.dtype.kind not in "fiub":
         found = f"an array of shape {figure.shape}" if figure.ndim else repr(value)
@@ -252,7 +252,7 @@ def _number(name: str, value: object) -> float:
 
 
 def declared(metric: object, name: str) -> str | None:
-    """Return an attribute of a metric, or of the function in a `functools.partial`; None where there is none."""
+    """Return an attribute of a metric, or of the function in a `functools.partial`; None if there is none."""
     found: str | None = vars(metric).get(name) if isinstance(metric, partial) else getattr(metric, name, None)
     return declared(metric.func, name) if found is None and isinstance(metric, partial) else found
 

@@ -18,9 +18,9 @@ from .base import Component, Layer, kept, not_kept, refuse_gradient, trait
 
 
 class Container(Layer):
-    """A layer made of layers: it checks and casts its input, and says where in it an error came up.
+    """A layer made of layers: it checks and casts its input, and adds the place to an error that a layer raises.
 
-    `in_features` is the width of the input, None where any fits.
+    `in_features` is the width of the input; None accepts any.
     """
 
     in_features: int | None
@@ -49,7 +49,7 @@ class Container(Layer):
     def __repr__(self) -> str:
         return "\n".join(summary_lines(self))
 
-    if TYPE_CHECKING:  # A container takes what NumPy can make an array of.
+    if TYPE_CHECKING:  # A container accepts everything that NumPy can turn into an array.
 
         @override
         def predict(self, x: npt.ArrayLike) -> Array: ...
@@ -59,7 +59,7 @@ class Container(Layer):
 
 
 class _Located(AbstractContextManager[None]):
-    """Add the place in the container to any error that comes up in this context.
+    """Add the place in the container to any error that is raised in this context.
 
     ::
 
@@ -95,7 +95,7 @@ def call_order_error(error: Exception) -> CallOrderError | None:
 
 
 def note_place(error: Exception, container: Component, part: Component) -> None:
-    """Note on an error at which part of the container it came up; nested containers make one path."""
+    """Add a note to an error that names the part of the container; nested containers make one path."""
     place = next((name for name, child in children(container) if child is part), "?")
     notes = getattr(error, "__notes__", [])
     if notes and notes[-1].startswith('at layer "'):

@@ -23,10 +23,10 @@ Visit: TypeAlias = Callable[[str, Any], Any]
 
 
 class Holder:
-    """An object whose attributes are searched for parts; the base of layers and merges."""
+    """Base of layers and merges: `mapped` finds parts in its attributes."""
 
     _unnamed: str = ""
-    """The attribute whose parts have paths without its name: ``"0.weight"``, not ``"layers.0.weight"``."""
+    """An attribute that paths leave out: its parts are at ``"0.weight"``, not at ``"layers.0.weight"``."""
 
 
 class ByClass(dict[type[Any], Found], Generic[Found]):
@@ -67,7 +67,7 @@ def mapped(value: Any, visit: Visit, path: str = "") -> Any:
 
 @cache
 def kinds() -> tuple[type[Any], ...]:
-    """Return the classes of parts. They are no constant, because ``numpy.random`` takes a third of an import."""
+    """Return the classes of parts. A constant would import ``numpy.random``, a third of the import time of minidl."""
     return (Holder, Parameter, Buffer, np.random.Generator)
 
 

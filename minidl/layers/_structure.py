@@ -1,4 +1,4 @@
-"""How layers fit together in a container: widths, kinds, repeated layers, and the repr."""
+"""Check that layers fit together in a container: widths, kinds, repeated layers. Write the repr of a container."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def chain_widths(layers: Sequence[Layer], width: int | None = None) -> tuple[int
     """Return the widths that go into and come out of a chain; None where any width fits.
 
     Raises:
-        StructureError: naming both layers and their places, where one gives what the next does not take.
+        StructureError: a width does not fit the next layer; the message names both layers and their places.
     """
     first, kept = width, True
     for place, layer in enumerate(layers):
@@ -62,7 +62,7 @@ def common_width(container: Layer, widths: Sequence[int | None]) -> int | None:
 
 
 def check_part(part: object, kind: type[Component] | tuple[type[Component], ...], where: str) -> None:
-    """Refuse what is not a layer (or a merge), naming the usual slips: no parentheses, a list that is not unpacked."""
+    """Refuse a part that is not a layer (or a merge); name the usual slips: no parentheses, a list without a star."""
     if not isinstance(part, kind):
         wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         hint = ""

@@ -22,7 +22,7 @@ from .base import Layer, kept, refuse_gradient
 
 
 class KeepsWidth(Layer):
-    """Base of layers whose output is as wide as their input."""
+    """Base of layers with an output as wide as the input."""
 
     keeps_width = True
 
@@ -62,7 +62,7 @@ class Pointwise(KeepsWidth, ABC):
 
 
 class Rectifier(Pointwise, ABC):
-    """Base of activations that pass positive numbers and hold negative ones back, which halves the variance.
+    """Base of activations that pass positive numbers and suppress negative ones, which halves the variance.
 
     The weights before it start larger by √2 (He et al. 2015, section 2.2).
     """
@@ -209,12 +209,12 @@ class Gated(Rectifier, ABC):
 
     @override
     def compute(self, x: Array) -> Array:
-        return _finite(x) * self.gate(x)
+        return _bounded_below(x) * self.gate(x)
 
     @override
     def forward(self, x: Array) -> Array:
         self._x, self._gate = x, self.gate(x)
-        y = self._y = _finite(x) * self._gate
+        y = self._y = _bounded_below(x) * self._gate
         return y
 
     @override
@@ -302,6 +302,6 @@ class PReLU(Rectifier):
         return np.where(self._x > 0.0, grad, self.weight.value * grad)
 
 
-def _finite(x: Array) -> Array:
-    """Replace −∞ by the least number, so that −∞ · 0 in a left tail is 0 and not NaN."""
+def _bounded_below(x: Array) -> Array:
+    """Replace −∞ by the smallest finite number, so that −∞ · 0 in a left tail is 0 and not NaN."""
     return np.maximum(x, np.finfo(x.dtype).min)

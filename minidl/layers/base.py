@@ -1,4 +1,4 @@
-"""The contract of a layer: forward, backward, predict; and what layers and merges have in common."""
+"""The contract of a layer: forward, backward, predict; and the common base of layers and merges."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Component(Holder):
     _shapes: ClassVar[Mapping[str, tuple[str | int, ...]]] = {}
     """The shape of each array of a built-in layer, in names of constructor arguments and numbers.
 
-    A file is checked by them before the layer is made, so that no file makes an array that is larger than the file.
+    `load` compares them with the file before it makes the layer, so no file can make an array larger than itself.
     """
 
     _text: ClassVar[str] = ""
-    """What the repr of a layer with arguments says, in the language of `str.format`; the layer is argument 0."""
+    """The arguments in the repr of a layer, as a `str.format` text; the layer is argument 0."""
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Map the path of each parameter, such as ``"0.weight"``, to it; a shared one has its first path."""
@@ -111,7 +111,7 @@ class Component(Holder):
         return with_parts(self, inference_of)
 
     def _frozen_mark(self) -> str:
-        """Return what a repr says of a part that is frozen, in part or as a whole."""
+        """Return the mark in the repr of a part that is frozen, partly or wholly."""
         frozen = [part.frozen for part in named(self, (Parameter, Buffer)).values()]
         return "" if not any(frozen) else ", frozen" if all(frozen) else ", partly frozen"
 
@@ -127,7 +127,7 @@ def inference_of(_: str, part: Any) -> Any:
 def kept() -> Any:
     """Declare, as a class attribute, what `forward` keeps for `backward`: reading it too early is a `CallOrderError`.
 
-    A layer may do without; then a missing attribute is Python's AttributeError, which containers turn into a
+    It is optional. Without it a missing attribute is Python's AttributeError, which containers turn into a
     `CallOrderError`.
     """
     return _Kept()
@@ -217,7 +217,7 @@ class Layer(Component, ABC):
     - ``couples_rows = False``: whether the output of a row depends on the other rows in training;
     - ``has_input_gradient = True``: False for codes that select a row of a table;
     - ``takes_any_rank = False``: whether the input may have more than two dimensions, as images have;
-    - ``keeps_width = False``: whether the output is as wide as the input, whatever the width;
+    - ``keeps_width = False``: whether the output is as wide as the input, for every width;
     - ``initializer_before = GlorotUniform()``: first values of the Dense layer before it, where `mlp` makes both;
     - ``picklable = True``: False for one that holds a lambda; only the conformance kit asks.
 

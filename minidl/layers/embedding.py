@@ -73,7 +73,7 @@ class Embedding(Layer):
         self.weight.grad = gradient
 
     def _codes_in(self, x: Array) -> npt.NDArray[np.intp]:
-        """Return the codes as row numbers; refuse what is not one of them."""
+        """Return the codes as row numbers; refuse a number that is not a code."""
         if x.ndim != 2 or x.shape[1] != 1:
             raise width_error(self, 1, x)
         if x.dtype == np.float32 and self.codes > FLOAT32_CODES:

@@ -31,7 +31,7 @@ class Graph(Container):
     Args:
         nodes: Maps the name of a node to its layer or merge and the names of its inputs; ``"x"`` is the input of the
             graph.
-        output: Name of the node whose value is the output.
+        output: Name of the output node.
 
     Raises:
         StructureError: a cycle, an unknown name, a node that the output does not use, or widths that do not fit;

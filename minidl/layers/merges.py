@@ -117,7 +117,7 @@ class Multiply(Combination):
     def backward(self, grad: Array) -> tuple[Array, ...]:
         if grad.shape != self._xs[0].shape:
             refuse_gradient(self, grad, self._xs[0].shape)
-        # No division by an input, which may be zero: multiply by what stands before and what stands after.
+        # An input may be zero, so do not divide by it: multiply the inputs before it and those after it.
         before = [grad]
         for x in self._xs[:-1]:
             before.append(before[-1] * x)

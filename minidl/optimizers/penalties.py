@@ -23,7 +23,7 @@ class Penalty(ABC):
         penalty.backward()
         optimizer.step()
 
-    A subclass writes `value` and `backward`. Like an optimizer, a penalty stays with the parameters that it was given.
+    A subclass writes `value` and `backward`. Like an optimizer, a penalty keeps its parameters.
 
     Args:
         strength: λ ≥ 0.

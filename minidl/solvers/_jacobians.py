@@ -1,4 +1,4 @@
-"""Jacobians of a model: of its outputs by its inputs, and by its parameters, row by row."""
+"""Jacobians of a model: its outputs with respect to its inputs or its parameters, row by row."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ._problem import checked_rows, chosen_parameters, refuse_coupled_rows, refu
 
 
 def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
-    """Differentiate what `predict` computes by its input: Jᵢⱼₖ = ∂yᵢⱼ / ∂xᵢₖ for row i.
+    """Differentiate `predict` with respect to its input: Jᵢⱼₖ = ∂yᵢⱼ / ∂xᵢₖ for row i.
 
-    All rows go through the network at once, backwards once for each output. The model is not changed, nor are the
-    gradients that its parameters hold. The code columns of an `Embedding` are no quantities; their derivative is 0.
+    All rows go through the network at once, with one backward pass for each output. The model and the gradients of its
+    parameters do not change. The codes of an `Embedding` are not quantities; the derivative with respect to them is 0.
 
     Args:
         model: Any layer.
-        x: Where to differentiate, ``(rows, inputs)``.
+        x: Input at which to differentiate, ``(rows, inputs)``.
 
     Returns:
         ``(rows, outputs, inputs)``; the inputs of a row are flattened in C order.
@@ -58,14 +58,14 @@ def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
 
 
 def parameter_jacobian(model: Layer, x: npt.ArrayLike, parameters: Iterable[Parameter] | None = None) -> Array:
-    """Differentiate what `predict` computes by the parameters: Jᵢⱼₖ = ∂yᵢⱼ / ∂wₖ for row i.
+    """Differentiate `predict` with respect to the parameters: Jᵢⱼₖ = ∂yᵢⱼ / ∂wₖ for row i.
 
-    The model is not changed, nor are the gradients that its parameters hold.
+    The model and the gradients of its parameters do not change.
 
     Args:
         model: Any layer that learns.
-        x: Where to differentiate, ``(rows, inputs)``.
-        parameters: By which, in this order; default `model.parameters()`. Each is flattened in C order, as in
+        x: Input at which to differentiate, ``(rows, inputs)``.
+        parameters: The parameters w, in this order; default `model.parameters()`. Each is flattened in C order, as in
             ``np.concatenate([p.value.ravel() for p in parameters])``.
 
     Returns:
@@ -86,19 +86,19 @@ def parameter_jacobian(model: Layer, x: npt.ArrayLike, parameters: Iterable[Para
 
 
 class RowGradients:
-    """Compute the gradient of each output of each row by the parameters.
+    """Compute the gradient of each output of each row with respect to the parameters.
 
-    The model is run in a copy that shares its parameters, but in which every part that learns is wrapped, so that the
-    part's input x and the gradient g = ∂y/∂(its output) of all rows are seen in one pass. For row i the gradient of
-    the part's parameters follows from xᵢ and gᵢ alone: by the layer's equation where it is in `RULES`, else by running
-    the part, which may be a container of the user's own, on that one row.
+    The passes run in a copy of the model that shares its parameters. In the copy every part that learns is wrapped. The
+    wrapper records the part's input x and the gradient g = ∂y/∂(its output) of all rows in one pass. For row i the
+    gradient of the part's parameters depends only on xᵢ and gᵢ. It is computed by the layer's equation if `RULES` has
+    it, else by a run of the part on that one row. Such a part may also be a container that the user has written.
 
     Args:
         model: A model that treats each row alone.
-        parameters: By which to differentiate.
+        parameters: The parameters with respect to which to differentiate.
 
     Attributes:
-        size: How many numbers the parameters hold.
+        size: Numbers in all parameters together.
     """
 
     def __init__(self, model: Layer, parameters: list[Parameter]) -> None:
@@ -129,33 +129,33 @@ class RowGradients:
 
 
 def _select(y: Array, output: int) -> Array:
-    """Return the gradient of one output of each row with respect to all outputs: a column of ones."""
+    """Return the gradient of output ``output`` of each row with respect to all outputs: a column of ones."""
     grad = np.zeros_like(y)
     grad[:, output] = 1.0
     return grad
 
 
 def _private(where: str, model: Layer, x: npt.ArrayLike) -> tuple[Layer, Array, dict[int, Any]]:
-    """Return a model to compute with, as prediction sees it, sharing nothing; and who is whose copy."""
+    """Return a copy of the model for prediction that shares nothing with it, and the copy of each part."""
     rows = checked_rows(where, model, x)
     copies: dict[int, Any] = {}
     own = copy.deepcopy(model.inference(), copies)
     refuse_random(where, own)
     refuse_coupled_rows(where, own, rows)
     for parameter in own.parameters():
-        parameter.unfreeze()  # Containers do not go back further than to the first layer that learns.
+        parameter.unfreeze()  # In a backward pass containers stop at the first layer that learns.
     return own, rows, copies
 
 
-Rows: TypeAlias = "Iterator[tuple[Parameter, Array]]"
+GradientPairs: TypeAlias = "Iterator[tuple[Parameter, Array]]"
 
 
-def _row_gradients(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> Rows:
+def _row_gradients(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> GradientPairs:
     rule = RULES.get(type(part))
     return _one_by_one(part, inputs, grad) if rule is None else rule(part, inputs[0], grad)
 
 
-def _one_by_one(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> Rows:
+def _one_by_one(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> GradientPairs:
     """Run the part on each row alone, and let its own ``backward`` give the gradient."""
     parameters = part.parameters()
     found = [np.empty((len(grad), *p.shape), p.dtype) for p in parameters]
@@ -170,47 +170,47 @@ def _one_by_one(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> 
     yield from zip(parameters, found, strict=True)
 
 
-def _dense(part: Dense, x: Array, grad: Array) -> Rows:
+def _dense(part: Dense, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂W = g xᵀ and ∂y/∂b = g, equations (5) and (6) before the sum over the batch."""
     yield part.weight, grad[:, :, None] * x[:, None, :]
     yield part.bias, grad
 
 
-def _prelu(part: PReLU, x: Array, grad: Array) -> Rows:
+def _prelu(part: PReLU, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂a = Σ over x ≤ 0 of x g."""
     yield part.weight, np.add.reduce(grad * np.minimum(x, 0.0), axis=1)
 
 
-def _layer_norm(part: LayerNorm, x: Array, grad: Array) -> Rows:
+def _layer_norm(part: LayerNorm, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂w = g ∘ x̂ and ∂y/∂b = g."""
     variance = x.var(axis=1, keepdims=True)
     yield part.weight, grad * (x - x.mean(axis=1, keepdims=True)) / np.sqrt(variance + part.epsilon)
     yield part.bias, grad
 
 
-def _rms_norm(part: RMSNorm, x: Array, grad: Array) -> Rows:
+def _rms_norm(part: RMSNorm, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂w = g ∘ x̂."""
     yield part.weight, grad * x / np.sqrt((x * x).mean(axis=1, keepdims=True) + part.epsilon)
 
 
-def _embedding(part: Embedding, x: Array, grad: Array) -> Rows:
+def _embedding(part: Embedding, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂W has g in the row of the code."""
     rows = np.zeros((len(x), *part.weight.shape), grad.dtype)
     rows[np.arange(len(x)), x[:, 0].astype(np.intp)] = grad
     yield part.weight, rows
 
 
-RULES: dict[type[Component], Callable[[Any, Array, Array], Rows]] = {
+RULES: dict[type[Component], Callable[[Any, Array, Array], GradientPairs]] = {
     Dense: _dense, PReLU: _prelu, LayerNorm: _layer_norm, RMSNorm: _rms_norm, Embedding: _embedding
 }
-"""How the gradient of one row follows from its x and g; exact types only, since a subclass may compute otherwise."""
+"""Compute the gradient of one row from its x and g; exact types only, because a subclass may compute otherwise."""
 
 CONTAINERS = (Sequential, Residual, Parallel, Graph)
-"""Layers that only call their parts, so that a part may be wrapped; exact types again."""
+"""Layers that only call their parts, so that a wrapper can replace a part; exact types again."""
 
 
 class _Seen:
-    """Keep the inputs and the gradients of a layer or merge while they pass through it."""
+    """Wrap a layer or merge and record its inputs and gradients."""
 
     def __init__(self, part: Any) -> None:
         self.part = part
@@ -241,7 +241,7 @@ class _SeenMerge(_Seen, Merge):
 
 
 def _wrapped(part: Component, seen: list[_SeenLayer | _SeenMerge]) -> Component:
-    """Return the part wrapped if it learns, or, of a container, a copy that holds wrapped parts."""
+    """Wrap a part if it learns; return a container as a copy that holds wrapped parts."""
     if not part.parameters():
         return part
     if type(part) in CONTAINERS:

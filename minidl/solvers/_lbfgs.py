@@ -39,37 +39,37 @@ def lbfgs(
 ) -> SolverResult:
     """Minimise a loss plus penalties by L-BFGS (Liu and Nocedal 1989).
 
-    e(w) = (1/N) Σᵢ sᵢ eᵢ(w) + P(w), eᵢ being the loss of row i out of all N, sᵢ its weight, and P the penalties.
+    e(w) = (1/N) Σᵢ sᵢ eᵢ(w) + P(w). eᵢ is the loss of row i of all N rows, sᵢ its weight, and P the sum of penalties.
 
-    Each step follows −H ∇e, where H approximates the inverse of the matrix of second derivatives by the last
-    ``memory`` changes of w and of ∇e; it is the method of ``scipy.optimize``. It needs no learning rate. Running
-    statistics of batch norm end as those of all rows under the parameters found.
+    Each step has the direction −H ∇e. H approximates the inverse Hessian matrix from the last ``memory`` changes of w
+    and of ∇e. The implementation is that of ``scipy.optimize``. It needs no learning rate. At the end, the running
+    statistics of batch norm are those of all rows with the final parameters.
 
     Args:
-        model: What to train, from the parameters that it has.
+        model: The model; training starts from its present parameters.
         x: Input, ``(rows, features)``; all of it goes through the model at once.
         y: Target, ``(rows, outputs)``, or integer labels where the loss takes them.
         loss: eᵢ; default `MeanSquaredError()`.
         sample_weight: sᵢ ≥ 0 of each row, ``(rows,)``; default ones.
-        penalties: Terms such as `L2` whose sum is P, on any parameters of the model; not `L1`.
-        max_iterations: Steps allowed.
-        goal: Value of e at which to stop; None for as low as it gets.
-        tolerance: Stop when over 10 steps e has fallen by no more than this fraction. The run has converged if also
-            each gₖ/√e, g = ∇e, is at most √tolerance times its largest value in the run; else it goes on once more
+        penalties: Terms of P such as `L2`, on any parameters of the model; not `L1`.
+        max_iterations: Largest number of steps.
+        goal: Stop when e reaches this value; None for the lowest possible e.
+        tolerance: Stop when e has decreased over 10 steps by at most this fraction. The run has converged if also each
+            gₖ/√e, g = ∇e, is at most √tolerance times its largest value in the run. Otherwise the run continues once,
             in parameters multiplied by these largest values.
         validation: (x, y) or (x, y, sample_weight) on which the loss without penalties is computed after each step;
-            the best parameters on it stand at the end.
+            at the end the model has the parameters with the lowest one.
         patience: Stop after this many steps without a better validation loss.
-        parameters: What to learn; default all. The others stay as they are.
-        memory: How many changes H is made from.
+        parameters: Parameters to learn; default all. The others do not change.
+        memory: Number of changes from which H is computed.
         progress: A bar: True, False, or None for one on a terminal.
 
     Returns:
-        The reason for stopping, and the curve of e. Ctrl-C is a reason as well; the best parameters stand.
+        The reason for stopping, and the curve of e. After Ctrl-C, too, the model has the best parameters.
 
     Raises:
         StructureError: a layer that draws random numbers.
-        ShapeError, DTypeError, DataError, ArgumentError: found before anything is changed.
+        ShapeError, DTypeError, DataError, ArgumentError: raised before anything is changed.
 
     Example:
         >>> from minidl import Dense
@@ -85,7 +85,7 @@ def lbfgs(
     run = SolverRun(problem, goal=goal, tolerance=tolerance, patience=patience, max_iterations=max_iterations,
                     progress=progress)
     vector, error_of = run.vector, problem.loss
-    # The largest |g| / √e of each parameter so far: a scale of the parameter, whatever its units.
+    # The largest |g| / √e of each parameter so far: the inverse of a typical size of the parameter, in any units.
     steepest = np.zeros(vector.values.size)
 
     def evaluate(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
@@ -96,20 +96,20 @@ def lbfgs(
             error += penalty.value()
             penalty.backward()
         vector.complete()
-        gradient = vector.gradients.astype(np.float64)  # A copy, since the vector is written again.
+        gradient = vector.gradients.astype(np.float64)  # A copy, because the vector is overwritten.
         vector.use_up()
         run.evaluations += 1
         if not run.loss:
             run.record(error)
         if not isfinite(error):
-            # The line search steps back from a finite wall; NaN would end it.
+            # After a large finite value the line search tries a shorter step; NaN would end it.
             return 2.0 * abs(run.loss[-1]) + 1.0, np.zeros_like(values)
         if error <= run.loss[-1]:
             np.maximum(steepest, np.abs(gradient) / max(abs(error), 1e-300) ** 0.5, out=steepest)
         return error, gradient
 
     def minimised(scale: npt.NDArray[np.float64]) -> bool:
-        """Take steps in the parameters times ``scale`` to the end; return whether the gradient is small there."""
+        """Do steps in the parameters times ``scale`` to the end; return whether the gradient is small there."""
         from scipy.optimize import minimize
 
         first = max(len(run.loss) - 1, 0)
@@ -119,7 +119,7 @@ def lbfgs(
             return error, gradient / scale
 
         def step_taken(intermediate_result: Any) -> None:
-            # The point evaluated last need not be the one that the line search took.
+            # The line search may take another point than the last one that it evaluated.
             vector.values[...] = intermediate_result.x / scale
             run.record(float(intermediate_result.fun))
             if run.settled(first):

@@ -22,13 +22,13 @@ from ._result import SolverResult
 from ._solver_run import Finished, SolverRun
 
 TRIALS = 40
-"""Dampings tried for one step: growing by 2, 4, 8, … they pass the precision of any number."""
+"""Most dampings tried for one step: they grow by 2, 4, 8, …, so the last ones exceed the precision of any number."""
 
 LEAST_DAMPING = 1e-16
-"""Where the damping stops falling: the rounding of JᵀJ, whose diagonal is about 1 in the scaled parameters."""
+"""Smallest damping: the rounding error of JᵀJ, which has a diagonal of about 1 in the scaled parameters."""
 
 LAST_DAMPINGS = (1e-30, 1e-24, 1e-18, 1e-14, 1e-10, 1e-6, 1e-3)
-"""Dampings of the steps that must fail before a run is over: the damping may hide what is left to gain."""
+"""Dampings of the last steps: a run ends only if all of them fail, because a large damping may hide a possible gain."""
 
 
 @loss_by_keyword
@@ -51,41 +51,41 @@ def levenberg_marquardt(
 ) -> SolverResult:
     """Minimise a squared error plus L2 penalties by damped Gauss–Newton steps (Marquardt 1963).
 
-    e(w) = (1/N) Σᵢ sᵢ eᵢ(w) + ½ Σₖ λₖ wₖ², as in `lbfgs`; eᵢ is the squared error of row i out of all N, sᵢ its weight.
+    e(w) = (1/N) Σᵢ sᵢ eᵢ(w) + ½ Σₖ λₖ wₖ², as in `lbfgs`; eᵢ is the squared error of row i of N rows, sᵢ its weight.
 
     Up to a factor, e is the sum of squares ‖r‖² + Σₖ dₖ wₖ². r holds √sᵢ (pᵢⱼ − tᵢⱼ) for the prediction p and the
     target t at each row and output, J holds ∂r/∂w, and D is the diagonal of dₖ. Each step δ solves
-    (JᵀJ + D + μ S²) δ = −(Jᵀr + D w), or the same in the rows × outputs unknowns of J S⁻² Jᵀ where those are fewer. The
-    diagonal S holds √(JᵀJ + D)ₖₖ at the first parameters, so steps do not depend on the units of x; the outputs of a
-    `Dense` have one number for each of its inputs. A step that lowers e is taken, and μ follows how well the linear
-    model foretold the fall (Nielsen 1999); else μ grows and the step shrinks. The Jacobian takes rows × outputs ×
-    parameters numbers of memory, and each step the cube of the smaller side: some thousand rows or some thousand
-    parameters are the limit of what is quick.
+    (JᵀJ + D + μ S²) δ = −(Jᵀr + D w), or an equal system with rows × outputs unknowns if these are fewer. The diagonal
+    S holds √(JᵀJ + D)ₖₖ at the first parameters, so steps do not depend on the units of x. All outputs of a `Dense`
+    share one number for each of its inputs. If a step lowers e, it is taken, and μ depends on how well the linear model
+    predicted the decrease (Nielsen 1999). Otherwise μ grows and the step shrinks. The Jacobian holds rows × outputs ×
+    parameters numbers. The time of a step grows with the cube of its smaller side. So the method is fast up to some
+    thousand rows or some thousand parameters.
 
     Args:
-        model: What to train, from the parameters that it has.
+        model: The model; training starts from its present parameters.
         x: Input, ``(rows, features)``.
         y: Target, ``(rows, outputs)``.
         loss: eᵢ, `MeanSquaredError` or `HalfSquaredError`; default `MeanSquaredError()`.
         sample_weight: sᵢ ≥ 0 of each row, ``(rows,)``; default ones.
         penalties: `L2` penalties on any parameters of the model; λₖ is the sum of the strengths of those on wₖ.
-        max_iterations: Steps allowed.
-        goal: Value of e at which to stop; None for as low as it gets.
-        tolerance: Stop when over 10 steps e has fallen by no more than this fraction, and no undamped step lowers it
-            by more. The run has converged if no parameter alone could lower e by more.
+        max_iterations: Largest number of steps.
+        goal: Stop when e reaches this value; None for the lowest possible e.
+        tolerance: Stop when e has decreased over 10 steps by at most this fraction, and no undamped step lowers it by
+            more. The run has converged if no parameter alone could lower e by more.
         validation: (x, y) or (x, y, sample_weight) on which the loss without penalties is computed after each step;
-            the best parameters on it stand at the end.
+            at the end the model has the parameters with the lowest one.
         patience: Stop after this many steps without a better validation loss.
-        parameters: What to learn; default all. The others stay as they are.
-        damping: First μ > 0, relative to the diagonal of JᵀJ: with 1, each parameter alone goes half of its way.
+        parameters: Parameters to learn; default all. The others do not change.
+        damping: First μ > 0, relative to the diagonal of JᵀJ. With 1, each parameter alone would do half of its step.
         progress: A bar: True, False, or None for one on a terminal.
 
     Returns:
-        The reason for stopping, and the curve of e. Ctrl-C is a reason as well; the best parameters stand.
+        The reason for stopping, and the curve of e. After Ctrl-C, too, the model has the best parameters.
 
     Raises:
         StructureError: a layer that draws random numbers, or couples rows as `BatchNorm` does.
-        ShapeError, DTypeError, DataError, ArgumentError: found before anything is changed.
+        ShapeError, DTypeError, DataError, ArgumentError: raised before anything is changed.
 
     Example:
         >>> from minidl import Sigmoid, mlp
@@ -107,7 +107,7 @@ def levenberg_marquardt(
     run = SolverRun(problem, goal=goal, tolerance=tolerance, patience=patience, max_iterations=max_iterations,
                     progress=progress)
     vector = run.vector
-    # Everything below is in sums of squares: e times this number, without the penalties on what is not learned.
+    # The code below uses sums of squares: e times this number, without penalties on parameters that are not learned.
     divisor = targets.size if type(problem.loss) is MeanSquaredError else 2 * len(targets)
     decay = np.concatenate([np.full(p.size, strengths.get(p, 0.0)) for p in vector.parameters]) * (0.5 * divisor)
     constant = sum(0.5 * strength * float(np.sum(np.square(p.value, dtype=np.float64)))
@@ -122,7 +122,7 @@ def levenberg_marquardt(
         return float(np.dot(residual, residual) + np.dot(decay * values, values))
 
     def attempt(solution: Callable[[float], tuple[Array, float]], start: Array, mu: float) -> tuple[float, float]:
-        """Take the step of one damping; return the sum of squares reached, and the fall that was promised."""
+        """Do the step of one damping; return the new sum of squares, and the decrease that the model predicted."""
         try:
             change, promised = solution(mu)
         except np.linalg.LinAlgError:
@@ -149,7 +149,7 @@ def levenberg_marquardt(
             if weights is not None:
                 jacobian *= root[:, :, None]
             matrix, start = jacobian.reshape(targets.size, -1), vector.values.astype(np.float64)
-            if not scale.all():  # What had no effect at first, behind weights of 0, is measured when it has one.
+            if not scale.all():  # A parameter behind weights of 0 has no effect at first: its scale is set later.
                 scale = np.where(scale > 0, scale, sensitivities(matrix, decay, pooled))
             step = DampedStep(matrix, weighted(outputs - targets), start, decay, np.where(scale > 0, scale, 1.0))
             # The rounding of a sum of squares, for outputs of this size.
@@ -183,8 +183,8 @@ def levenberg_marquardt(
 def sensitivities(jacobian: Array, decay: Array, pooled: list[tuple[slice, tuple[int, ...]]]) -> Array:
     """Return √(JᵀJ + D)ₖₖ, by which parameter k is multiplied; in the places `pooled`, the mean over the first axis.
 
-    These are the parameters of a `Dense`, whose first axis counts its outputs: units that are saturated at the start
-    would otherwise be moved farthest.
+    These places hold the parameters of each `Dense`; their first axis counts the outputs. Without the mean, units that
+    are saturated at the start would move farthest.
     """
     squares: Array = np.einsum("ij,ij->j", jacobian, jacobian) + decay
     for place, shape in pooled:
@@ -197,8 +197,8 @@ class DampedStep:
     """Minimise ‖r + J δ‖² + Σ dₖ (wₖ + δₖ)² + μ Σ (sₖ δₖ)² over the step δ.
 
     In z = s δ, with A = J / s, c = d / s² and v = s w, this is ‖r + A z‖² + Σ cₖ (vₖ + zₖ)² + μ ‖z‖². Its minimum is
-    z = −(AᵀA + C + μ)⁻¹ g, g = Aᵀr + C v. With fewer residuals than parameters, W = C + μ and h = W⁻¹ C v, it is
-    found as z = −W⁻¹Aᵀ (A W⁻¹ Aᵀ + 1)⁻¹ (r − A h) − h.
+    z = −(AᵀA + C + μ)⁻¹ g, g = Aᵀr + C v. With fewer residuals than parameters it is
+    computed as z = −W⁻¹Aᵀ (A W⁻¹ Aᵀ + 1)⁻¹ (r − A h) − h, W = C + μ and h = W⁻¹ C v.
 
     Args:
         jacobian: J, ``(count, parameters)``; it is overwritten by A.
@@ -217,7 +217,7 @@ class DampedStep:
         self._decays = bool(decay.any())
 
     def solve(self, mu: float) -> tuple[Array, float]:
-        """Return δ for one damping μ, and by how much ‖r + J δ‖² + Σ dₖ (wₖ + δₖ)² falls from δ = 0 to it.
+        """Return δ for one damping μ, and the decrease of ‖r + J δ‖² + Σ dₖ (wₖ + δₖ)² from δ = 0 to this δ.
 
         Raises:
             numpy.linalg.LinAlgError: μ is lost in the rounding of AᵀA.
@@ -231,7 +231,7 @@ class DampedStep:
         return self._step(-(self._jacobian.T @ multipliers) / weights - shift, mu)
 
     def solve_exactly(self, mu: float) -> tuple[Array, float]:
-        """Return the same by the singular values of A: slower, and right where AᵀA has lost what tells columns apart.
+        """Return the same from the singular values of A: slower, but right if columns of A are equal up to rounding.
 
         Raises:
             numpy.linalg.LinAlgError: a derivative that is not finite.
@@ -240,12 +240,12 @@ class DampedStep:
         return self._step(-(singular / (singular**2 + mu) * left) @ right, mu)
 
     def _step(self, change: Array, mu: float) -> tuple[Array, float]:
-        # The fall is μ ‖z‖² − gᵀz, g = Aᵀr + c ∘ v.
+        # The decrease is μ ‖z‖² − gᵀz, g = Aᵀr + c ∘ v.
         return change / self._scale, float(mu * np.dot(change, change) - np.dot(self._gradient, change))
 
     @cached_property
     def _product(self) -> Array:
-        """AᵀA or A Aᵀ, whichever is smaller; trials with other dampings share it."""
+        """The smaller of AᵀA and A Aᵀ; trials with other dampings use it again."""
         product: Array = self._jacobian @ self._jacobian.T if self._few_rows else self._jacobian.T @ self._jacobian
         return product
 
@@ -260,6 +260,6 @@ class DampedStep:
         return residual @ left, singular, right
 
     def steepness(self) -> float:
-        """Return the largest fall that the linear model promises to one parameter alone: max gₖ² / (AᵀA + C)ₖₖ."""
+        """Return the largest decrease that the model predicts for one parameter alone: max gₖ² / (AᵀA + C)ₖₖ."""
         squares = np.einsum("ij,ij->j", self._jacobian, self._jacobian) + self._decay
         return float(np.max(self._gradient**2 / np.where(squares > 0, squares, 1.0)))

@@ -1,4 +1,4 @@
-"""Checks of what a solver is given: data, penalties, parameters, and whether the layers allow it."""
+"""Check the arguments of a solver: data, penalties, parameters and layers."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ P = ParamSpec("P")
 
 
 class Problem:
-    """What a solver minimises; everything is checked before anything is changed.
+    """The objective of a solver; everything is checked before anything is changed.
 
     Args:
         title: Name of the solver, for messages.
         model, loss, x, y, sample_weight, penalties, validation, parameters: As `lbfgs` takes them.
 
     Attributes:
-        held_out: The validation data; None without.
-        parameters: Those to learn.
+        held_out: The validation data; None if there is none.
+        parameters: The parameters to learn.
 
     Raises:
-        ShapeError, DTypeError, DataError, ArgumentError, StructureError: naming the argument.
+        ShapeError, DTypeError, DataError, ArgumentError, StructureError: an argument is wrong; the message names it.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Problem:
 
 
 def loss_by_keyword(solver: Callable[P, SolverResult]) -> Callable[P, SolverResult]:
-    """Refuse ``solver(model, loss, x, y)`` and say how to write it; Python would only count the arguments."""
+    """Refuse ``solver(model, loss, x, y)`` and show the right call; Python's error would only count the arguments."""
 
     @functools.wraps(solver)
     def called(*args: P.args, **kwargs: P.kwargs) -> SolverResult:
@@ -93,7 +93,7 @@ def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
 
     Raises:
         DTypeError: a model that is not a layer, or data that is not made of real numbers.
-        ShapeError: a width that the model does not take.
+        ShapeError: a width that does not fit the model.
         DataError: no rows, NaN or infinity.
     """
     check_parts(where, model=(model, Layer))
@@ -135,7 +135,7 @@ def held_out_data(where: str, model: Layer, loss: Loss, validation: Validation |
 
 
 def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:
-    """Return the parameters to work on: those given, or all of the model.
+    """Return the parameters to work on: the given ones, or all of the model.
 
     Raises:
         ArgumentError: one that the model does not hold, or none at all.
@@ -149,7 +149,7 @@ def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] 
 
 
 def learned_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:
-    """Return the parameters to learn: those given, or all of the model that are not frozen.
+    """Return the parameters to learn: the given ones, or all of the model that are not frozen.
 
     Raises:
         ArgumentError: one that the model does not hold or that is frozen, or none at all.
@@ -166,7 +166,7 @@ def l2_strengths(problem: Problem) -> dict[Parameter, float]:
     """Return λ of each parameter in the term Σ ½ λ w², all L2 penalties added.
 
     Raises:
-        ArgumentError: a penalty that does not compute what L2 does.
+        ArgumentError: a penalty that is not L2.
     """
     strengths: dict[Parameter, float] = {}
     for penalty in problem.penalties:
@@ -182,10 +182,10 @@ def l2_strengths(problem: Problem) -> dict[Parameter, float]:
 
 
 def refuse_random(where: str, model: Layer) -> None:
-    """Refuse layers that draw: a full-batch method compares losses, which must not depend on luck.
+    """Refuse layers that draw random numbers: a full-batch method compares losses, which must not be random.
 
     Raises:
-        StructureError: naming the first.
+        StructureError: there is such a layer; the message names the first.
     """
     for path, part in parts(model):
         if any(isinstance(child, np.random.Generator) for _, child in children(part)):
@@ -196,10 +196,10 @@ def refuse_random(where: str, model: Layer) -> None:
 
 
 def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
-    """Refuse layers in which one row depends on the others: a Jacobian by rows would be wrong.
+    """Refuse layers in which one row depends on the others, because a Jacobian by rows would be wrong.
 
     Raises:
-        StructureError: naming the layer, or saying that the rows were found to be coupled.
+        StructureError: a layer declares that it couples rows, or a test shows that the rows are coupled.
     """
     for path, part in parts(model):
         if isinstance(part, Layer) and (trait(part, "couples_rows") or trait(part, "smallest_batch") > 1):
@@ -226,5 +226,5 @@ def parts(model: Layer) -> list[tuple[str, Layer | Merge]]:
 
 
 def located(part: Layer | Merge, path: str) -> str:
-    """Name a part and its place."""
+    """Describe a part and its path."""
     return f'{one_line(part)} at "{path}"' if path else one_line(part)

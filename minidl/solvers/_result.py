@@ -10,17 +10,17 @@ Reason: TypeAlias = Literal["goal", "converged", "stalled", "validation", "inter
 
 @dataclass
 class SolverResult:
-    """How a run of a solver went.
+    """The result of a run of a solver.
 
     Attributes:
-        reason: Why it stopped. ``"goal"``: the loss is as low as asked. ``"converged"``: the loss no longer falls, and
-            the gradient is small in the scale of each parameter. ``"stalled"``: the loss no longer falls, but the
-            gradient is not small; that is the limit of rounding, a kink, or a ``backward`` that is not the derivative
-            of its ``forward``. ``"validation"``: the validation loss no longer falls. ``"interrupted"``: by Ctrl-C.
-            ``"max_iterations"``: as many as allowed.
+        reason: Why it stopped. ``"goal"``: the loss reached the goal. ``"converged"``: the loss no longer decreases,
+            and the gradient is small in the scale of each parameter. ``"stalled"``: the loss no longer decreases, but
+            the gradient is not small. The cause is the limit of rounding, a kink, or a ``backward`` that is not the
+            derivative of its ``forward``. ``"validation"``: the validation loss no longer decreases. ``"interrupted"``:
+            Ctrl-C. ``"max_iterations"``: the largest number of steps.
         iterations: Steps taken.
-        evaluations: Passes over all rows that they took.
-        loss: What is minimised, penalties included: at the start, and after each step.
+        evaluations: Passes over all rows in these steps.
+        loss: The objective, penalties included: at the start, and after each step.
         validation_loss: The loss on the validation data at the same points, without penalties; empty without such data.
         seconds: Time of the run.
     """

@@ -19,7 +19,7 @@ from ._problem import Problem, parts
 from ._result import Reason, SolverResult
 
 WINDOW = 10
-"""Steps over which the loss must have fallen; a single step may gain little on the way to more."""
+"""Steps over which the loss must decrease; a single step may gain little although later steps gain more."""
 
 
 class Finished(Exception):  # noqa: N818 - no error: it ends the solver from inside of any call
@@ -31,19 +31,19 @@ class Finished(Exception):  # noqa: N818 - no error: it ends the solver from ins
 
 
 class SolverRun:
-    """Follow a solver from step to step.
+    """Record each step of a solver, and decide when to stop.
 
     Args:
-        problem: What is minimised.
-        goal: Loss at which to stop; None for as low as it gets.
-        tolerance: Relative fall of the loss over the last steps below which it has settled.
-        patience: Steps without a better validation loss after which to stop.
-        max_iterations: Steps allowed.
+        problem: The objective.
+        goal: Loss at which to stop; None for the lowest possible loss.
+        tolerance: The loss has settled if its relative decrease over the last steps is at most this.
+        patience: Stop after this many steps without a better validation loss.
+        max_iterations: Largest number of steps.
         progress: A bar: True, False, or None for one on a terminal.
 
     Attributes:
-        vector: The parameters that are learned; gathered here, once everything is checked.
-        tolerance: As given.
+        vector: The parameters to learn; gathered here, after all checks.
+        tolerance: The argument.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class SolverRun:
         self._best, self._best_step = self.vector.values.copy(), 0
 
     def follow(self, solve: Callable[[], NoReturn]) -> SolverResult:
-        """Let ``solve`` work until the run is over, and leave the best parameters in the model."""
+        """Call ``solve`` until the run is over, then put the best parameters into the model."""
         began = time.perf_counter()
         reason: Reason = "interrupted"
         try:
-            # A loss that is not finite makes the next step shorter; NumPy's warnings would not help anybody.
+            # A loss that is not finite only makes the next step shorter, so NumPy's warnings would not help.
             with self._progress, np.errstate(all="ignore"):
                 self._drop_gradients()
                 solve()
@@ -96,7 +96,7 @@ class SolverRun:
             parameter.zero_grad()
 
     def record(self, loss: float) -> None:
-        """Note the loss at the start and after each step; the model holds the parameters of that step.
+        """Record the loss at the start and after each step; the model has the parameters of that step.
 
         Raises:
             Finished: the run is over.
@@ -130,7 +130,7 @@ class SolverRun:
         return "max_iterations" if step >= self._limit else None
 
     def settled(self, since: int = 0) -> bool:
-        """Tell whether the loss has fallen too little over the last steps; only those after step ``since`` count."""
+        """Return whether the loss has decreased too little over the last steps; steps up to ``since`` do not count."""
         if len(self.loss) - 1 - since < WINDOW:
             return False
         before = self.loss[-1 - WINDOW]
@@ -139,7 +139,7 @@ class SolverRun:
     def _settle_statistics(self) -> None:
         """Set the running statistics of batch norms to those of all rows.
 
-        In training they follow the batches slowly; where every batch is the same rows, they can be exact at once.
+        In training they follow the batches slowly. Here every batch has the same rows, so they can be exact at once.
         """
         model = self._problem.model
         norms = [part for _, part in parts(model) if isinstance(part, BatchNorm) and not part.running_mean.frozen]

@@ -16,7 +16,7 @@ from .comparison import (
     REFUSED,
     RETURNED,
     Pass,
-    Snapshot,
+    WriteGuard,
     attempt,
     explained,
     gradients_of,
@@ -66,15 +66,15 @@ def arguments_unmodified(subject: Subject[Any]) -> None:
     """No method changes the arrays that are passed to it."""
     part = subject.prepared()
     xs = subject.arguments()
-    snapshot = Snapshot(dict(zip(subject.input_names, xs, strict=True)), OF_THE_CALLER)
+    guard = WriteGuard(dict(zip(subject.input_names, xs, strict=True)), OF_THE_CALLER)
     grad = subject.weights(subject.forward(part, xs).shape)
-    given = Snapshot({"the gradient that it was given": grad}, OF_THE_CALLER)
-    snapshot.check("forward")
+    given = WriteGuard({"the gradient that it was given": grad}, OF_THE_CALLER)
+    guard.check("forward")
     subject.backward(part, grad)
     given.check("backward")
-    snapshot.check("backward")
+    guard.check("backward")
     subject.predict(part, xs)
-    snapshot.check(subject.predicting)
+    guard.check(subject.predicting)
 
 
 @CHECKS("no aliasing", *TRAINS)
@@ -88,23 +88,23 @@ def no_aliasing(subject: Subject[Any]) -> None:
         held |= {name: parameter.value, f"{name}.grad": parameter.grad}
     y = subject.forward(part, xs)
     grad = subject.weights(y.shape)
-    snapshot = Snapshot({"the output of forward": y}, RETURNED)
+    guard = WriteGuard({"the output of forward": y}, RETURNED)
     given = subject.backward(part, grad)
-    snapshot.check("backward")
+    guard.check("backward")
     returned = {"the output of forward": y, f"the output of {subject.predicting}": subject.predict(part, xs)}
     returned |= {f"the {name}": dx for name, dx in gradients_of(given).items()}
-    snapshot = Snapshot(returned, RETURNED)
+    guard = WriteGuard(returned, RETURNED)
     for (what, array), (name, other) in product(returned.items(), held.items()):
         expect(
             not np.shares_memory(array, other),
             f"{what} shares memory with {name}; return an array of its own, such as a .copy()",
         )
     subject.forward(part, others)
-    snapshot.check("a later forward")
+    guard.check("a later forward")
     subject.backward(part, -grad)
-    snapshot.check("a later backward")
+    guard.check("a later backward")
     subject.predict(part, others)
-    snapshot.check(f"a later {subject.predicting}")
+    guard.check(f"a later {subject.predicting}")
 
 
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
@@ -149,7 +149,7 @@ def does_not_pickle(subject: Subject[Any]) -> None:
     """Pickle refuses it, as it is declared."""
     expect(
         attempt(partial(through_pickle, subject.prepared()), Exception, "pickle") is REFUSED,
-        "picklable = False is declared, but pickle takes it; take the declaration away",
+        "picklable = False is declared, but pickle accepts it; remove the declaration",
     )
 
 

@@ -1,4 +1,4 @@
-"""Compare what was found with what is expected, and name the worst element."""
+"""Compare found arrays with expected ones, and name the worst element."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from .._core.arrays import Array
 from .derivatives import Derivative
-from .report import TOLERANCES, CheckError, Measurement, described, expect
+from .report import TOLERANCES, CheckError, Measurement, described_error, expect
 
 # Arrays.
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one forward and backward gave.
+    """The results of one forward and backward.
 
     Attributes:
         output: y, or the value of a loss.
@@ -38,7 +38,7 @@ class Pass:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """Map what each array is to it."""
+        """Map the description of each array to the array."""
         return {"output of forward": self.output, **gradients_of(self.gradients)}
 
 
@@ -66,21 +66,21 @@ def same_arrays(wanted: Mapping[str, Array], found: Mapping[str, Array], what: s
         same(array, found[name], f"{name} {what}")
 
 
-def finite(given: Pass, what: str) -> None:
-    """Refuse NaN and infinity in anything that a pass gave."""
+def check_finite(given: Pass, what: str) -> None:
+    """Refuse NaN and infinity in the results of a pass."""
     for name, array in given.arrays.items():
         expect(np.isfinite(array).all(), f"{name} {what}: expected finite numbers, got NaN or infinity")
 
 
 def shape_of(value: object) -> str:
-    """Describe the shape of an array, or the type of what is none."""
+    """Describe the shape of an array, or the type of another value."""
     if isinstance(value, tuple):
         return f"({', '.join(shape_of(item) for item in value)})"
     return str(value.shape) if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def check_shape(value: object, shape: tuple[int, ...], what: str) -> None:
-    """Refuse what is not an array of one shape."""
+    """Refuse a value that is not an array of one shape."""
     expect(shape_of(value) == str(shape), f"{what}: expected shape {shape}, got {shape_of(value)}")
 
 
@@ -90,7 +90,7 @@ OF_THE_CALLER = "which is the caller's array; work on a copy"
 RETURNED = "which somebody else may hold; make a fresh array in each call"
 
 
-class Snapshot:
+class WriteGuard:
     """Copies of arrays, to see later whether something wrote into one.
 
     Args:
@@ -103,7 +103,7 @@ class Snapshot:
         self._advice = advice
 
     def check(self, method: str) -> None:
-        """Refuse a change, for which a method is to blame."""
+        """Refuse a change; the message names the method that made it."""
         for name, (now, then) in self._arrays.items():
             expect(np.array_equal(now, then), f"{method} wrote into {name}, {self._advice}")
 
@@ -116,11 +116,11 @@ REFUSED: Final = object()
 
 @contextmanager
 def explained(before: str, after: str = "") -> Iterator[None]:
-    """Turn an error that comes up in this context into a `CheckError` that says more."""
+    """Turn an error that is raised in this context into a `CheckError` with more text."""
     try:
         yield
     except Exception as error:
-        raise CheckError(f"{before}{described(error)}{after}") from error
+        raise CheckError(f"{before}{described_error(error)}{after}") from error
 
 
 def attempt(call: Callable[[], Any], kind: type[Exception], what: str, *also: type[Exception]) -> Any:
@@ -157,12 +157,12 @@ def compare(name: str, found: npt.NDArray[Any], wanted: Derivative, rows: int, m
     Args:
         name: Of the array.
         found: Its gradient, as `backward` gave it.
-        wanted: What the forward pass says.
-        rows: Of the batch; for the hint where the error is a factor of it.
-        method: Whose tolerance holds, where it is not that of the derivative.
+        wanted: The derivative from the forward pass.
+        rows: Rows of the batch; for the hint if the gradient is wrong by this factor.
+        method: The method that gives the tolerance; "" for that of the derivative.
 
     Raises:
-        CheckError: the error is above the tolerance; naming the worst element.
+        CheckError: the error is above the tolerance; the message names the worst element.
     """
     method = method or wanted.method
     values = found.ravel()[wanted.places].astype(np.float64)
@@ -193,11 +193,11 @@ def _resemblance(values: Array, expected: Array, shape: tuple[int, ...], rows: i
         return "\nit is zero everywhere: does backward add anything to it?"
     if np.max(np.abs(expected)) < 1e-9 * largest:
         return "\nthe output does not depend on it at all: does forward read the value anew in each call?"
-    looks = {"it is right but for its sign": -expected}
+    looks = {"only its sign is wrong": -expected}
     if rows > 1:
         factor = f"1/{rows}, the number of rows: the mean over the batch is the loss's"
-        looks[f"it is right but for a factor {factor}"] = expected / rows
-        looks[f"it is right but for a factor {rows}, the number of rows"] = expected * rows
+        looks[f"it is wrong by a factor {factor}"] = expected / rows
+        looks[f"it is wrong by a factor {rows}, the number of rows"] = expected * rows
     if len(shape) == 2 and shape[0] == shape[1] and expected.size == shape[0] * shape[1]:
         looks["it is the transpose of what is expected"] = expected.reshape(shape).T.ravel()
     looks["it is right to a few digits: does forward use a constant that backward does not?"] = expected

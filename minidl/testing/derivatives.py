@@ -20,7 +20,7 @@ Direction: TypeAlias = "dict[int, Array]"
 """A direction in the space of points: maps the numbers of the arrays that change to the changes."""
 
 PROBED = 32
-"""Elements of an array whose derivatives are taken one by one; the total gradient sees all of them."""
+"""Elements of an array with a separate derivative each; the total gradient covers all elements."""
 
 DRAWS = 20
 """Points that are tried in the search for one without a kink nearby."""
@@ -70,12 +70,12 @@ class Differentiated:
 
 @dataclass(frozen=True)
 class Slope:
-    """What differences say of e = Σ gᵢ yᵢ along a direction.
+    """The derivative of e = Σ gᵢ yᵢ along a direction, from differences.
 
     Attributes:
         value: The derivative.
-        size: Σ |gᵢ ∂yᵢ|, which roughness is relative to.
-        rough: How much the differences of two steps, and those of both sides, contradict one another.
+        size: Σ |gᵢ ∂yᵢ|; roughness is relative to it.
+        rough: How much the differences over two steps differ, and those of the two sides.
     """
 
     value: float
@@ -87,8 +87,8 @@ class Slope:
 class Differentiator:
     """Differentiates e = Σ gᵢ yᵢ, y = function(point), with respect to the arrays of a point.
 
-    The complex step is believed where it agrees with central differences; a function whose code is not
-    analytic, such as one that takes an absolute value, is judged by the differences.
+    The complex step is used if it agrees with central differences. Otherwise the differences are used: the
+    function is not analytic, for instance because it takes an absolute value.
 
     Args:
         function: y of a list of arrays, real or complex.
@@ -129,7 +129,7 @@ class Differentiator:
         ]
 
     def _differentiated(self, slopes: _Slopes) -> Differentiated:
-        """Put everything that was found at one point together."""
+        """Combine all results at one point."""
         point = slopes.point
         values = [abs(s.value) / size_of(v) for v, array in zip(point, slopes.single, strict=True) for s in array]
         floor = max(1e-2 * max(values, default=0.0), 1e-6)
@@ -164,9 +164,9 @@ class Differentiator:
         )
 
     def complex_step(self, point: Point, direction: Direction, weights: Array) -> float | None:
-        """Differentiate along a direction by Im f(v + i h d) / h, exact to rounding; None where f is not for that.
+        """Differentiate along a direction by Im f(v + i h d) / h, exact to rounding; None if f cannot do that.
 
-        All arrays that may be varied are made complex, so that a container lets them in.
+        All arrays that may be varied are made complex, so that a container accepts them.
 
         Source: Squire and Trapp 1998.
         """
@@ -192,7 +192,7 @@ class Differentiator:
         length: float,
         floor: float,
     ) -> Derivative:
-        """Put slopes along directions of one length together: by complex step where that agrees with differences."""
+        """Combine slopes along directions of one length: by complex step if that agrees with differences."""
         differences = np.array([slope.value for slope in slopes]) / length
         scale = max(float(np.max(np.abs(differences), initial=0.0)), floor)
         exact = [self.complex_step(at.point, direction, at.weights) for direction in directions]
@@ -220,7 +220,7 @@ class Differentiator:
 
 @dataclass
 class _Slopes:
-    """What differences say at one point: along a random direction, and along single elements of each array."""
+    """Differences at one point: along a random direction, and along single elements of each array."""
 
     point: Point
     weights: Array

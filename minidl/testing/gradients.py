@@ -56,7 +56,7 @@ def of_inference(subject: ComponentSubject) -> list[Measurement]:
     inference = part.inference()
     y = subject.forward(inference, _inputs(subject, wanted))
     given = Pass(y, subject.backward(inference, wanted.weights.copy()), gradients(part))
-    return _compared(subject, wanted.arrays, given)
+    return _measurements(subject, wanted.arrays, given)
 
 
 def single_precision(subject: ComponentSubject) -> list[Measurement]:
@@ -76,7 +76,7 @@ def single_precision(subject: ComponentSubject) -> list[Measurement]:
         Derivative(np.arange(g.size), g.ravel(), "float64", max(sizes[name], floor))
         for name, g in exact.gradients.items()
     ]
-    return _compared(subject, derivatives, found, SINGLE_PRECISION)
+    return _measurements(subject, derivatives, found, SINGLE_PRECISION)
 
 
 def _training(subject: ComponentSubject) -> Pass:
@@ -89,7 +89,7 @@ def _inputs(subject: ComponentSubject, wanted: Differentiated) -> Inputs:
     return tuple(wanted.point[: len(subject.input_names)])
 
 
-def _compared(
+def _measurements(
     subject: ComponentSubject, wanted: Iterable[Derivative | None], found: Pass, method: str = ""
 ) -> list[Measurement]:
     """Compare the gradients of all inputs and parameters that have a derivative."""
@@ -107,8 +107,8 @@ class _Draws(np.random.Generator):
     again in a pass in float64, the second generator draws in the dtypes that the first one noted, and casts.
 
     Args:
-        bits: What it draws from.
-        dtypes: What to draw in, draw by draw; after that, in what is asked for.
+        bits: The bit generator.
+        dtypes: The dtype of each draw, in order; later draws use the requested dtype.
     """
 
     def __init__(self, bits: np.random.BitGenerator, dtypes: Iterable[Any] = ()) -> None:

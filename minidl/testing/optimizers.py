@@ -16,7 +16,7 @@ from .._core.parameter import Parameter
 from .._core.vector import ParameterVector
 from ..errors import CallOrderError, DTypeError
 from ..optimizers import Optimizer
-from .comparison import REFUSED, Snapshot, attempt, explained, refused, same
+from .comparison import REFUSED, WriteGuard, attempt, explained, refused, same
 from .report import Check, CheckError, Report, Rules, checks_of, conclude, expect
 from .state import through_pickle
 
@@ -49,7 +49,7 @@ def check_optimizer(make: Make, *, steps: int = 1000, picklable: bool = True, se
         ()
     """
     checks = optimizer_checks(make, steps=steps, picklable=picklable, seed=seed)
-    declared = [] if picklable else ["picklable = False: it is not taken through pickle"]
+    declared = [] if picklable else ["picklable = False: it is not pickled"]
     return conclude(checks, checks[0].subject, declared)
 
 
@@ -185,7 +185,7 @@ def gradients_used_up(subject: OptimizerSubject) -> None:
 
 @CHECKS("learns the parabola", *STEPS_WELL)
 def learns_the_parabola(subject: OptimizerSubject) -> None:
-    """The error of a parabola, the sum of c (w - m)² / 2, falls to a hundredth."""
+    """The error of a parabola, the sum of c (w - m)² / 2, decreases to a hundredth."""
     run = subject.run()
     rng = np.random.default_rng([subject.seed, 3])
     minimum = [p.value + rng.choice([-1.0, 1.0], p.shape) for p in run.parameters]
@@ -241,7 +241,7 @@ def does_not_pickle(subject: OptimizerSubject) -> None:
     """Pickle refuses it, as it is declared."""
     expect(
         attempt(partial(through_pickle, subject.run().optimizer), Exception, "pickle") is REFUSED,
-        "picklable=False is given, but pickle takes it; leave it out",
+        "picklable=False is given, but pickle accepts it; leave it out",
     )
 
 
@@ -283,9 +283,9 @@ def gradients_unmodified(subject: OptimizerSubject) -> None:
     run.add_gradients()
     optimizer, vector = run.optimizer, run.optimizer.vector
     vector.complete()
-    snapshot = Snapshot({"the gradients": vector.gradients}, "which must stay as they are; work on a copy")
+    guard = WriteGuard({"the gradients": vector.gradients}, "which must stay as they are; work on a copy")
     optimizer.update(vector.values, vector.gradients, optimizer.current_rate())
-    snapshot.check("update")
+    guard.check("update")
 
 
 @CHECKS("missing gradient is zero", *STEPS_WELL)

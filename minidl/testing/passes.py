@@ -15,7 +15,7 @@ from ..layers.base import Layer
 from .common import check_unchanged, undisturbed
 from .comparison import check_shape, explained, gradients_of, same, same_arrays, shape_of
 from .persistence import rebuilt
-from .report import CheckError, Rules, described, expect
+from .report import CheckError, Rules, described_error, expect
 from .state import fingerprint
 from .subject import RUNS, TRAINS, ComponentSubject, Inputs, Part, gradients, rewinding
 
@@ -91,7 +91,7 @@ def backward_parameters(subject: ComponentSubject) -> None:
 
 @CHECKS("backward before forward", *TRAINS)
 def backward_before_forward(subject: ComponentSubject) -> None:
-    """Backward before any forward misses what forward keeps, which containers make a `CallOrderError`."""
+    """Backward before any forward lacks an attribute of forward; containers turn that into a `CallOrderError`."""
     grad = subject.weights(subject.usual().output.shape)
     problem = "got a result; let backward read something that forward has kept"
     for make in (subject.original, lambda: rebuilt(subject.original())):  # the original may have been used before
@@ -100,7 +100,7 @@ def backward_before_forward(subject: ComponentSubject) -> None:
         except Exception as error:
             if isinstance(error, CallOrderError) or call_order_error(error) is not None:
                 return
-            problem = described(error)
+            problem = described_error(error)
     raise CheckError(
         f"expected a missing attribute, or CallOrderError, for a backward before forward; {problem}\n"
         "forward keeps what backward needs in attributes that start with _, and __init__ does not make them"
@@ -245,7 +245,7 @@ def rows_alone(subject: ComponentSubject) -> None:
 
 @CHECKS("threads", *PREDICTS)
 def threads_agree(subject: ComponentSubject) -> None:
-    """Threads that predict at once with one object each get what they would get alone."""
+    """Threads that predict with one object at once get the same results as one thread alone."""
     part = subject.prepared()
     batches = [subject.inputs(rows=subject.rows + k, number=k) for k in range(THREADS)]
     wanted = [subject.predicted(part, xs) for xs in batches]

@@ -107,7 +107,7 @@ def config_round_trip(subject: ComponentSubject) -> None:
 
 @CHECKS("initialize", *RUNS)
 def initialize(subject: ComponentSubject) -> None:
-    """`initialize` with one seed gives the same parameters, whatever they were, and returns the object."""
+    """`initialize` with one seed gives the same parameters, with any old values, and returns the object."""
     part, other = subject.original(), subject.prepared().astype(subject.part.dtype or np.float64)
     expect(part.initialize(7) is part, "expected initialize to return the object itself")
     values = other.initialize(7).named_parameters()
@@ -119,7 +119,7 @@ def initialize(subject: ComponentSubject) -> None:
 
 
 def rebuilt(part: Part) -> Part:
-    """Make an object of the same class from `config()`; a parameter that __init__ insists on gets a copy."""
+    """Make an object of the same class from `config()`; pass a copy of each parameter that __init__ requires."""
     config = copy.deepcopy(part.config())
     for name, argument in inspect.signature(type(part)).parameters.items():
         value = getattr(part, name, None)

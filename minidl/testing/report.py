@@ -36,7 +36,7 @@ def expect(holds: object, failure: str) -> None:
 
 @dataclass(frozen=True)
 class Measurement:
-    """How far a derivative was from what one of the methods found, relative to its greatest element."""
+    """The error of a derivative against that of one method, relative to its largest element."""
 
     method: str
     error: float
@@ -106,7 +106,7 @@ class Check:
         try:
             return replace(outcome, measurements=tuple(self._run() or ()))
         except Exception as error:
-            return replace(outcome, failure=str(error) if isinstance(error, CheckError) else described(error))
+            return replace(outcome, failure=str(error) if isinstance(error, CheckError) else described_error(error))
 
     def __call__(self) -> None:
         """Raise `ConformanceError` where the check does not hold."""
@@ -252,7 +252,7 @@ class Rules(list[Rule[S]]):
 
 
 def checks_of(subject: S, name: str, rules: Iterable[Rule[S]]) -> list[Check]:
-    """Make the checks of one subject; what is not asked of it is needed by none of them."""
+    """Make the checks of one subject; a check does not depend on rules that do not apply to the subject."""
     asked = {rule.name: rule for rule in rules if rule.when(subject)}
     found: dict[str, Check] = {}
 
@@ -265,8 +265,8 @@ def checks_of(subject: S, name: str, rules: Iterable[Rule[S]]) -> list[Check]:
     return [check(rule) for rule in asked.values()]
 
 
-def described(error: BaseException) -> str:
-    """Describe an error that came where none should: its type, its message, and the line that it came from."""
+def described_error(error: BaseException) -> str:
+    """Describe an unexpected error: its type, its message, and the line that raised it."""
     text = f"raised {type(error).__name__}: {str(error).strip()}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(place) for place in _NOT_YOURS)]

@@ -12,7 +12,7 @@ from ..errors import ShapeError
 from ..layers._parts import named
 from ..layers.base import Layer, trait
 from ..layers.merges import Merge
-from .comparison import REFUSED, attempt, check_shape, finite, refused, shape_of
+from .comparison import REFUSED, attempt, check_finite, check_shape, refused, shape_of
 from .report import CheckError, Rules, expect
 from .subject import RUNS, TRAINS, ComponentSubject
 
@@ -69,7 +69,7 @@ def batch_sizes(subject: ComponentSubject) -> None:
         for x, (name, dx) in zip(xs, given.inputs.items(), strict=True):
             check_shape(dx, x.shape, f"gradient of {name} of a batch of {rows}")
         if rows:
-            finite(given, f"in a batch of {rows}")
+            check_finite(given, f"in a batch of {rows}")
 
 
 @CHECKS("declared: smallest batch", *TRAINS, "batch sizes", when=lambda subject: subject.smallest_batch > 1)
@@ -79,7 +79,7 @@ def below_smallest_batch(subject: ComponentSubject) -> None:
         call = partial(subject.trained, subject.prepared(), subject.inputs(rows))
         given = attempt(call, ShapeError, f"a batch of {rows}")
         if given is not REFUSED:
-            finite(given, f"in a batch of {rows}, which is below smallest_batch")
+            check_finite(given, f"in a batch of {rows}, which is below smallest_batch")
 
 
 @CHECKS("output_features", *TRAINS, "batch sizes")

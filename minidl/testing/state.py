@@ -47,7 +47,7 @@ def fingerprint(value: object) -> dict[str, object]:
 
 
 def difference(before: dict[str, object], after: dict[str, object]) -> str:
-    """Name what is not the same in two fingerprints; empty where all is."""
+    """Return the names of the differences between two fingerprints; empty if there are none."""
     paths = [path for path in {**before, **after} if before.get(path, ...) != after.get(path, ...)]
     return ", ".join(path.lstrip(".") for path in paths[:4]) + (" …" if len(paths) > 4 else "")
 

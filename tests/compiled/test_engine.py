@@ -110,12 +110,12 @@ def patched() -> Layer:
         (lambda: parts(Dense(2, 3), OwnDense(3, 1)), r'OwnDense.* at "1" cannot be compiled; .*Dense, Dropout'),
         (lambda: parts(Sequential(Dense(2, 2), Residual(Tanh()))), r'Residual at "0.1" cannot'),
         (lambda: parts(Graph({"h": (Dense(2, 2), "x")}, output="h")), 'at "0" cannot be compiled'),
-        (lambda: parts(Dense(2, 2), patched()), r'Tanh at "1" has passes of its own'),
+        (lambda: parts(Dense(2, 2), patched()), r'Tanh at "1" has its own passes'),
         (lambda: parts(Dense(2, 2), loss=OwnHalfSquaredError()), r"expected a loss among .*, got OwnHalfSquaredError"),
         (lambda: parts(Dense(2, 2), optimizer=OwnSGD), "expected an optimizer among Adam, AdamW, SGD, got OwnSGD"),
         (lambda: parts(Dense(2, 2), optimizer=RMSProp), "expected an optimizer among Adam, AdamW, SGD, got RMSProp"),
-        (lambda: parts(Dense(2, 2), Activation(own_function, np.cos)), r"its function is nothing that .*\(.*eval"),
-        (lambda: parts(Dense(2, 2), Activation(not_elementwise, np.cos)), "its function computes something else"),
+        (lambda: parts(Dense(2, 2), Activation(own_function, np.cos)), r"its function uses more than Numba .*\(.*eval"),
+        (lambda: parts(Dense(2, 2), Activation(not_elementwise, np.cos)), "its function gives other results"),
     ],
 )
 def test_what_cannot_be_compiled_is_named(given: Callable[[], tuple[Layer, Loss, Optimizer]], message: str) -> None:

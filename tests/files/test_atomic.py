@@ -107,7 +107,7 @@ def test_after_a_fault_the_old_file_stands(fault: str, path: Path, monkeypatch: 
         return original(*arguments, **keywords)
 
     monkeypatch.setattr(os, name, faulty)
-    with pytest.raises(OSError, match="bytes were written and dropped; what was there stands") as caught:
+    with pytest.raises(OSError, match="bytes were written and dropped; the old file is unchanged") as caught:
         write(path, NEW, {})
     monkeypatch.undo()
     assert caught.value.errno == number
@@ -126,7 +126,7 @@ def test_a_system_that_takes_few_bytes_at_a_time_gets_them_all(path: Path, monke
 
 def test_a_system_that_takes_no_bytes_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "write", lambda descriptor, data: 0)
-    with pytest.raises(OSError, match="takes no more bytes: 0 of"):
+    with pytest.raises(OSError, match="accepts no more bytes: 0 of"):
         write(path, NEW, {})
     assert stands(path)
 
@@ -291,7 +291,7 @@ def test_a_file_that_cannot_be_read_back_is_not_written(path: Path) -> None:
         ({"w": np.zeros(1)}, {"loss": float("nan")}, "finite values"),
         ({"w": np.zeros(1)}, {"loss": {1, 2}}, "plain, finite values"),
         ({"w": np.zeros(1)}, {"history": [0] * 200_001}, "200,0"),
-        ({"w": np.zeros(1)}, {"note": "x" * (1 << 22)}, "belong into tensors"),
+        ({"w": np.zeros(1)}, {"note": "x" * (1 << 22)}, "put long lists of numbers into tensors"),
         ({"w": np.zeros(1)}, {"version": 7}, "without the keys"),
         ({"w": np.zeros(1)}, {"big": 10**60}, "61 digits"),
     ):

@@ -140,7 +140,7 @@ def test_an_error_lists_what_failed_and_what_was_not_run() -> None:
 
 def test_a_single_check_raises_its_own_report() -> None:
     checks = {check.name: check for check in layer_checks(WrongSign())}
-    with pytest.raises(ConformanceError, match="right but for its sign"):
+    with pytest.raises(ConformanceError, match="only its sign is wrong"):
         checks["gradient of bias"]()
     with pytest.raises(ConformanceError, match="not run until 'gradient of bias' holds"):
         checks["total gradient"]()
@@ -256,7 +256,7 @@ def test_only_what_is_varied_is_differentiated() -> None:
     [
         ([[1.0, 2.0], [3.0, np.nan]], r"expected a finite number, got nan"),
         ([[1.0, 2.0], [3.0, 4.5]], r"gradient of w\[1, 1\]: expected 4, got 4.5"),
-        ([[-1.0, -2.0], [-3.0, -4.0]], "right but for its sign"),
+        ([[-1.0, -2.0], [-3.0, -4.0]], "only its sign is wrong"),
         ([[0.0, 0.0], [0.0, 0.0]], "zero everywhere"),
         ([[1.0, 3.0], [2.0, 4.0]], "the transpose"),
         ([[0.1, 0.2], [0.3, 0.4]], "a factor 1/10, the number of rows: the mean"),

@@ -16,7 +16,7 @@ import pytest
 from typing_extensions import override
 
 from minidl import SGD, Array, Dense, Dropout, HalfSquaredError, Layer, Sequential, Trainer, metrics, mlp
-from minidl._files.model import RESERVED
+from minidl._files.model import RUN_PREFIX
 from minidl._files.statefile import read, write
 from minidl._training import compiled_engine
 from minidl._training.checkpoint import SavedHistory, describe
@@ -31,7 +31,7 @@ from tests.support.refusal import refused
 
 X = np.linspace(-1, 1, 12)[:, None]
 Y = X**2
-NAME = f"{RESERVED.rstrip(':')}:run.environment.numpy"
+NAME = f"{RUN_PREFIX.rstrip(':')}:run.environment.numpy"
 ENGINES = ["numpy", "compiled"]
 
 

@@ -173,7 +173,7 @@ def test_an_optimizer_that_can_move_nothing_of_the_model_is_refused(engine: Any)
     shared.freeze()
     with refused(ArgumentError, "fit: the optimizer holds no parameter of this model that learns; make it from model."):
         trainer.fit(X, Y, epochs=1)
-    with pytest.raises(CallOrderError, match="expected a fit that was interrupted"):
+    with pytest.raises(CallOrderError, match="expected an interrupted fit"):
         trainer.resume(X, Y)
     shared.unfreeze()
     model[2].freeze()
@@ -247,13 +247,13 @@ def test_the_data_is_hashed_when_a_run_is_saved_or_interrupted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hashed: list[object] = []
-    digest = sources._digest
+    digest = sources._hash
 
     def noted(arrays: sources.Batch) -> str:
         hashed.append(1)
         return digest(arrays)
 
-    monkeypatch.setattr(sources, "_digest", noted)
+    monkeypatch.setattr(sources, "_hash", noted)
     run = build("sgd", "plain")
     run.fit(X, Y, epochs=2, batch_size=BATCH)
     run.fit_batches([(X, Y)], epochs=1)

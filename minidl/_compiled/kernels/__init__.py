@@ -1,4 +1,4 @@
-"""Kernels: the equations of layers, losses and optimizers on arrays, and the tables of what can be compiled."""
+"""Kernels: the equations of layers, losses and optimizers on arrays, and the tables of all that can be compiled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONE_ROW = LAYERS | {Dense: DENSE_ROW}
 """For batches of a single row."""
 
 NARROW = LAYERS | {Dense: DENSE_NARROW}
-"""For predicting many rows in small blocks."""
+"""For prediction of many rows in small blocks."""
 
 ONE_ROW_DESCENT: dict[type[Layer], Kernels] = {Dense: DENSE_ROW_DESCENT}
-"""Layers whose backward kernels take the step of plain SGD on single rows."""
+"""Layers with backward kernels that also update the parameters: plain SGD on single rows."""

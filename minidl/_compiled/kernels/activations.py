@@ -40,7 +40,7 @@ def activation_backward(x: Vector, grad: Vector, dx: Vector, derivative: Functio
 def array_activation_forward(x: Matrix, y: Matrix, function: Function) -> None:
     """Compute y = f(x) for a function that takes only arrays."""
     found = function(x)
-    for r in range(len(x)):  # Numba compiles y[:, :] = found ten times as slowly.
+    for r in range(len(x)):  # Numba takes ten times as long to compile y[:, :] = found.
         for j in range(x.shape[1]):
             y[r, j] = found[r, j]
 
@@ -223,4 +223,4 @@ ACTIVATIONS: dict[type[Layer], Kernels] = {
 ARRAY_ACTIVATION = Kernels(
     array_activation_forward, array_activation_backward, functions=("function", "derivative")
 )
-"""For an `Activation` whose functions Numba compiles for arrays, but not for single numbers."""
+"""For an `Activation` of functions that Numba can compile for arrays, but not for single numbers."""

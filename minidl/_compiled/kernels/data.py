@@ -1,6 +1,6 @@
 """Kernels that copy the data of a batch into the memory of the program, and one that transposes a matrix.
 
-Row k of a batch is row ``order[begin + k]`` of the data; where ``order`` is empty, row ``begin + k``.
+Row k of a batch is row ``order[begin + k]`` of the data. If ``order`` is empty, it is row ``begin + k``.
 """
 
 from __future__ import annotations

@@ -27,13 +27,13 @@ def dense_backward_parameters(x: Matrix, grad: Matrix, weight_grad: Matrix, bias
 
 
 def dense_predict(x: Matrix, weight_transposed: Matrix, bias: Row, y: Matrix) -> None:
-    """Compute y = x Wᵀ + b, Wᵀ contiguous: twice as fast for few rows, and transposed once for many blocks."""
+    """Compute y = x Wᵀ + b from a contiguous Wᵀ: twice as fast for few rows; many blocks use one transposition."""
     np.dot(x, weight_transposed, y)
     add_to_rows(bias, y)
 
 
 def dense_row_forward(x: Vector, weight: Matrix, bias: Row, y: Vector) -> None:
-    """Compute y = W x + b of a single row by loops, which cost less than calling BLAS, four outputs at a time."""
+    """Compute y = W x + b of a single row, four outputs at a time; loops cost less here than a call of BLAS."""
     odd = len(y) % 4
     for j in range(odd):
         total = 0.0
@@ -76,7 +76,7 @@ def dense_row_backward_parameters(x: Vector, grad: Vector, weight_grad: Matrix, 
 
 
 def dense_row_descent(x: Vector, weight: Matrix, bias: Row, grad: Vector, dx: Vector, learning_rate: Real) -> None:
-    """Compute ∂e/∂x = Wᵀ g of a single row, and take the step of `dense_row_descent_parameters` in the same pass."""
+    """Compute ∂e/∂x = Wᵀ g of a single row, and do the update of `dense_row_descent_parameters` in the same pass."""
     for i in range(len(dx)):
         dx[i] = 0.0
     for j in range(len(grad)):
@@ -89,7 +89,7 @@ def dense_row_descent(x: Vector, weight: Matrix, bias: Row, grad: Vector, dx: Ve
 
 
 def dense_row_descent_parameters(x: Vector, weight: Matrix, bias: Row, grad: Vector, learning_rate: Real) -> None:
-    """Update W ← W − η g xᵀ and b ← b − η g, equations (5) to (7) in one: no gradient is written down."""
+    """Update W ← W − η g xᵀ and b ← b − η g, equations (5) to (7) together: no gradient is stored."""
     for j in range(len(grad)):
         step = learning_rate * grad[j]
         bias[j] -= step
@@ -102,7 +102,7 @@ DENSE = Kernels(dense_forward, dense_backward, dense_backward_parameters, parame
 DENSE_NARROW = Kernels(
     dense_forward, dense_backward, dense_backward_parameters, dense_predict, parameters=("weight", "bias")
 )
-"""For a network that predicts many rows in small blocks."""
+"""For prediction of many rows in small blocks."""
 
 DENSE_ROW = Kernels(
     dense_row_forward, dense_row_backward, dense_row_backward_parameters, parameters=("weight", "bias")
@@ -112,4 +112,4 @@ DENSE_ROW = Kernels(
 DENSE_ROW_DESCENT = Kernels(
     dense_row_forward, dense_row_descent, dense_row_descent_parameters, parameters=("weight", "bias")
 )
-"""For single rows and plain SGD: the backward kernels take the step and write no gradients."""
+"""For single rows and plain SGD: the backward kernels update the parameters and write no gradients."""

@@ -8,7 +8,7 @@ from .language import Kernels, Matrix, Vector
 
 
 def dropout_forward(x: Vector, uniform: Vector, y: Vector, mask: Vector, rate: float) -> None:
-    """Compute y = x ∘ m / (1 − p), mᵢ = 0 where a random number in [0, 1) is below p, else 1."""
+    """Compute y = x ∘ m / (1 − p), mᵢ = 0 if a random number in [0, 1) is below p, else 1."""
     least, scale = real(rate), real(1 / (1 - rate))
     for i in range(len(x)):
         mask[i] = scale if uniform[i] >= least else 0.0

@@ -1,6 +1,6 @@
 """Functions of one number that a compiler vectorizes: no call, no branch, no table.
 
-The constants are those of float64; for float32 the generated code has those of `SINGLE` in their place.
+The constants are for float64; in the code for float32, those of `SINGLE` replace them.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ whole: Any = np.int64
 MANTISSA_BITS = 52
 BIAS = 1023
 LOWEST = -746.0
-"""Below it eˣ rounds to zero."""
+"""For smaller x, eˣ rounds to zero."""
 FAR = -700.0
-"""Below it eˣ may be smaller than the least number of full precision."""
+"""For smaller x, eˣ may be below the smallest number of full precision (the smallest normal number)."""
 ROUNDER = 1.5 * 2.0**52
-"""x + ROUNDER rounds x to a whole number, which is then in the last bits of the sum."""
+"""The sum x + ROUNDER rounds x to a whole number and stores it in its last bits."""
 FAR_SCALE = 2.0**-64
 LEAST = 1.0 / float(np.finfo(np.float64).max)
-"""The least number whose reciprocal is finite."""
+"""The smallest number with a finite reciprocal."""
 MOST = 1.0 - 2.0**-53
-"""The greatest number below 1."""
+"""The largest number below 1."""
 LN2_HIGH = 0.693145751953125
 LN2_LOW = 1.42860682030941723212e-6
 """ln 2 in two parts; a small whole number times the first is exact."""
-SERIES = tuple(1.0 / factorial(k) for k in range(13, -1, -1))
+EXP_SERIES = tuple(1.0 / factorial(k) for k in range(13, -1, -1))
 """The coefficients of eʳ, highest first."""
 
 SINGLE: dict[str, Any] = {
@@ -46,19 +46,19 @@ SINGLE: dict[str, Any] = {
     "MOST": 1.0 - 2.0**-24,
     "LN2_HIGH": 0.693359375,
     "LN2_LOW": -2.12194440054690583e-4,
-    "SERIES": tuple(1.0 / factorial(k) for k in range(7, -1, -1)),
+    "EXP_SERIES": tuple(1.0 / factorial(k) for k in range(7, -1, -1)),
 }
 """The constants above for float32."""
 
 
 def decay(x: Real) -> Real:
-    """Compute eˣ for x ≤ 0 as 2ⁿ eʳ with n = round(x / ln 2), so that |r| ≤ ½ ln 2; the series of eʳ does the rest."""
+    """Compute eˣ for x ≤ 0 as 2ⁿ eʳ with n = round(x / ln 2), |r| ≤ ½ ln 2, and eʳ from its series."""
     x = LOWEST if x < LOWEST else x
     rounded = real(x * 1.4426950408889634 + ROUNDER)
     n = rounded - ROUNDER
     r = (x - n * LN2_HIGH) - n * LN2_LOW
     power = 0.0
-    for coefficient in SERIES:
+    for coefficient in EXP_SERIES:
         power = power * r + coefficient
     # 2ⁿ is made from its bits: the shift moves n from the last bits of `rounded` to the exponent.
     far = x < FAR
@@ -67,7 +67,7 @@ def decay(x: Real) -> Real:
 
 
 def less(x: Real, y: Real) -> Real:
-    """Compute x − y, rounded here: in a kernel (x − y) − z may become x − (y + z)."""
+    """Compute x − y and round it; in a kernel the compiler may turn (x − y) − z into x − (y + z)."""
     return x - y
 
 
@@ -80,7 +80,7 @@ def sigmoid(x: Real) -> Real:
 def tanh(x: Real) -> Real:
     """Compute (1 − e^−2|x|) / (1 + e^−2|x|) with the sign of x; near 0 Lambert's fraction x / (1 + x² / (3 + x² / …)).
 
-    The fraction is cut off after 15, which leaves an error of 6e-18 where it is used.
+    The fraction ends after 15; its error is at most 6e-18 for the x that use it.
     """
     e = decay(-2.0 * abs(x))
     far = (1.0 - e) / (1.0 + e)
@@ -91,5 +91,5 @@ def tanh(x: Real) -> Real:
 
 
 def decay_less_one(x: Real) -> Real:
-    """Compute eˣ − 1 for x ≤ 0 as tanh(x / 2) (eˣ + 1), which loses nothing near 0."""
+    """Compute eˣ − 1 for x ≤ 0 as tanh(x / 2) (eˣ + 1), which keeps full precision near 0."""
     return tanh(0.5 * x) * (decay(x) + 1.0)

@@ -1,7 +1,7 @@
-"""The language of kernels, and the rows of the kernel tables, which declare what kernels need.
+"""The language of kernels, and the rows of the kernel tables, which declare the arguments of kernels.
 
-A kernel is a plain Python function over arrays that exist already. Its parameters name what it needs; an annotation
-says how it sees that::
+A kernel is a plain Python function over arrays that exist already. The names of its parameters say what it gets, and
+their annotations say in which form::
 
     def leaky_relu_forward(x: Vector, y: Vector, slope: Real) -> None:
         for i in range(len(x)):
@@ -17,9 +17,9 @@ Each other name is declared in the row of the table (`Needs`)::
 
     LeakyReLU: Kernels(leaky_relu_forward, leaky_relu_backward, numbers=("slope",))
 
-In a kernel a number with a decimal point, and ``real(…)``, has the dtype of the network. A whole number has not: with a
-float32 it gives float64. A kernel may call the functions of `elementary`, other kernels, `isfinite`, `log`, `log1p`,
-`erfc`, `sqrt`, and what Numba supports of NumPy.
+In a kernel a number with a decimal point, and ``real(…)``, has the dtype of the network. A whole number does not: a
+float32 and a whole number give float64. A kernel may call the functions of `elementary`, other kernels, `isfinite`,
+`log`, `log1p`, `erfc`, `sqrt`, and the NumPy functions that Numba supports.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ import numpy.typing as npt
 from ..._core.arrays import Array
 
 Vector: TypeAlias = Annotated[Array, "size"]
-"""All numbers in one dimension, whatever the shape."""
+"""All numbers of an array of any shape, in one dimension."""
 
 Matrix: TypeAlias = Annotated[Array, "rows", "features"]
-"""``(rows, features)``; a weight in its own two dimensions."""
+"""``(rows, features)``; for a weight its own two dimensions."""
 
 Column: TypeAlias = Annotated[Array, "rows"]
 """One number for each row."""
@@ -58,7 +58,7 @@ Kernel: TypeAlias = Callable[..., Any]
 
 
 class Argument(NamedTuple):
-    """What an argument of a generated program stands for.
+    """The meaning of an argument of a generated program.
 
     Attributes:
         kind: ``"parameter"``, ``"gradient"``, ``"transposed"``, ``"buffer"``, ``"number"``, ``"function"``,
@@ -66,7 +66,7 @@ class Argument(NamedTuple):
         owner: The object that has it: a layer, a loss, an optimizer or its vector; None for memory.
         name: The name of its attribute there.
         shape: The dimensions of memory: ``"rows"``, ``"features"``.
-        place: The layer's place in the chain, whose input has as many features as the memory.
+        place: The place in the chain of the layer; the memory has as many features as the layer's input.
     """
 
     kind: str
@@ -77,13 +77,13 @@ class Argument(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """The attribute, as it is now."""
+        """The present value of the attribute."""
         return getattr(self.owner, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What kernels need of their layer, loss or optimizer, by the names of its attributes.
+    """The attributes of a layer, loss or optimizer that its kernels use, by name.
 
     Attributes:
         parameters: Parameters. A kernel may also name the gradient of each, such as ``weight_grad``, and in prediction
@@ -93,9 +93,9 @@ class Needs:
         functions: Functions of the user; annotated `Function`.
         vectors: State of an optimizer: vectors like ``values``.
         memory: Arrays that a kernel fills for itself or for the backward kernel, with their shapes: `Matrix`, `Column`
-            or `Row`, with the features of the layer's input. This is no attribute.
-        uniform: The random generator from which the kernel's ``uniform`` is drawn: for each number of the input one in
-            [0, 1).
+            or `Row`, with the features of the layer's input. They are not attributes.
+        uniform: The random generator of the kernel's ``uniform``: one random number in [0, 1) for each number of the
+            input.
     """
 
     parameters: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Needs:
     uniform: str = ""
 
     def arguments(self, owner: object, place: int = 0) -> dict[str, Argument]:
-        """Map each declared name that a kernel may use to what it stands for."""
+        """Map each declared name that a kernel may use to its meaning."""
         found = {"uniform": Argument("uniform", owner, self.uniform, place=place)} if self.uniform else {}
         for name in self.parameters:
             found[name] = Argument("parameter", owner, name)
@@ -129,8 +129,8 @@ class Kernels(Needs):
     Attributes:
         forward: The training pass.
         backward: Writes ``dx`` and the gradients of the parameters, or updates the parameters.
-        backward_parameters: The same without ``dx``, for the first layer that learns; None where that saves nothing.
-        predict: The pass of prediction; None where it is the training pass.
+        backward_parameters: The same without ``dx``, for the first layer that learns; None if that saves nothing.
+        predict: The pass of prediction; None if it equals the training pass.
     """
 
     forward: Kernel

@@ -116,7 +116,7 @@ def sigmoid_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Col
 def softmax_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
     """Compute eᵢ = −Σⱼ t log softmax(z)ⱼ from logits z, ∂e/∂z = softmax(z) Σⱼ t − t.
 
-    With m the largest logit, log softmax(z)ⱼ is (zⱼ − m) − log(1 + Σ eᶻᵏ⁻ᵐ), the sum without the largest.
+    With m the largest logit, log softmax(z)ⱼ is (zⱼ − m) − log(1 + Σ eᶻᵏ⁻ᵐ); the sum leaves out the largest.
     """
     rows, total = len(prediction), 0.0
     for r in range(rows):

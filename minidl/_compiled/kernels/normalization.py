@@ -95,7 +95,7 @@ def batch_norm_forward(
     momentum: Real,
     epsilon: Real,
 ) -> None:
-    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each feature; the running ones follow."""
+    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each feature; update the running μ and σ²."""
     rows = real(len(x))
     sum_of_rows(x, mean)
     for j in range(len(mean)):
@@ -158,7 +158,7 @@ def fixed_norm_forward(
     inverse_deviation: Row,
     epsilon: Real,
 ) -> None:
-    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε) with the running μ and σ², which stay as they are."""
+    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε) with the running μ and σ²; do not update them."""
     for j in range(len(weight)):
         inverse_deviation[j] = 1.0 / sqrt(running_var[j] + epsilon)
     for r in range(len(x)):
@@ -203,4 +203,4 @@ FIXED_NORM = Kernels(
     numbers=("epsilon",),
     memory={"normal": Matrix, "inverse_deviation": Row, "scale": Row},
 )
-"""For a `BatchNorm` whose statistics are frozen."""
+"""For a `BatchNorm` with frozen statistics."""

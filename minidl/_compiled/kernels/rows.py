@@ -15,7 +15,7 @@ def add_to_rows(bias: Row, y: Matrix) -> None:
 
 
 def sum_of_rows(x: Matrix, total: Row) -> None:
-    """Add up the rows of x; more than 128 in float64, because in float32 the error grows with the rows."""
+    """Add up the rows of x. More than 128 are added in float64: a sum in float32 has an error that grows with them."""
     if len(x) <= 128:
         for j in range(len(total)):
             total[j] = 0.0

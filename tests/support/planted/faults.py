@@ -73,8 +73,8 @@ def _pair(function: Callable[..., object], derivative: Callable[..., object], *f
 LAYERS = [
     _layer(layers.MissingTranspose, "gradient of x", says="gradient of x[3, 3]: expected -0.397"),
     _layer(layers.TransposedWeightGradient, "gradient of weight", says="it is the transpose of what is expected"),
-    _layer(layers.DividesByTheRows, "gradient of weight", says="but for a factor 1/5, the number of rows"),
-    _layer(layers.WrongSign, "gradient of bias", says="it is right but for its sign"),
+    _layer(layers.DividesByTheRows, "gradient of weight", says="wrong by a factor 1/5, the number of rows"),
+    _layer(layers.WrongSign, "gradient of bias", says="only its sign is wrong"),
     _layer(layers.ForgetsTheBias, "gradient of bias", says="it is zero everywhere"),
     _layer(layers.ForgetsTheWeight, "gradient of x", says="gradient of x[3, 0]: expected"),
     _layer(layers.TinySlip, "gradient of x", says="relative error 1e-08 by complex step"),
@@ -210,7 +210,7 @@ LOSSES = [
     _loss(
         losses.DividesTwice, "gradient", says="a factor 1/6, the number of rows: the mean over the batch is the loss"
     ),
-    _loss(losses.TargetMinusPrediction, "gradient", says="it is right but for its sign"),
+    _loss(losses.TargetMinusPrediction, "gradient", says="only its sign is wrong"),
     _loss(losses.SumsOverTheBatch, "gradient", says="a factor 6, the number of rows"),
     _loss(
         losses.MeanInsteadOfRows,
