@@ -123,7 +123,7 @@ LAYERS = [
     _layer(layers.PredictsByForward, "predict leaves the state", says="predict changed _x"),
     _layer(layers.PredictsFromMemory, "predict and inference()", says="predict after a training pass"),
     _layer(layers.CountsPredictions, "predict leaves the state", says="predict changed log"),
-    _layer(layers.PredictsInOnePlace, "threads", says="Threads that predict at once"),
+    _layer(layers.PredictsInOnePlace, "threads", says="Threads that predict with one object at once"),
     _layer(
         layers.ForwardPastPredict,
         "predict and layer(x)",
