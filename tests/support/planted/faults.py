@@ -150,7 +150,7 @@ LAYERS = [
     _layer(layers.RenamesItsArgument, "config", says="write self.gain = gain in __init__"),
     _layer(layers.ChangesItsArgument, "config", says="another config: ['gain']"),
     _layer(layers.HoldsALambda, "pickle", says="pickle refuses it"),
-    _layer(layers.PicklesAfterAll, "declared: does not pickle", says="take the declaration away"),
+    _layer(layers.PicklesAfterAll, "declared: does not pickle", says="remove the declaration"),
     _layer(layers.HoldsALock, "deepcopy", says="cannot pickle '_thread.lock' object"),
     _layer(layers.CopiesToItself, "deepcopy", says="gave the object itself"),
     _layer(layers.InitializesByChance, "initialize", says="two different values of weight"),
