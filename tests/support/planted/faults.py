@@ -123,7 +123,7 @@ LAYERS = [
     _layer(layers.PredictsByForward, "predict leaves the state", says="predict changed _x"),
     _layer(layers.PredictsFromMemory, "predict and inference()", says="predict after a training pass"),
     _layer(layers.CountsPredictions, "predict leaves the state", says="predict changed log"),
-    _layer(layers.PredictsInOnePlace, "threads", says="Threads that predict at once"),
+    _layer(layers.PredictsInOnePlace, "threads", says="Threads that predict with one object at once"),
     _layer(
         layers.ForwardPastPredict,
         "predict and layer(x)",
@@ -150,7 +150,7 @@ LAYERS = [
     _layer(layers.RenamesItsArgument, "config", says="write self.gain = gain in __init__"),
     _layer(layers.ChangesItsArgument, "config", says="another config: ['gain']"),
     _layer(layers.HoldsALambda, "pickle", says="pickle refuses it"),
-    _layer(layers.PicklesAfterAll, "declared: does not pickle", says="take the declaration away"),
+    _layer(layers.PicklesAfterAll, "declared: does not pickle", says="remove the declaration"),
     _layer(layers.HoldsALock, "deepcopy", says="cannot pickle '_thread.lock' object"),
     _layer(layers.CopiesToItself, "deepcopy", says="gave the object itself"),
     _layer(layers.InitializesByChance, "initialize", says="two different values of weight"),
