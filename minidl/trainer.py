@@ -304,7 +304,7 @@ class Trainer:
             progress: A bar: True, False, or None for one on a terminal.
 
         Raises:
-            CallOrderError: there is nothing to resume.
+            CallOrderError: no fit has begun, or it was fed from a stream. A finished fit returns its history.
             DataError: the data is not that of the fit.
             ArgumentError: other callbacks than those of the fit.
         """

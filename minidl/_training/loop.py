@@ -91,12 +91,14 @@ def train(
         run.interrupted = interrupts.received is not None
         history.stopped_by = interrupts.received or run.why_stop or "epochs"
     finally:
-        if history.stopped_by != "epochs":
-            run.know_data()
-        run.source = None
-        forget(snapshot.holders)
-        notify("on_train_end")
-        run.optimizer.epochs = None
+        try:
+            if history.stopped_by != "epochs":
+                run.know_data()
+        finally:  # The data may no longer be readable; the run has ended all the same.
+            run.source = None
+            forget(snapshot.holders)
+            notify("on_train_end")
+            run.optimizer.epochs = None
     return history
 
 

@@ -311,3 +311,24 @@ def test_a_warning_that_is_an_error_leaves_an_interrupted_run() -> None:
         with pytest.raises(UserWarning, match="does not hold"):
             run.fit(X, Y, epochs=1)
     assert kept(run) == before
+
+
+def test_a_run_ends_for_its_callbacks_even_if_its_data_can_no_longer_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ends(StopAt):
+        ended = 0
+
+        @override
+        def on_train_end(self, trainer: Trainer) -> None:
+            self.ended += 1
+
+    def unreadable(*_: object) -> None:
+        raise OSError("gone")
+
+    model, ends = mlp([1, 2, 1], rng=0), Ends()
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
+    x = np.linspace(-1, 1, 40)[:, None]
+    monkeypatch.setattr(sources.ArraySource, "fingerprint", unreadable)
+    with pytest.raises(OSError, match="gone"):
+        trainer.fit(x, x, epochs=9, batch_size=4, callbacks=[ends])
+    assert ends.ended == 1
+    assert trainer.optimizer.epochs is None
