@@ -144,3 +144,9 @@ def nearest(name: str, names: Sequence[str], cutoff: float) -> str:
     from difflib import get_close_matches
 
     return "".join(f"; did you mean {close}?" for close in get_close_matches(name, names, 1, cutoff))
+
+
+def batch_count(rows: int, size: int) -> int:
+    """Return the number of batches; a single left-over row joins the batch before it."""
+    full, rest = divmod(rows, size)
+    return max(1, full + (rest > 1 or (rest == 1 and size == 1)))

@@ -10,9 +10,6 @@ import numpy.typing as npt
 from .._core.arrays import Array
 from .kernels.language import Argument
 
-NO_ORDER: npt.NDArray[np.intp] = np.empty(0, np.intp)
-"""Means: in the order of the data."""
-
 
 class Data:
     """The rows of the caller, contiguous and read-only.
@@ -28,16 +25,21 @@ class Data:
         self.in_place = all(a.flags.c_contiguous and a.flags.aligned for a in arrays)
         self._arrays = tuple(read_only(array) for array in arrays)
 
-    def rows(self, begin: int, count: int, order: npt.NDArray[np.intp] | None) -> tuple[Any, ...]:
-        """Return x, y, sample_weight, the order, and the first position in the order, for ``count`` rows."""
+    def rows(self, begin: int, end: int, orders: npt.NDArray[np.intp]) -> tuple[Any, ...]:
+        """Return x, y, sample_weight, the orders, and the position of the first row in the first order.
+
+        Args:
+            begin: Position of the first row that the program will use.
+            end: Position after the last one, if it is in the same epoch.
+            orders: The row numbers in the order of training, ``(epochs, n)``, or ``(epochs, 0)``.
+        """
         arrays = self._arrays
         if not self.in_place:
-            place = slice(begin, begin + count)
-            chosen = place if order is None else order[place]
+            chosen = orders[0][begin:end] if orders.size else slice(begin, end)
             arrays = tuple(read_only(np.ascontiguousarray(a[chosen])) for a in arrays)
-            order, begin = None, 0
+            orders, begin = orders[:1, :0], 0
         sample_weight = arrays[2] if len(arrays) == 3 else read_only(np.empty(0, arrays[0].dtype))
-        return arrays[0], arrays[1], sample_weight, NO_ORDER if order is None else order, begin
+        return arrays[0], arrays[1], sample_weight, orders, begin
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -48,17 +50,24 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def draw(
-    uniform: dict[str, Argument], count: int, rows: int, widths: list[int], dtype: np.dtype[Any]
+    uniform: dict[str, Argument], count: int, size: int, last: int, widths: list[int], dtype: np.dtype[Any]
 ) -> dict[str, Array]:
-    """Draw the random numbers of ``count`` batches: for each argument ``(count, rows · width)``.
+    """Draw the random numbers of ``count`` batches of ``size`` rows, the last of ``last`` rows.
 
     The NumPy path draws the same numbers in the same order: in each batch, layers that share a generator draw one after
     the other.
+
+    Returns:
+        For each argument the numbers of each batch, ``(count, max(size, last) · width)``.
     """
     drawn: dict[str, Array] = {}
     for generator in {id(argument.value): argument.value for argument in uniform.values()}.values():
-        sizes = {name: rows * widths[a.place] for name, a in uniform.items() if a.value is generator}
-        numbers = generator.random((count, sum(sizes.values())), dtype=dtype.type)
-        parts = np.split(numbers, np.cumsum([*sizes.values()])[:-1], axis=1)
-        drawn |= {name: np.ascontiguousarray(part) for name, part in zip(sizes, parts, strict=True)}
+        own = {name: widths[a.place] for name, a in uniform.items() if a.value is generator}
+        drawn |= {name: np.empty((count, max(size, last) * width), dtype) for name, width in own.items()}
+        for batches, rows in ((slice(count - 1), size), (slice(count - 1, count), last)):
+            numbers = generator.random((len(range(count)[batches]), rows * sum(own.values())), dtype=dtype.type)
+            begin = 0
+            for name, width in own.items():
+                drawn[name][batches, : rows * width] = numbers[:, begin : begin + rows * width]
+                begin += rows * width
     return drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array
 from .._core.parameter import Parameter
+from .._data import batch_count
 from ..errors import CallOrderError
 from ..layers.base import Layer
 from ..losses import Loss
@@ -19,6 +21,10 @@ from .feed import Data, draw
 from .kernels.language import Argument
 from .kernels.optimizers import step_of
 from .program import TrainingProgram
+
+ALIGNED = 64
+"""Bytes to which memory is aligned: a line of the cache. Else the time of a small network depends on where its arrays
+happen to lie."""
 
 BYTES_AT_ONCE = 1 << 18
 """Approximate bytes of random numbers, and of copied rows, for one call."""
@@ -41,6 +47,7 @@ class CompiledLoop:
 
     Attributes:
         source: The program that is compiled: the loop at its end, over one kernel for each layer.
+        rates: The learning rates of the batches of the last call of `run`.
     """
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = False) -> None:
@@ -49,6 +56,7 @@ class CompiledLoop:
         self._links, self._arguments, self._optimizer = program.links, program.arguments, optimizer
         self._steps = step_of(optimizer)
         self._train = compiled(program.source, "train", program.functions)
+        self.rates: Array = np.empty(0)
         self._uniform = self._of_kind("uniform")
         self._changing = self._of_kind("number", "buffer", "vector")
         self._widths: list[int] = []
@@ -70,14 +78,14 @@ class CompiledLoop:
     def run(
         self,
         arrays: tuple[npt.NDArray[Any], ...],
-        order: npt.NDArray[np.intp] | None,
+        orders: npt.NDArray[np.intp],
         *,
         begin: int,
-        rows: int,
+        size: int,
         count: int,
-        total: float = 0.0,
-    ) -> tuple[float, int]:
-        """Train on ``count`` batches of ``rows`` rows each.
+        totals: Array,
+    ) -> int:
+        """Train on ``count`` batches; the last batch of an epoch may have more or fewer rows, as in `batches`.
 
         This method checks nothing, because the Trainer has checked the data. With wrong sizes compiled code would read
         and write outside of its arrays.
@@ -85,44 +93,54 @@ class CompiledLoop:
         Args:
             arrays: Input ``(n, features)``; target ``(n, outputs)``, or labels ``(n,)``; and wᵢ of each row, ``(n,)``,
                 if they are not all 1. All in the dtype of the model but labels.
-            order: The row numbers in the order of training, or None for the order of the data.
-            begin: Position in the order at which the first batch begins.
-            rows: Rows of each batch.
+            orders: The row numbers in the order of training, ``(epochs, n)``; or ``(epochs, 0)``.
+            begin: Position in the first epoch at which the first batch begins.
+            size: Rows of a batch.
             count: How many batches.
-            total: The sum of losses to continue.
+            totals: For each epoch the sum over its batches of loss times rows, which is continued, ``(epochs,)``.
 
         Returns:
-            The sum over the batches of loss times rows, and the number of the first batch with a loss that is not
-            finite, -1 for none. That batch did not change the weights; it may have changed running statistics and
-            generators.
+            The number of the first batch with a loss that is not finite, -1 for none. That batch did not change the
+            weights; it may have changed running statistics and generators.
         """
         if arrays is not self._given:
             self._given, self._data = arrays, Data(arrays)
-        data, optimizer = self._data, self._optimizer
+        data, optimizer, rows = self._data, self._optimizer, len(arrays[0])
         optimizer.vector.use_up()  # The program overwrites the old gradients.
-        self._bind(arrays[0].shape[1], rows)
+        self._bind(arrays[0].shape[1], min(size + (size > 1), rows))
+        per_epoch = batch_count(rows, size)
+        last = rows - (per_epoch - 1) * size
+        one_epoch = not data.in_place or (bool(self._uniform) and last != size)
         bytes_a_row = sum(self._widths[argument.place] for argument in self._uniform.values()) * arrays[0].itemsize
         if not data.in_place:
             bytes_a_row += sum(array.nbytes // len(array) for array in arrays)
-        at_once = max(1, BYTES_AT_ONCE // (bytes_a_row * rows + 1))
-        for done in range(0, count, at_once):
-            number = min(at_once, count - done)
-            self._bound |= draw(self._uniform, number, rows, self._widths, arrays[0].dtype)
-            rates = self._rates(number)
-            total, bad = self._train(
-                *data.rows(begin + done * rows, number * rows, order),
-                rates,
-                optimizer.steps + 1,
-                total,
-                *self._bound.values(),
+        at_once = max(1, BYTES_AT_ONCE // (bytes_a_row * size + 1))
+        done, self.rates = 0, np.empty(count)
+        while done < count:
+            epoch, batch = divmod(begin // size + done, per_epoch)
+            number = min(at_once, count - done, per_epoch - batch if one_epoch else count)
+            ends = batch + number == per_epoch
+            self._bound |= draw(self._uniform, number, size, last if ends else size, self._widths, arrays[0].dtype)
+            rates = self.rates[done : done + number]
+            self._set_rates(rates)
+            bad = int(
+                self._train(
+                    *data.rows(batch * size, rows if ends else (batch + number) * size, orders[epoch:]),
+                    size,
+                    rates,
+                    optimizer.steps + 1,
+                    totals[epoch:],
+                    *self._bound.values(),
+                )
             )
             steps = number if bad < 0 else bad
             optimizer.steps += steps
             if steps:
                 optimizer.last_rate = float(rates[steps - 1])
             if bad >= 0:
-                return total, done + bad
-        return total, -1
+                return done + bad
+            done += number
+        return -1
 
     def _bind(self, width: int, rows: int) -> None:
         """Look up the arguments of the program that may have changed since the last call."""
@@ -182,19 +200,28 @@ class CompiledLoop:
         """Return an array to work in; use the same memory again if it is large enough."""
         memory = self._memory.get(name)
         if memory is None or memory.shape[1:] != shape[1:] or len(memory) < shape[0]:
-            memory = self._memory[name] = np.empty(shape, self._optimizer.vector.values.dtype)
+            memory = self._memory[name] = aligned(shape, self._optimizer.vector.values.dtype)
         return memory[: shape[0]]
 
-    def _rates(self, number: int) -> Array:
-        """Return the learning rates of the next steps."""
+    def _set_rates(self, rates: Array) -> None:
+        """Compute the learning rates of the next steps."""
         optimizer = self._optimizer
         if not callable(optimizer.learning_rate):
-            return np.full(number, optimizer.learning_rate)
-        begin, rates = optimizer.steps, np.empty(number)
+            rates.fill(optimizer.learning_rate)
+            return
+        begin = optimizer.steps
         try:
-            for k in range(number):
+            for k in range(len(rates)):
                 optimizer.steps = begin + k
                 rates[k] = optimizer.current_rate()
         finally:
             optimizer.steps = begin
-        return rates
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array whose memory begins at a line of the cache."""
+    size = prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNED, np.uint8)
+    begin = -memory.ctypes.data % ALIGNED
+    found: Array = memory[begin : begin + size].view(dtype).reshape(shape)
+    return found

@@ -114,9 +114,10 @@ class TrainingProgram(Program):
         source: The program: a module with a function ``train``.
     """
 
-    given = ("rows_x", "rows_y", "rows_sample_weight", "order", "begin", "rates", "step", "total")
-    """The arguments that every program has: the data, the order of its rows, the first position in the order; learning
-    rates, number of the first step, sum of losses so far."""
+    given = ("rows_x", "rows_y", "rows_sample_weight", "orders", "begin", "size", "rates", "step", "totals")
+    """The arguments that every program has: the data; for each epoch the order of its rows, empty for the order of the
+    data; the first position in the first order; rows of a batch; learning rates; number of the first step; for each
+    epoch the sum of losses so far."""
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool) -> None:
         super().__init__()
@@ -144,15 +145,15 @@ class TrainingProgram(Program):
         fixed = {"prediction": f"a{last}", "target": "target", "sample_weight": "sample_weight", "gradient": f"g{last}"}
         row = LOSSES[type(loss)]
         lines = [
-            "first = begin + batch * len(a0)",
+            "order = orders[epoch]",
             "fetch_rows(rows_x, order, first, a0)",
             "fetch_targets(rows_y, order, first, target)",
             "fetch_sample_weight(rows_sample_weight, order, first, sample_weight)",
             *(self.layer_call(link.kernels.forward, link, number) for number, link in enumerate(links)),
             f"error = {self.call(row.kernel, fixed, row.arguments(loss), '_loss')}",
             "if not isfinite(error):",
-            "    return total, batch",
-            "total += error * len(a0)",
+            "    return batch",
+            "totals[epoch] += error * len(a0)",
         ]
         for number in reversed(range(first, last)):
             kernels = links[number].kernels
@@ -167,14 +168,26 @@ class TrainingProgram(Program):
         own = {name: Argument("vector", vector, name) for name in ("values", "gradients")}
         for step in steps:
             lines.append(indent + self.call(step.kernel, fixed, own | step.arguments(optimizer)))
+        lines += ["first += len(a0)", "if first == end:", "    epoch, first = epoch + 1, 0"]
+        flat = [f"{name} = {array}.reshape(-1)" for name, array in self._flat.items()]
+        once, each_batch = flat, []
+        if not one_row:
+            rows = "rows = size if first + size + 1 < end else end - first"  # A single row joins the batch before it.
+            once, each_batch = [], [rows, *self._of_a_batch(), *flat]
         title = f"{class_names(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
         self.source = self.module(title, vector.values.dtype, [
             f"def train({', '.join([*self.given, *self.arguments])}):",
-            *(f"    {name} = {stream}.reshape(-1)" for name, stream in self._flat.items()),
+            *(f"    {line}" for line in ["epoch, first, end = 0, begin, len(rows_x)", *once]),
             "    for batch in range(len(rates)):",
-            *(f"        {line}" for line in lines),
-            "    return total, -1",
+            *(f"        {line}" for line in [*each_batch, *lines]),
+            "    return -1",
         ], inline=one_row or last <= FEW_LAYERS)
+
+    def _of_a_batch(self) -> list[str]:
+        """Write that memory for rows is used up to the rows of a batch; rename it in the arguments."""
+        with_rows = [name for name, argument in self.arguments.items() if "rows" in argument.shape]
+        self.arguments = {f"all_{name}" if name in with_rows else name: a for name, a in self.arguments.items()}
+        return [f"{name} = all_{name}[:rows]" for name in with_rows]
 
 
 class PredictionProgram(Program):

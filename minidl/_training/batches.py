@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .._core.arrays import dense, positive_int
 from .._core.generators import Seed, generator
-from .._data import Rows, check_lengths
+from .._data import Rows, batch_count, check_lengths
 
 GATHERED = 1 << 16
 """Approximate bytes of shuffled rows that are gathered at a time. A slice of gathered rows takes a fifth of the time of
@@ -69,9 +69,3 @@ def slices(
         for number in range(first, until):
             place = slice(number * size - offset, (rows if number == last - 1 else (number + 1) * size) - offset)
             yield tuple([array[place] for array in part])
-
-
-def batch_count(rows: int, size: int) -> int:
-    """Return the number of batches; a single left-over row joins the batch before it."""
-    full, rest = divmod(rows, size)
-    return max(1, full + (rest > 1 or (rest == 1 and size == 1)))

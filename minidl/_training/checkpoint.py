@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from .._core.configuration import arguments
 from .._core.parameter import Parameter
+from .._data import batch_count
 from .._files.generators import encode_generator
 from .._files.model import RUN_PREFIX, load_weights, model_state, restore_frozen
 from .._files.statefile import read, write
 from .._files.strict import shown
 from ..errors import ArgumentError, FileFormatError
 from ..layers._parts import named
-from .batches import batch_count
 from .history import History
 from .plain import FloatArray, require, typed
 from .run import CallbackState, Plan, Position, Run

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
+from math import nan
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
+from .._core.arrays import Array
 from .._core.interrupts import Interrupts
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, CompileError
 from ..layers._parts import named
 from ..layers.base import Layer, trait
-from .numpy_engine import Engine, NumpyEngine, Outcome
+from .numpy_engine import Engine, Figures, NumpyEngine, Outcome
 from .run import Plan
 from .sources import ArraySource, Batch, Source
 
@@ -28,12 +30,11 @@ UPDATES = 40_000
 WORK = 1 << 25
 """Rows of a batch times parameters up to which compiled code is faster; above it, BLAS takes the time of both."""
 
-WORK_AT_ONCE = 1 << 24
-"""Rows times parameters of one call: some milliseconds, in which no interrupt is noticed."""
+WORK_AT_ONCE = 1 << 26
+"""Rows times parameters of one call: up to a tenth of a second, in which no interrupt is noticed."""
 
-
-Span: TypeAlias = tuple[Batch, npt.NDArray[np.intp] | None, int, int, int]
-"""Consecutive batches of one size: arrays, order, position in the order of the first batch, rows of a batch, count."""
+IN_ORDER: npt.NDArray[np.intp] = np.empty((1, 0), np.intp)
+"""Means that the rows of an epoch are in the order of the data."""
 
 
 class CompiledEngine(Engine):
@@ -47,7 +48,7 @@ class CompiledEngine(Engine):
         CompileError: something cannot be compiled; the message names it.
     """
 
-    name = "compiled"
+    name, runs_epochs = "compiled", True
 
     def __init__(self, numpy: NumpyEngine, *, one_row: bool) -> None:
         from .._compiled import CompiledLoop, Predictor
@@ -73,44 +74,56 @@ class CompiledEngine(Engine):
     @override
     def enter(self, source: Source, start: int) -> None:
         rows = source.batch_size if isinstance(source, ArraySource) else 1
-        self.at_once = min(max(WORK_AT_ONCE // (rows * self._parameters), 64), 1 << 14)
+        self.at_once = min(max(WORK_AT_ONCE // (rows * self._parameters), 8), 1 << 14)
         self._source, self._next, self._stream = source, start, source.batches(start)
 
     @override
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
         # An interrupt is noticed after the batches of one call.
-        total, rows, done = so_far, 0, 0
+        source, total, rows, done, bad = self._source, np.array([so_far]), 0, 0, -1
+        if isinstance(source, ArraySource):
+            orders = IN_ORDER if source.order is None else source.order[np.newaxis]
+            count, size = min(most, source.count - self._next), source.batch_size
+            bad = self._call(source.arrays, orders, self._next * size, size, count, total)
+            done = count if bad < 0 else bad
+            rows = source.first_row(self._next + done) - source.first_row(self._next)
+            self._next += done
+        else:
+            for batch in islice(self._stream, most):
+                bad = self._call(batch, IN_ORDER, 0, len(batch[0]), 1, total)
+                if bad >= 0:
+                    break
+                rows, done = rows + len(batch[0]), done + 1
+                if interrupts.received:
+                    break
+        ended = bad < 0 and done < most and not interrupts.received
+        return Outcome(float(total[0]), rows, done, finite=bad < 0, ended=ended)
+
+    @override
+    def run_epochs(self, source: Source, epochs: range, rng: Callable[[int], np.random.Generator]) -> list[Figures]:
+        self.enter(source, 0)
+        if not isinstance(source, ArraySource) or (count := min(len(epochs), self.at_once // source.count)) < 2:
+            return []
+        orders = np.empty((count, len(source.arrays[0]) if source.shuffle else 0), np.intp)
+        if source.shuffle:
+            for order, epoch in zip(orders, epochs, strict=False):
+                order[:] = rng(epoch).permutation(len(order))
+        totals, each = np.zeros(count), source.count
+        bad = self._call(source.arrays, orders, 0, source.batch_size, count * each, totals)
+        losses = totals / len(source.arrays[0]) if bad < 0 else np.full(count, nan)
+        return list(zip(losses.tolist(), self._loop.rates[each - 1 :: each].tolist(), strict=True))
+
+    def _call(
+        self, arrays: Batch, orders: npt.NDArray[np.intp], begin: int, size: int, count: int, totals: Array
+    ) -> int:
+        """Run batches, and return the number of the first whose loss is not finite, -1 for none."""
         if [part.frozen for part in self._state] != self._frozen or not self._loop.is_current():
             self._compile()
-        for arrays, order, begin, size, count in self._spans(most):
-            if size < self._smallest_batch:  # The NumPy path raises the error that says why a batch is refused.
-                place: Any = slice(begin, begin + size) if order is None else order[begin : begin + size]
-                self.update(tuple(array[place] for array in arrays))
-            total, bad = self._loop.run(arrays, order, begin=begin, rows=size, count=count, total=total)
-            finished = count if bad < 0 else bad
-            rows += finished * size
-            done += finished
-            if bad >= 0:
-                return Outcome(total, rows, done, finite=False, ended=False)
-            if interrupts.received:
-                break
-        self._next += done
-        return Outcome(total, rows, done, finite=True, ended=done < most and not interrupts.received)
-
-    def _spans(self, most: int) -> Iterator[Span]:
-        """Yield the next batches, up to ``most``, as runs of one size."""
-        source = self._source
-        if not isinstance(source, ArraySource):
-            for batch in islice(self._stream, most):
-                yield batch, None, 0, len(batch[0]), 1
-            return
-        size, rows, last = source.batch_size, len(source.arrays[0]), source.count - 1
-        until = min(self._next + most, source.count)
-        equal = min(until, last + (rows == source.count * size))  # the last batch may be of another size
-        if self._next < equal:
-            yield source.arrays, source.order, self._next * size, size, equal - self._next
-        if max(self._next, equal) < until:
-            yield source.arrays, source.order, last * size, rows - last * size, 1
+        if min(size, len(arrays[0])) < self._smallest_batch and count:
+            # The NumPy path raises the error that says why a batch is refused.
+            place: Any = slice(begin, begin + size) if not orders.size else orders[0, begin : begin + size]
+            self.update(tuple(array[place] for array in arrays))
+        return self._loop.run(arrays, orders, begin=begin, size=size, count=count, totals=totals)
 
 
 def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Source) -> Engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from itertools import islice
+from math import isfinite
 
 import numpy as np
 
@@ -44,6 +45,7 @@ def train(
     assert run.plan is not None
     plan, history, may_grow = run.plan, run.history, snapshot.may_grow
     steps = [callback.every_batches for callback in run.callbacks if callback.every_batches]
+    together = engine.runs_epochs and not (run.callbacks or len(run.figures) > 1)  # Nothing acts between epochs.
     run.source, run.interrupted = source, True
     try:
         # The code below finds and reports numbers that are not finite, so NumPy's warnings are switched off.
@@ -55,6 +57,16 @@ def train(
             while (epoch := len(history.loss)) < plan.epochs and not run.why_stop:
                 began = time.perf_counter()
                 run.count_epochs(source)
+                if together and not run.position.batch:
+                    found = run_together(run, engine, snapshot, source)
+                    seconds = (time.perf_counter() - began) / max(len(found), 1)
+                    for loss, rate in found:
+                        history.add(loss, rate, seconds, {})
+                        bar.advance(f"loss {loss:.4g}")
+                    if interrupts.received:
+                        run.stop(interrupts.received)
+                    together = bool(found)
+                    continue
                 source.begin_epoch(run.generator(epoch + 1))
                 engine.enter(source, run.position.batch)
                 ended = False
@@ -100,6 +112,25 @@ def train(
             notify("on_train_end")
             run.optimizer.epochs = None
     return history
+
+
+def run_together(run: Run, engine: Engine, snapshot: Snapshot, source: Source) -> list[tuple[float, float]]:
+    """Run some epochs in one call of the engine; return loss and last learning rate of each.
+
+    If a number is not finite, the result is empty and nothing has changed: one epoch after the other then shows where.
+    """
+    assert run.plan is not None
+    epochs = range(len(run.history), run.plan.epochs)
+    snapshot.take()
+    try:
+        found = engine.run_epochs(source, epochs, lambda epoch: run.generator(epoch + 1))
+    except BaseException:
+        snapshot.restore()
+        raise
+    if not (all(isfinite(loss) for loss, _ in found) and snapshot.finite()):
+        snapshot.restore()
+        return []
+    return found
 
 
 def refuse_new_parameters(snapshot: Snapshot) -> None:

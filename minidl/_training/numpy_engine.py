@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from math import nan
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeAlias
 
+import numpy as np
 from typing_extensions import override
 
 from .._core.arrays import Array
@@ -41,17 +42,23 @@ class Outcome(NamedTuple):
     ended: bool
 
 
+Figures: TypeAlias = tuple[float, float]
+"""The mean loss over the rows of an epoch, and the learning rate of its last step."""
+
+
 class Engine(ABC):
     """Base class of engines, which run the batches of an epoch.
 
     Attributes:
         name: ``"numpy"`` or ``"compiled"``.
+        runs_epochs: Whether `run_epochs` can run several epochs in one call.
         at_once: Most batches in one call of `run`.
         predict: Computes predictions for the figures of an epoch.
         update: Makes one update from a batch in NumPy, and returns its loss; used to find the layer of a divergence.
     """
 
     name: ClassVar[str]
+    runs_epochs: ClassVar[bool] = False
     at_once: int
     predict: Callable[[Array], Array]
     update: Callable[[Batch], float]
@@ -69,6 +76,20 @@ class Engine(ABC):
             so_far: The sum of losses to continue. One sum in one order gives the same bits for any division into calls.
             interrupts: Tells whether an interrupt has come.
         """
+
+    def run_epochs(self, source: Source, epochs: range, rng: Callable[[int], np.random.Generator]) -> list[Figures]:
+        """Train on the first of these epochs in one call, as many as take about as long as one `run`.
+
+        Args:
+            source: Gives the batches.
+            epochs: The numbers of the epochs.
+            rng: Gives the generator of an epoch.
+
+        Returns:
+            The figures of the epochs that were run, none if one epoch is too long. If one of the losses or weights is
+            not finite, none of the figures counts.
+        """
+        return []
 
 
 class NumpyEngine(Engine):

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._data import Rows, checked, described
+from .._data import Rows, batch_count, checked, described
 from ..errors import ArgumentError, DataError, DTypeError
 from ..layers.base import Layer
 from ..losses import Loss
 from ..schedules import LearningRate, Schedule
-from .batches import batch_count, slices
+from .batches import slices
 
 Batch: TypeAlias = tuple[Rows, ...]
 """(x, y) or (x, y, sample_weight)."""
@@ -84,6 +84,10 @@ class ArraySource(Source):
         self.arrays, self.batch_size, self.shuffle = arrays, batch_size, shuffle
         self.order: npt.NDArray[np.intp] | None = None
         self.count = batch_count(len(arrays[0]), batch_size)
+
+    def first_row(self, batch: int) -> int:
+        """Return the position of the first row of a batch in the order; of the end, for the number of batches."""
+        return len(self.arrays[0]) if batch == self.count else batch * self.batch_size
 
     @override
     def steps_per_epoch(self) -> int:
