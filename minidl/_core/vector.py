@@ -27,12 +27,14 @@ class ParameterVector:
     Attributes:
         values: Vector of all values.
         gradients: Vector of all gradients; right from `complete` to `use_up`.
+        largest: Size of the largest parameter.
         frozen: Places of the frozen parameters, as of the last `complete`.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
         self.parameters: list[Parameter] = unique_parameters(parameters, "ParameterVector")
-        size = sum(p.size for p in self.parameters)
+        sizes = [p.size for p in self.parameters]
+        size, self.largest = sum(sizes), max(sizes)
         self.values: Array = np.empty(size, self.parameters[0].dtype)
         self.gradients: Array = np.zeros(size, self.parameters[0].dtype)
         self.frozen: list[slice] = []

@@ -9,6 +9,7 @@ from math import isfinite
 
 import numpy as np
 
+from .._core.blas import one_blas_thread
 from .._core.interrupts import Interrupts
 from .._core.progress import Progress
 from ..errors import StructureError
@@ -53,6 +54,7 @@ def train(
             Progress(plan.epochs - len(history.loss), "fit", progress) as bar,
             Interrupts() as interrupts,
             np.errstate(all="ignore"),
+            one_blas_thread(source.largest_batch() * run.optimizer.vector.largest),
         ):
             while (epoch := len(history.loss)) < plan.epochs and not run.why_stop:
                 began = time.perf_counter()

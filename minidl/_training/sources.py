@@ -67,6 +67,10 @@ class Source(ABC):
         """Return the number of batches of the next epoch; None if a stream does not know it."""
 
     @abstractmethod
+    def largest_batch(self) -> int:
+        """Return the most rows of a batch; of a stream, the rows of its first batch."""
+
+    @abstractmethod
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the data."""
 
@@ -108,6 +112,10 @@ class ArraySource(Source):
     @override
     def replay(self, start: int) -> Iterator[Batch]:
         return self.batches(start)
+
+    @override
+    def largest_batch(self) -> int:
+        return min(self.batch_size, len(self.arrays[0]))
 
     @override
     def fingerprint(self) -> Fingerprint:
@@ -197,6 +205,10 @@ class StreamSource(Source):
     @override
     def replay(self, start: int) -> Iterator[Batch]:
         return iter(list(self._recent))
+
+    @override
+    def largest_batch(self) -> int:
+        return len(self._first[0])
 
     @override
     def fingerprint(self) -> Fingerprint:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._core.arrays import Array, all_finite
+from .._core.blas import one_blas_thread
 from .._data import Rows, checked, described
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layers.base import Layer
@@ -150,11 +151,13 @@ class Validation:
         """Return the loss under ``"loss"`` and each metric under its name."""
         assert self._arrays is not None
         total, outputs = 0.0, []
-        for batch in slices(self._arrays, None, ROWS_AT_ONCE):
-            output = predict(batch[0])
-            total += self._loss(output, *batch[1:]) * len(output)
-            if self._metrics:
-                outputs.append(output)
+        largest = max([parameter.size for parameter in self._model.parameters()], default=0)
+        with one_blas_thread(min(ROWS_AT_ONCE, len(self._arrays[0])) * largest):
+            for batch in slices(self._arrays, None, ROWS_AT_ONCE):
+                output = predict(batch[0])
+                total += self._loss(output, *batch[1:]) * len(output)
+                if self._metrics:
+                    outputs.append(output)
         return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays, outputs)}
 
     def _try_metrics(self, arrays: Batch) -> None:
