@@ -4,10 +4,10 @@ Each scheme trains on each job from each seed. The losses are those of the train
 best constant. The final figure is 1 − R² or the share of wrong classes on rows that were not trained on.
 
 The rule. A scheme is refused if its final figure in any job is worse than that of Glorot uniform: the median higher by
-more than a tenth and by more than 0.01, and p < 0.01 in Wilcoxon's signed-rank test over the seeds. Those that remain
-are ranked in each job by the median loss after ten epochs. Of those within half a rank of the lowest mean rank, the
-one with the lowest mean rank of the final figures wins. If its mean rank is less than half a rank below that of Glorot
-uniform, Glorot uniform stays.
+more than a tenth and by more than 0.01, and p < 0.01 in Wilcoxon's signed-rank test over the seeds. All are ranked
+in each job by the median loss after ten epochs. Of those that are not refused and lie within half a rank of the lowest
+mean rank, the one with the lowest mean rank of the final figures wins. Glorot uniform stays unless the mean rank of the
+winner after ten epochs is half a rank lower.
 """
 
 from __future__ import annotations
