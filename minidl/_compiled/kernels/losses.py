@@ -44,7 +44,7 @@ def mean_squared_error(prediction: Matrix, target: Matrix, sample_weight: Column
             error += difference * difference
             gradient[r, j] = difference * scale
         total += np.float64(sample_weight[r]) * error
-    return total / (rows * outputs)
+    return np.float64(total / (rows * outputs))
 
 
 def mean_absolute_error(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
@@ -57,7 +57,7 @@ def mean_absolute_error(prediction: Matrix, target: Matrix, sample_weight: Colum
             error += abs(difference)
             gradient[r, j] = scale if difference > 0.0 else (-scale if difference < 0.0 else difference)
         total += np.float64(sample_weight[r]) * error
-    return total / (rows * outputs)
+    return np.float64(total / (rows * outputs))
 
 
 def huber(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix, delta: Real) -> float:
@@ -71,7 +71,7 @@ def huber(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: M
             error += inner * (difference - 0.5 * inner)
             gradient[r, j] = inner * scale
         total += np.float64(sample_weight[r]) * error
-    return total / (rows * outputs)
+    return np.float64(total / (rows * outputs))
 
 
 def binary_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
