@@ -101,6 +101,10 @@ def check_ending(where: str, model: Layer, loss: Loss) -> None:
             f"{where}: {loss!r} expects logits, but the model ends in {last!r}, which the loss contains already; "
             f"leave the last layer out for training and predict with it: Sequential(model, {last!r})"
         )
+    width = trait(model, "in_features")
+    if isinstance(last, Softmax) and width is not None and model.output_features(width) == 1:
+        raise StructureError(f"{where}: expected several outputs for {last!r}, got one, whose softmax is always 1; for "
+                             "two classes use Sigmoid(), or SigmoidCrossEntropy() without a last layer")
     # A subclass of Dense may well give probabilities.
     if loss.from_probabilities and type(last) is Dense:
         raise StructureError(

@@ -216,6 +216,12 @@ class _Distributions(_Probabilities):
     """Base of losses with probabilities as targets that sum to 1 in each row."""
 
     @override
+    def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
+        values = super().check(prediction, target)
+        check_classes(self, prediction.shape[1])
+        return values
+
+    @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         check_classes(self, width)
         values = super().check_data(target, width, dtype)

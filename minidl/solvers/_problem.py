@@ -42,6 +42,7 @@ class Problem:
     Attributes:
         held_out: The validation data; None if there is none.
         parameters: The parameters to learn.
+        known: All parameters that the model has at the beginning.
 
     Raises:
         ShapeError, DTypeError, DataError, ArgumentError, StructureError: an argument is wrong; the message names it.
@@ -72,6 +73,18 @@ class Problem:
                     "none at 0; train with an optimizer, or use L2"
                 )
         self.parameters = learned_parameters(title, model, parameters)
+        self.known = set(model.parameters())
+
+    def refuse_new_parameters(self) -> None:
+        """Refuse parameters that the first `forward` has made, because the solver does not hold them.
+
+        Raises:
+            StructureError: there are such parameters; the message names them.
+        """
+        new = [path for path, own in self.model.named_parameters().items() if own not in self.known]
+        if new:
+            raise StructureError(f"{self.title}: expected a model that has all its parameters, but forward made "
+                                 f"{', '.join(new)}; run the model once before: model.forward(x[:2])")
 
 
 def loss_by_keyword(solver: Callable[P, SolverResult]) -> Callable[P, SolverResult]:

@@ -60,3 +60,13 @@ def test_float32_cannot_tell_more_than_2_to_the_24_codes_apart() -> None:
     assert predicted(last + 1, np.float64, [[last]]) == 7.0
     with refused(DTypeError, f"Embedding({last + 1} -> 1): expected at most {last} codes in float32", "use float64"):
         predicted(last + 1, np.float32, [[last]])
+
+
+def test_the_gradient_of_a_code_in_many_rows_of_float32_is_exact() -> None:
+    layer, rows, share = Embedding(3, 2, dtype="f4"), 300_000, float(np.float32(0.1))
+    codes = np.where(np.arange(rows) % 3 == 0, 2.0, 0.0)[:, None].astype(np.float32)
+    for times in (1, 2):
+        layer.forward(codes)
+        layer.backward_parameters(np.full((rows, 2), 0.1, np.float32))
+        wanted = times * share * np.array([[200_000], [0], [100_000]])
+        assert np.allclose(layer.weight.grad, wanted, rtol=1e-7, atol=0)

@@ -41,6 +41,7 @@ from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, Stru
 from minidl.initializers import Normal
 from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt, parameter_jacobian
 from minidl.solvers._marquardt import DampedStep
+from tests.support.refusal import refused
 
 Solver = Callable[..., SolverResult]
 
@@ -629,3 +630,33 @@ def test_levenberg_marquardt_leaves_scipy_unloaded() -> None:
         "assert not [name for name in sys.modules if name.startswith('scipy')]\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class MadeLate(Layer):
+    """y = w x, with a Parameter w that the first `forward` makes."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        if not hasattr(self, "weight"):
+            self.weight = Parameter(np.full(x.shape[1], 0.5))
+        self._x = x
+        return x * self.weight.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.weight.add_grad((grad * self._x).sum(axis=0))
+        return grad * self.weight.value
+
+
+@pytest.mark.parametrize("solver", [lbfgs, levenberg_marquardt])
+def test_a_parameter_that_the_first_forward_makes_is_learned_or_refused(solver: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    y = x @ np.array([[2.0], [-3.0]]) + 1.0
+    model = Sequential(MadeLate(), Dense(2, 1)).initialize(0)
+    before = [parameter.value.copy() for parameter in model[1].parameters()]
+    with refused(StructureError, f"{solver.__name__}: expected a model that has all its parameters", "made 0.weight"):
+        solver(model, x, y)
+    assert all((p.value == kept).all() for p, kept in zip(model[1].parameters(), before, strict=True))
+    solver(model, x, y)
+    assert (model[0].parameters()[0].value != 0.5).all()
+    assert np.allclose(model.predict(x), y, atol=1e-3)

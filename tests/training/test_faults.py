@@ -182,7 +182,12 @@ def closed() -> io.StringIO:
     return stream
 
 
-@pytest.mark.parametrize("stream", [None, closed()], ids=["none", "closed"])
+class OnlyWrites:
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@pytest.mark.parametrize("stream", [None, closed(), OnlyWrites()], ids=["none", "closed", "no isatty"])
 @pytest.mark.parametrize("wanted", [None, True, False])
 def test_a_run_without_an_error_stream_trains(
     stream: Any, wanted: bool | None, monkeypatch: pytest.MonkeyPatch
