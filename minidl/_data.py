@@ -16,16 +16,26 @@ from .layers.dense import Dense
 from .layers.graph import Graph
 from .layers.merges import Merge
 from .layers.sequential import Sequential
-from .losses import Loss, check_weights
+from .losses import Loss, check_weights, refuse_zeros
 
 Rows: TypeAlias = npt.NDArray[Any]
 """An array with one row, or one label, for each sample."""
 
 
 def checked(
-    model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    model: Layer,
+    loss: Loss,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    *,
+    where: str = "",
+    all_rows: bool = True,
 ) -> tuple[Rows, ...]:
     """Return (x, y) or (x, y, sample_weight), cast to the dtype of the model; what already fits is not copied.
+
+    ``where`` is put before the name of sample_weight in an error. If the data is not ``all_rows``, but one batch of
+    several, all of its weights may be 0.
 
     For a model with one output, ``y`` may be of shape ``(rows,)``, and is returned as ``(rows, 1)``; a loss that takes
     labels of that shape gets them as they are.
@@ -33,7 +43,7 @@ def checked(
     Raises:
         ShapeError: a width that the model does not take or give, or different numbers of rows.
         DTypeError: data that is not made of real numbers.
-        DataError: no rows, NaN or infinity, labels outside of the classes.
+        DataError: no rows, NaN or infinity, labels outside of the classes, weights that are all 0.
     """
     inputs = checked_input(model, x, "x")
     outputs = model.output_features(int(np.prod(inputs.shape[1:])))
@@ -41,7 +51,10 @@ def checked(
     rows = check_lengths(x=inputs, y=targets)
     if sample_weight is None:
         return inputs, targets
-    return inputs, targets, check_weights(sample_weight, rows, inputs.dtype)
+    weights = check_weights(sample_weight, rows, inputs.dtype, f"{where}sample_weight")
+    if all_rows:
+        refuse_zeros(weights, f"{where}sample_weight")
+    return inputs, targets, weights
 
 
 def checked_input(model: Layer, x: npt.ArrayLike, where: str) -> Rows:

@@ -184,14 +184,27 @@ def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) 
     return ShapeError(message)
 
 
-def check_weights(sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike) -> Array:
+def check_weights(
+    sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike, where: str = "sample_weight"
+) -> Array:
     """Return per-sample weights as a ``(rows,)`` array; refuse another shape, and negative or infinite ones."""
-    values = floating(sample_weight, "sample_weight", np.dtype(dtype))
+    values = floating(sample_weight, where, np.dtype(dtype))
     if values.shape != (rows,):
-        raise ShapeError(f"sample_weight: expected shape ({rows},), one for each row, got {values.shape}")
+        raise ShapeError(f"{where}: expected shape ({rows},), one for each row, got {values.shape}")
     if not (values.min() >= 0 and np.isfinite(values).all()):
-        raise DataError(f"sample_weight: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
+        raise DataError(f"{where}: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
     return values
+
+
+def refuse_zeros(weights: Array, where: str = "sample_weight") -> None:
+    """Refuse the weights of all rows if they are all 0: no row would count.
+
+    Raises:
+        DataError: they are.
+    """
+    if not weights.any():
+        raise DataError(f"{where}: expected a weight above 0, got zeros for all {len(weights)} rows; leave it out, and "
+                        "all rows count the same")
 
 
 class _Probabilities(Loss):

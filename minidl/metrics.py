@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ._core.arrays import Array, dense, finite, floating, real
 from .errors import ArgumentError, DataError, ShapeError
-from .losses import check_weights
+from .losses import check_weights, refuse_zeros
 
 __all__ = [
     "Metric",
@@ -309,8 +309,7 @@ def _weights(prediction: Numbers, target: Numbers, sample_weight: Weights) -> Ar
     if sample_weight is None:
         return np.ones(len(target))
     weight = check_weights(sample_weight, len(target), np.float64)
-    if not weight.any():
-        raise DataError("sample_weight: expected a weight above 0, got zeros")
+    refuse_zeros(weight)
     return weight
 
 

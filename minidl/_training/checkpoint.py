@@ -53,13 +53,14 @@ class SavedOptimizer:
 
 @dataclass(frozen=True)
 class SavedProgress:
-    """The plan of a fit, its position, the fingerprint of its data, and its callbacks."""
+    """The plan of a fit, its position, the fingerprint of its data, its callbacks, and the figures of its epochs."""
 
     plan: Plan | None
     position: Position
     rng: np.random.Generator
     fingerprint: Fingerprint | None
     callbacks: list[CallbackState]
+    figures: dict[str, str | None]
 
     def __post_init__(self) -> None:
         plan, here, data = self.plan, self.position, self.fingerprint
@@ -160,7 +161,7 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
         generator.bit_generator.state = saved.generators[name].bit_generator.state
     run.plan, run.position, run.fingerprint = saved.run.plan, saved.run.position, saved.run.fingerprint
     run.start_state = saved.run.rng.bit_generator.state
-    run.callbacks, run.saved_callbacks = [], saved.run.callbacks
+    run.callbacks, run.saved_callbacks, run.figures = [], saved.run.callbacks, saved.run.figures
     run.history = saved.history.unpacked()
 
 
@@ -177,7 +178,7 @@ def saved_run(run: Run) -> SavedRun:
         type(run.loss).__name__,
         run_settings(run),
         named(run.model, np.random.Generator),
-        SavedProgress(run.plan, run.position, rng, run.know_data(), callbacks),
+        SavedProgress(run.plan, run.position, rng, run.know_data(), callbacks, run.figures),
         SavedHistory(
             **{name: np.array(getattr(history, name), np.float64) for name in SERIES},
             metrics=list(history.metrics),
@@ -236,7 +237,10 @@ def check_fit(own: SavedRun, saved: SavedRun) -> None:
     for what, expected in must_agree(saved).items():
         if expected != found[what]:
             difference = _expected_got(expected, found[what])
-            raise ArgumentError(f"restore: expected {what} {difference}; build the Trainer as before")
+            raise ArgumentError(
+                f"restore: expected {what} {difference}; build the Trainer as before, and set again what was set since "
+                "then, such as trainer.optimizer.momentum = 0.0"
+            )
 
 
 def must_agree(saved: SavedRun) -> dict[str, Any]:
