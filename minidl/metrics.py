@@ -371,7 +371,8 @@ def _below(found: Labels, classes: int, where: str) -> None:
         row = int(np.argmax(wrong))
         raise DataError(
             f"metrics: expected labels in 0 … {classes - 1} as {where}, got {found[row]} at row {row}; rows of scores "
-            "have one column for each class, one column tells two classes; values are compared by r2"
+            "have one column for each class, one column tells two classes; values are compared by r2; labels of "
+            "classes that the target lacks need the number of classes: np.eye(classes)[prediction]"
         )
 
 

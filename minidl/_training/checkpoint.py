@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._core.arrays import all_finite
 from .._core.configuration import arguments
 from .._core.parameter import Parameter
 from .._files.generators import encode_generator
@@ -131,6 +132,9 @@ class SavedRun:
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
     """Write a model file that also holds the state of the run; see `Trainer.save`."""
     tensors, metadata = model_state(run.model)
+    if wrong := [name for name, array in tensors.items() if not all_finite(array)]:
+        raise ArgumentError(f"Trainer.save: expected finite numbers, because restore refuses others, got NaN or "
+                            f"infinity in {', '.join(wrong[:5])}; minidl.save writes the model alone")
     own: dict[str, npt.NDArray[Any]] = {}
     packed = pack(saved_run(run), own, RUN_PREFIX.rstrip(":") + ":run")
     write(path, {**tensors, **own}, {**metadata, "training": packed})

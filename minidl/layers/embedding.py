@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array, positive_int, width_error
+from .._core.arrays import MANY, Array, positive_int, width_error
 from .._core.initializer import Initializer
 from .._core.parameter import Parameter
 from ..errors import DataError, DTypeError
@@ -68,8 +68,15 @@ class Embedding(Layer):
         """Add each row of ∂e/∂y to the row of its code."""
         if grad.shape != (len(self._rows), self.out_features):
             refuse_gradient(self, grad, (len(self._rows), self.out_features))
-        gradient = self.weight.grad
-        np.add.at(gradient, self._rows, grad)
+        gradient, rows = self.weight.grad, self._rows
+        if len(rows) > MANY and grad.dtype == np.float32:
+            # A code may have many rows: their sum is computed in float64, as in `sum_of_rows`.
+            order = np.argsort(rows, kind="stable")
+            rows = rows[order]
+            first = np.flatnonzero(np.diff(rows, prepend=-1))
+            gradient[rows[first]] += np.add.reduceat(grad[order], first, dtype=np.float64).astype(np.float32)
+        else:
+            np.add.at(gradient, rows, grad)
         self.weight.grad = gradient
 
     def _codes_in(self, x: Array) -> npt.NDArray[np.intp]:

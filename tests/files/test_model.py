@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -723,7 +724,7 @@ def test_a_source_without_a_name_of_the_model_is_refused(tmp_path: Path) -> None
     before = {name: array.copy() for name, array in model_tensors(model).items()}
     write(tmp_path / "w", arrays, {})
     for source in (arrays, tmp_path / "w"):
-        text = raised(lambda source=source: load_weights(model, source, strict=False))
+        text = raised(partial(load_weights, model, source, strict=False))
         assert "expected at least one tensor of the model, got missing '0.weight', '0.bias', " in text
         assert "; extra 'net.0.weight', 'net.0.bias', " in text
         assert text.endswith("; change the names: load_weights(model, {new_name: array, ...})")

@@ -39,7 +39,7 @@ from minidl import (
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
 from minidl.initializers import Normal
-from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt, parameter_jacobian
+from minidl.solvers import SolverResult, _marquardt, lbfgs, levenberg_marquardt, parameter_jacobian
 from minidl.solvers._marquardt import DampedStep
 
 Solver = Callable[..., SolverResult]
@@ -366,6 +366,19 @@ def test_levenberg_marquardt_has_converged_where_all_that_is_left_is_rounding() 
     assert result.loss[-1] == pytest.approx(float(best), rel=1e-5)
     assert np.abs(cosines(model, x, y)).max() > 1e-4
     assert result.reason == "converged"
+
+
+def test_scales_are_computed_once_where_every_parameter_has_an_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    sensitivities = _marquardt.sensitivities
+
+    def noted(*given: Any) -> Array:
+        made.append(1)
+        return sensitivities(*given)
+
+    monkeypatch.setattr(_marquardt, "sensitivities", noted)
+    levenberg_marquardt(mlp([1, 4, 1], activation=Tanh, rng=0), SINE_X, SINE_Y, max_iterations=20)
+    assert made == [1]
 
 
 @both

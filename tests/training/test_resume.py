@@ -238,8 +238,8 @@ def test_momentum_that_the_run_has_set_to_0_is_set_again_to_restore(tmp_path: Pa
     whole.fit(X, Y, epochs=4, batch_size=BATCH, callbacks=[NoMomentum()])
     run.fit(X, Y, epochs=4, batch_size=BATCH, callbacks=[NoMomentum(), SaveAt(path, 1, 2)])
     again = make()
-    with refused(ArgumentError, "the settings {'momentum': '0.0'}, got {'momentum': '0.9'}; build the Trainer as before, "
-                 "and set again what was set since then, such as trainer.optimizer.momentum = 0.0"):
+    with refused(ArgumentError, "the settings {'momentum': '0.0'}, got {'momentum': '0.9'}; build the Trainer as "
+                 "before, and set again what was set since then, such as trainer.optimizer.momentum = 0.0"):
         again.restore(path)
     assert isinstance(again.optimizer, SGD)
     again.optimizer.momentum = 0.0
