@@ -16,7 +16,7 @@ from .layers.dense import Dense
 from .layers.graph import Graph
 from .layers.merges import Merge
 from .layers.sequential import Sequential
-from .losses import Loss, check_weights, refuse_zeros
+from .losses import Loss, check_weights
 
 Rows: TypeAlias = npt.NDArray[Any]
 """An array with one row, or one label, for each sample."""
@@ -30,12 +30,12 @@ def checked(
     sample_weight: npt.ArrayLike | None = None,
     *,
     where: str = "",
-    all_rows: bool = True,
+    zeros: bool = False,
 ) -> tuple[Rows, ...]:
     """Return (x, y) or (x, y, sample_weight), cast to the dtype of the model; what already fits is not copied.
 
-    ``where`` is put before the name of sample_weight in an error. If the data is not ``all_rows``, but one batch of
-    several, all of its weights may be 0.
+    ``where`` is put before the name of sample_weight in an error. With ``zeros``, for one batch of several, all weights
+    may be 0.
 
     For a model with one output, ``y`` may be of shape ``(rows,)``, and is returned as ``(rows, 1)``; a loss that takes
     labels of that shape gets them as they are.
@@ -51,9 +51,7 @@ def checked(
     rows = check_lengths(x=inputs, y=targets)
     if sample_weight is None:
         return inputs, targets
-    weights = check_weights(sample_weight, rows, inputs.dtype, f"{where}sample_weight")
-    if all_rows:
-        refuse_zeros(weights, f"{where}sample_weight")
+    weights = check_weights(sample_weight, rows, inputs.dtype, f"{where}sample_weight", zeros=zeros)
     return inputs, targets, weights
 
 

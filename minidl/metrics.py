@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ._core.arrays import Array, dense, finite, floating, real
 from .errors import ArgumentError, DataError, ShapeError
-from .losses import check_weights, refuse_zeros
+from .losses import check_weights
 
 __all__ = [
     "Metric",
@@ -308,9 +308,7 @@ def _weights(prediction: Numbers, target: Numbers, sample_weight: Weights) -> Ar
                          f"{len(prediction)} and {len(target)}")
     if sample_weight is None:
         return np.ones(len(target))
-    weight = check_weights(sample_weight, len(target), np.float64)
-    refuse_zeros(weight)
-    return weight
+    return check_weights(sample_weight, len(target), np.float64, zeros=False)
 
 
 def _compared(

@@ -25,8 +25,6 @@ Batch: TypeAlias = tuple[Rows, ...]
 HASHED = 1 << 26
 """Bytes up to which a fingerprint covers all of the data; of larger data it covers evenly spaced rows."""
 
-NO_WEIGHT = "fit_batches: expected a sample_weight above 0 in an epoch, got zeros in all of its batches"
-
 REPLAYED = 1 << 25
 """Approximate bytes of a stream that are kept for a replay."""
 
@@ -177,8 +175,12 @@ class StreamSource(Source):
 
     @override
     def batches(self, start: int) -> Iterator[Batch]:
-        number, counts = -1, start > 0
-        for number, batch in enumerate(self._open()):
+        number, counts, batches = -1, start > 0, self._open()
+        if not isinstance(batches, Iterable):
+            raise DTypeError(
+                f"fit_batches: expected a function that returns batches, or a container of them, got {batches!r}"
+            )
+        for number, batch in enumerate(batches):
             if number >= start:
                 ready = self._checked(number, batch)
                 counts = counts or _counts(ready)
@@ -186,9 +188,10 @@ class StreamSource(Source):
                 self._bytes = sum(array.nbytes for array in ready)
                 yield ready
         if number < max(start - 1, 0):
-            raise DataError(f"fit_batches: expected at least {max(start, 1)} batches in an epoch, got {number + 1}")
+            least = f"{start} batches" if start > 1 else "one batch"
+            raise DataError(f"fit_batches: expected at least {least} in an epoch, got {number + 1 or 'none'}")
         if not counts:
-            raise DataError(NO_WEIGHT)
+            raise DataError("fit_batches: expected a sample_weight above 0 in an epoch, got zeros in all its batches")
 
     def _checked(self, number: int, batch: Batch) -> Batch:
         """Check a batch and return a copy of it, because a stream may fill the same arrays for each batch."""
@@ -196,7 +199,7 @@ class StreamSource(Source):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 found = described(batch)
                 raise DTypeError(f"fit_batches: expected batches (x, y) or (x, y, sample_weight), got {found}")
-            return tuple(np.array(array) for array in checked(self._model, self._loss, *batch, all_rows=False))
+            return tuple(np.array(array) for array in checked(self._model, self._loss, *batch, zeros=True))
         except Exception as error:
             error.add_note(f"in batch {number}")
             raise
@@ -215,18 +218,11 @@ class StreamSource(Source):
         return Fingerprint(_hash(self._first), stream=True, validation=_hash(self.held_out))
 
     def _first_batch(self) -> Batch:
-        batches = self._open()
-        if not isinstance(batches, Iterable):
-            raise DTypeError(
-                f"fit_batches: expected a function that returns batches, or a container of them, got {batches!r}"
-            )
-        first = None
-        for number, batch in enumerate(batches):
-            ready = self._checked(number, batch)
-            first = first or ready
-            if _counts(ready):
-                return first
-        raise DataError(NO_WEIGHT if first else "fit_batches: expected at least one batch in an epoch, got none")
+        """Return the first batch; read on until one has a weight above 0, so that an epoch without is refused here."""
+        for batch in self.batches(0):
+            if _counts(batch):
+                break
+        return self._recent[0]
 
 
 def _counts(batch: Batch) -> bool:

@@ -382,16 +382,17 @@ def test_scales_are_computed_once_where_every_parameter_has_an_effect(monkeypatc
     assert made == [1]
 
 
-@pytest.mark.parametrize(("units", "seed"), [([1e4], 7), ([1e4], 10), ([1e4, 1e-4], 2)])
-def test_lbfgs_learns_the_scale_of_a_parameter_from_the_first_point(units: list[float], seed: int) -> None:
+@pytest.mark.parametrize("seed", [7, 9, 10])
+def test_lbfgs_learns_the_scale_of_a_parameter_from_the_first_point(seed: int) -> None:
     # The first gradient is the largest by far.
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(20, len(units))) + 100.0
-    y = 0.1 * rng.normal(size=(20, 1)) + x @ np.arange(1, len(units) + 1)[:, None]
+    x = rng.normal(size=(20, 1)) + 100.0
+    y = x + 0.1 * rng.normal(size=(20, 1))
     columns = np.hstack([x, np.ones((20, 1))])
     best = float(np.mean((columns @ np.linalg.lstsq(columns, y, rcond=None)[0] - y) ** 2))
-    result = lbfgs(Dense(len(units), 1).initialize(seed), x * units, y)
-    assert (result.reason, result.loss[-1]) == ("converged", pytest.approx(best, rel=1e-6))
+    result = lbfgs(Dense(1, 1).initialize(seed), 1e4 * x, y)
+    assert result.reason == "converged"
+    assert result.loss[-1] == pytest.approx(best, rel=1e-6)
 
 
 class Wall(Loss):
@@ -413,7 +414,8 @@ def test_lbfgs_does_not_measure_the_gradient_by_a_point_that_was_too_far() -> No
     model = Dense(1, 1)
     model.weight.value, model.bias.value = [[0.0]], [-0.5]
     result = lbfgs(model, np.ones((1, 1)), np.zeros((1, 1)), loss=Wall(), parameters=[model.bias])
-    assert (result.reason, result.loss[-1]) == ("stalled", pytest.approx(1.0, abs=1e-6))
+    assert result.reason == "stalled"
+    assert result.loss[-1] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_steps_before_lbfgs_starts_again_do_not_count_as_settled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def refusals() -> Iterator[tuple[Callable[[Trainer], object], str]]:
     yield lambda t: t.fit(X, Y, epochs=1, validation=0.25, shuffle=False, sample_weight=FIRST), one_side
     yield lambda t: t.fit(X, Y, epochs=1, validation=0.25, shuffle=False, sample_weight=FIRST[::-1]), one_side
     yield lambda t: t.fit(X, Y, epochs=1, validation=0.25, sample_weight=FIRST), one_side
-    epoch = "fit_batches: expected a sample_weight above 0 in an epoch, got zeros in all of its batches"
+    epoch = "fit_batches: expected a sample_weight above 0 in an epoch, got zeros in all its batches"
     yield lambda t: t.fit_batches([(X, Y, ZEROS)] * 3, epochs=1), epoch
 
 
