@@ -16,7 +16,7 @@ from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, CompileError
 from ..layers._parts import named
 from ..layers.base import Layer, trait
-from .numpy_engine import Engine, NumpyEngine, Outcome
+from .numpy_engine import BatchResult, Engine, NumpyEngine
 from .run import Plan
 from .sources import ArraySource, Batch, Source
 
@@ -77,7 +77,7 @@ class CompiledEngine(Engine):
         self._source, self._next, self._stream = source, start, source.batches(start)
 
     @override
-    def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
+    def run(self, most: int, so_far: float, interrupts: Interrupts) -> BatchResult:
         # An interrupt is noticed after the batches of one call.
         total, rows, done = so_far, 0, 0
         if [part.frozen for part in self._state] != self._frozen or not self._loop.is_current():
@@ -91,11 +91,11 @@ class CompiledEngine(Engine):
             rows += finished * size
             done += finished
             if bad >= 0:
-                return Outcome(total, rows, done, finite=False, ended=False)
+                return BatchResult(total, rows, done, finite=False, ended=False)
             if interrupts.received:
                 break
         self._next += done
-        return Outcome(total, rows, done, finite=True, ended=done < most and not interrupts.received)
+        return BatchResult(total, rows, done, finite=True, ended=done < most and not interrupts.received)
 
     def _spans(self, most: int) -> Iterator[Span]:
         """Yield the next batches, up to ``most``, as runs of one size."""

@@ -116,7 +116,13 @@ def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
 
 
 def checked_data(
-    where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+    where: str,
+    model: Layer,
+    loss: Loss,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None,
+    part: str = "",
 ) -> Data:
     """Return (x, y, sample_weight), cast to the dtype of the model.
 
@@ -126,7 +132,7 @@ def checked_data(
     """
     check_parts(where, model=(model, Layer), loss=(loss, Loss))
     check_ending(where, model, loss)
-    rows, targets, *weights = checked(model, loss, x, y, sample_weight)
+    rows, targets, *weights = checked(model, loss, x, y, sample_weight, where=part)
     return rows, targets, weights[0] if weights else None
 
 
@@ -144,7 +150,7 @@ def held_out_data(where: str, model: Layer, loss: Loss, validation: Validation |
             "out no fraction, split the rows first: x[::4], y[::4]"
         )
     x, y, sample_weight = validation if len(validation) == 3 else (*validation, None)
-    return checked_data(where, model, loss, x, y, sample_weight)
+    return checked_data(where, model, loss, x, y, sample_weight, f"{where}(validation): ")
 
 
 def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:

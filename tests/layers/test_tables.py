@@ -32,6 +32,18 @@ def test_an_embedding_refuses_a_gradient_that_numpy_would_broadcast() -> None:
     assert (layer.weight.grad == 0).all()
 
 
+@pytest.mark.parametrize("rows", [128, 129, 100_000])
+def test_a_code_of_many_float32_rows_has_a_sum_as_good_as_a_bias(rows: int) -> None:
+    layer = Embedding(4, 2, dtype=np.float32).initialize(0)
+    codes = np.where(np.arange(rows) % 5 == 0, 2.0, 3.0)
+    layer.forward(codes.astype(np.float32)[:, None])
+    grad = np.full((rows, 2), 0.1, np.float32)
+    for times in (1, 2):  # gradients add up
+        layer.add_gradients(grad)
+        exact = [times * float(grad[0, 0]) * float((codes == code).sum()) for code in range(4)]
+        assert np.allclose(layer.weight.grad.T, exact, rtol=3e-6 if rows <= 128 else 2e-7, atol=0)
+
+
 @pytest.mark.parametrize("indices", [[0.7], [0, 1.0], 3, None, [True, False, True], np.array([True, False]), "01"])
 def test_columns_refuse_what_is_no_list_of_whole_numbers(indices: Any) -> None:
     with refused(DTypeError, "Columns(indices): expected a list of whole numbers such as [0, 2], got"):
