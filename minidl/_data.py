@@ -23,9 +23,19 @@ Rows: TypeAlias = npt.NDArray[Any]
 
 
 def checked(
-    model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    model: Layer,
+    loss: Loss,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    *,
+    where: str = "",
+    zeros: bool = False,
 ) -> tuple[Rows, ...]:
     """Return (x, y) or (x, y, sample_weight), cast to the dtype of the model; what already fits is not copied.
+
+    ``where`` is put before the name of sample_weight in an error. With ``zeros``, for one batch of several, all weights
+    may be 0.
 
     For a model with one output, ``y`` may be of shape ``(rows,)``, and is returned as ``(rows, 1)``; a loss that takes
     labels of that shape gets them as they are.
@@ -33,7 +43,7 @@ def checked(
     Raises:
         ShapeError: a width that the model does not take or give, or different numbers of rows.
         DTypeError: data that is not made of real numbers.
-        DataError: no rows, NaN or infinity, labels outside of the classes.
+        DataError: no rows, NaN or infinity, labels outside of the classes, weights that are all 0.
     """
     inputs = checked_input(model, x, "x")
     outputs = model.output_features(int(np.prod(inputs.shape[1:])))
@@ -41,7 +51,8 @@ def checked(
     rows = check_lengths(x=inputs, y=targets)
     if sample_weight is None:
         return inputs, targets
-    return inputs, targets, check_weights(sample_weight, rows, inputs.dtype)
+    weights = check_weights(sample_weight, rows, inputs.dtype, f"{where}sample_weight", zeros=zeros)
+    return inputs, targets, weights
 
 
 def checked_input(model: Layer, x: npt.ArrayLike, where: str) -> Rows:
@@ -101,6 +112,10 @@ def check_ending(where: str, model: Layer, loss: Loss) -> None:
             f"{where}: {loss!r} expects logits, but the model ends in {last!r}, which the loss contains already; "
             f"leave the last layer out for training and predict with it: Sequential(model, {last!r})"
         )
+    width = trait(model, "in_features")
+    if isinstance(last, Softmax) and width is not None and model.output_features(width) == 1:
+        raise StructureError(f"{where}: expected several outputs for {last!r}, got one, whose softmax is always 1; for "
+                             "two classes use Sigmoid(), or SigmoidCrossEntropy() without a last layer")
     # A subclass of Dense may well give probabilities.
     if loss.from_probabilities and type(last) is Dense:
         raise StructureError(

@@ -184,13 +184,21 @@ def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) 
     return ShapeError(message)
 
 
-def check_weights(sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike) -> Array:
-    """Return per-sample weights as a ``(rows,)`` array; refuse another shape, and negative or infinite ones."""
-    values = floating(sample_weight, "sample_weight", np.dtype(dtype))
+def check_weights(
+    sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike, where: str = "sample_weight", *, zeros: bool = True
+) -> Array:
+    """Return per-sample weights as a ``(rows,)`` array; refuse another shape, and negative or infinite ones.
+
+    All of them may be 0 with ``zeros``, in one batch of several; else no row would count.
+    """
+    values = floating(sample_weight, where, np.dtype(dtype))
     if values.shape != (rows,):
-        raise ShapeError(f"sample_weight: expected shape ({rows},), one for each row, got {values.shape}")
+        raise ShapeError(f"{where}: expected shape ({rows},), one for each row, got {values.shape}")
     if not (values.min() >= 0 and np.isfinite(values).all()):
-        raise DataError(f"sample_weight: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
+        raise DataError(f"{where}: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
+    if not (zeros or values.any()):
+        raise DataError(f"{where}: expected a weight above 0, got zeros for all {rows} rows; leave it out, and all "
+                        "rows count the same")
     return values
 
 
@@ -214,6 +222,12 @@ class _Probabilities(Loss):
 
 class _Distributions(_Probabilities):
     """Base of losses with probabilities as targets that sum to 1 in each row."""
+
+    @override
+    def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
+        values = super().check(prediction, target)
+        check_classes(self, prediction.shape[1])
+        return values
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

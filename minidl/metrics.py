@@ -308,10 +308,7 @@ def _weights(prediction: Numbers, target: Numbers, sample_weight: Weights) -> Ar
                          f"{len(prediction)} and {len(target)}")
     if sample_weight is None:
         return np.ones(len(target))
-    weight = check_weights(sample_weight, len(target), np.float64)
-    if not weight.any():
-        raise DataError("sample_weight: expected a weight above 0, got zeros")
-    return weight
+    return check_weights(sample_weight, len(target), np.float64, zeros=False)
 
 
 def _compared(
@@ -372,7 +369,8 @@ def _below(found: Labels, classes: int, where: str) -> None:
         row = int(np.argmax(wrong))
         raise DataError(
             f"metrics: expected labels in 0 … {classes - 1} as {where}, got {found[row]} at row {row}; rows of scores "
-            "have one column for each class, one column tells two classes; values are compared by r2"
+            "have one column for each class, one column tells two classes; values are compared by r2; labels of "
+            "classes that the target lacks need the number of classes: np.eye(classes)[prediction]"
         )
 
 

@@ -224,7 +224,7 @@ class Trainer:
             epochs: Passes over the data.
             batch_size: Rows of one update.
             shuffle: Whether each epoch goes through the rows in an order of its own.
-            sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``.
+            sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``; not all 0.
             validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch, or
                 the fraction of the rows, in (0, 1), that is held out for that. With ``shuffle`` they are random rows,
                 the same in each fit of this Trainer to the same data, and each class has its share of them where the
@@ -264,8 +264,9 @@ class Trainer:
 
         Args:
             stream: A function without arguments that returns the batches of one epoch, or a list or other container of
-                them; each batch is (x, y) or (x, y, sample_weight). A schedule in epochs needs one with a length. For
-                a resume it must give the same batches again.
+                them; each batch is (x, y) or (x, y, sample_weight). A batch whose weights are all 0 has the loss 0 and
+                gradients of 0; an epoch of such batches only is an error. A schedule in epochs needs a stream with a
+                length. For a resume it must give the same batches again.
             epochs: Passes over the stream.
             validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch.
             metrics: As in `fit`; they need validation data here.
@@ -299,14 +300,14 @@ class Trainer:
             y: The same target.
             sample_weight: The same sample_weight.
             validation: The same validation data or fraction.
-            metrics: The same metrics.
+            metrics: The same metrics; compared are their names and directions.
             callbacks: Callbacks made as before, in the same order; None goes on with those of the interrupted fit.
             progress: A bar: True, False, or None for one on a terminal.
 
         Raises:
             CallOrderError: no fit has begun, or it was fed from a stream. A finished fit returns its history.
-            DataError: the data is not that of the fit.
-            ArgumentError: other callbacks than those of the fit.
+            DataError: the data, for training or for validation, is not that of the fit.
+            ArgumentError: other metrics or callbacks than those of the fit.
         """
         plan = self._run.plan_to_resume(streamed=False)
         acting = self._run.callbacks if callbacks is None else check_callbacks(callbacks)
@@ -420,11 +421,12 @@ class Trainer:
             x, y, sample_weight = feed
             arrays = data.split(x, y, sample_weight, validation, rng)
             source = ArraySource(arrays, plan.batch_size, plan.shuffle)
-        engine, snapshot = self._begin(plan, callbacks, source, data)
+        source.held_out = data.arrays
+        engine, snapshot = self._begin(plan, callbacks, source, data.directions())
         return train(run, engine, snapshot, source, data, self._notify, progress)
 
     def _begin(
-        self, plan: Plan, callbacks: Sequence[Callback], source: Source, data: Validation
+        self, plan: Plan, callbacks: Sequence[Callback], source: Source, figures: dict[str, str | None]
     ) -> tuple[Engine, Snapshot]:
         """Start a fit, or go on with one; if anything is refused, leave the run and its callbacks as they were."""
         run = self._run
@@ -433,11 +435,11 @@ class Trainer:
         _check_parameters(snapshot)
         try:
             if plan is run.plan:
-                run.go_on(source, callbacks)
+                run.go_on(source, callbacks, figures)
             else:
                 run.start(plan, callbacks)
             engine = make_engine(check_engine(self.engine), NumpyEngine(run, snapshot.not_held.values()), plan, source)
-            run.engine, run.figures = engine.name, data.directions()
+            run.engine, run.figures = engine.name, figures
             run.why_stop, run.interrupted, run.history.stopped_by = "", True, ""
             run.count_epochs(source)
             self._notify("on_train_begin")

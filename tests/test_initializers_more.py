@@ -166,6 +166,14 @@ def test_signals_neither_fade_nor_explode_through_thirty_rectified_layers() -> N
     assert 0.3 < (y**2).mean() / (x**2).mean() < 3.0
 
 
+@pytest.mark.parametrize(("wide", "outputs"), [(9, 1), (9, 9), (4, 12)])
+def test_the_first_outputs_have_the_variance_of_their_widths(wide: int, outputs: int) -> None:
+    """He values keep the mean square of x through ReLU; n inputs of variance 2 / (n + m) make it 2 n / (n + m)."""
+    x = np.array([[1.0, -2.0, 0.5]])
+    y = [mlp([3, wide, outputs], rng=seed)(x) for seed in range(2000)]
+    assert np.mean(np.square(y)) == pytest.approx(2 * wide / (wide + outputs) * (x**2).mean(), rel=0.12)
+
+
 def test_mlp_refuses_an_activation_that_is_no_layer() -> None:
     with pytest.raises(DTypeError, match=r"mlp\(activation\): expected a Layer, got 3"):
         mlp([2, 2, 1], activation=lambda: 3)  # type: ignore[arg-type,return-value]

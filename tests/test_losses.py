@@ -20,12 +20,14 @@ from minidl import (
     MeanAbsoluteError,
     MeanSquaredError,
     Sequential,
+    Sigmoid,
     SigmoidCrossEntropy,
     Softmax,
     SoftmaxCrossEntropy,
     Trainer,
 )
-from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, ShapeError
+from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, ShapeError, StructureError
+from minidl.solvers import lbfgs
 from tests.support.derivatives import central, complex_step, relative_error
 from tests.support.refusal import refused
 
@@ -451,12 +453,27 @@ def test_an_error_for_each_row_is_what_forward_rows_must_give(loss: Loss, shape:
 @pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), CrossEntropy()])
 @pytest.mark.parametrize("target", [np.ones((6, 1)), np.zeros(6, int)])
 def test_one_output_for_classes_is_refused_before_training(loss: Loss, target: Any) -> None:
-    model = Sequential(Dense(3, 1), *([] if loss.from_logits else [Softmax()])).initialize(0)
+    model = Sequential(Dense(3, 1), *([] if loss.from_logits else [Sigmoid()])).initialize(0)
     trainer = Trainer(model, loss, SGD(model.parameters(), 0.1))
     before = trainer.optimizer.vector.values.copy()
     with refused(ShapeError, f"{loss!r}: expected an output for each class", "SigmoidCrossEntropy"):
         trainer.fit(np.ones((6, 3)), target, epochs=1)
     assert (trainer.optimizer.vector.values == before).all()
+
+
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), CrossEntropy()])
+def test_one_output_for_classes_is_refused_in_a_loop_by_hand(loss: Loss) -> None:
+    with refused(ShapeError, f"{loss!r}: expected an output for each class", "SigmoidCrossEntropy"):
+        loss.forward(np.ones((6, 1)), np.ones((6, 1)))
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy(), CrossEntropy(), MeanSquaredError()])
+def test_a_softmax_of_one_output_is_refused(loss: Loss) -> None:
+    model = Sequential(Sequential(Dense(3, 1), Softmax())).initialize(0)
+    with refused(StructureError, "Trainer: expected several outputs for Softmax(), got one", "use Sigmoid()"):
+        Trainer(model, loss, SGD(model.parameters(), 0.1))
+    with refused(StructureError, "lbfgs: expected several outputs for Softmax(), got one", "use Sigmoid()"):
+        lbfgs(model, np.ones((6, 3)), np.ones((6, 1)), loss=loss)
 
 
 def test_a_column_of_labels_says_what_to_use() -> None:

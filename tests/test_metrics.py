@@ -84,6 +84,27 @@ def test_a_class_that_occurs_nowhere_does_not_count() -> None:
         assert one(np.eye(3)[target], target) == 1.0
 
 
+def test_labels_of_absent_classes_count_where_the_number_of_classes_is_given() -> None:
+    sk = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(2)
+    for target in ([0, 1, 1, 0, 1, 0], [0, 3, 1, 1, 0, 3]):
+        found = rng.integers(0, 6, 6)
+        found[0] = 5
+        for one in (metrics.accuracy, metrics.balanced_accuracy, metrics.f1, metrics.confusion_matrix):
+            with refused(DataError, "as prediction, got 5 at row 0", "classes: np.eye(classes)[prediction]"):
+                one(found, target)
+        rows = np.eye(6)[found]
+        assert metrics.accuracy(rows, target) == sk.accuracy_score(target, found)
+        assert metrics.balanced_accuracy(rows, target) == pytest.approx(np.mean([
+            np.mean(found[np.array(target) == k] == k) for k in set(target)]))
+        assert metrics.f1(rows, target) == pytest.approx(sk.f1_score(target, found, average="macro"))
+        assert metrics.precision(rows, target) == pytest.approx(
+            sk.precision_score(target, found, average="macro", zero_division=0))
+        assert metrics.recall(rows, target) == pytest.approx(
+            sk.recall_score(target, found, average="macro", zero_division=0))
+        assert (metrics.confusion_matrix(rows, target) == sk.confusion_matrix(target, found, labels=range(6))).all()
+
+
 SEVERAL = np.array([[1, 1, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0]])
 
 

@@ -25,6 +25,9 @@ def ones(count: int, dtype: np.dtype[Any]) -> Array:
     return vector
 
 
+PART = 1 << 12
+"""Numbers in a part of a long vector."""
+
 MANY = 128
 """Rows from which a sum of float32 rows is computed in float64, because its error grows with the rows."""
 
@@ -36,6 +39,13 @@ def sum_of_rows(x: Array) -> Array:
         return wide.astype(np.float32)
     total: Array = ones(len(x), x.dtype).dot(x)
     return total
+
+
+def sum_of_squares(x: Array) -> float:
+    """Add up x² over all numbers, by parts: the error of a product in float32 grows with the length of its vectors."""
+    flat = x.reshape(-1)
+    parts = [flat[begin : begin + PART] for begin in range(0, flat.size, PART)]
+    return sum([float(np.dot(part, part)) for part in parts])
 
 
 def features(

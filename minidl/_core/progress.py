@@ -25,7 +25,7 @@ class Progress:
         self._due = time.monotonic() + self.patience
         stream = sys.stderr  # None in a program without a console
         usable = stream is not None and not getattr(stream, "closed", False)
-        self._enabled = usable and (stream.isatty() if wanted is None else wanted)
+        self._enabled = usable and (hasattr(stream, "isatty") and stream.isatty() if wanted is None else wanted)
         self._bar: Any = None
         self._done = 0
 

@@ -136,7 +136,8 @@ def load_weights(
     Args:
         model: The model; the file must have its names and shapes.
         source: The file; or a mapping from names to arrays, which are copied.
-        strict: Whether source and model must have the same names; if not, only the names of both are loaded.
+        strict: Whether source and model must have the same names; if not, only the names of both are loaded, of which
+            there must be one.
         cast: Whether float64, float32, float16 and bfloat16 may be converted to the dtype of the model.
         allow_nonfinite: Whether NaN and infinity are accepted as weights.
 
@@ -329,8 +330,11 @@ def _fill(
     known = {path for _, paths in held for path in paths}
     missing = [paths[0] for _, paths in held if names.keys().isdisjoint(paths)]
     extra = [name for name in names if name not in known]
-    if strict and (missing or extra):
-        raise FileFormatError(source.path, "the tensors of the model", _difference(missing, extra))
+    nothing = 0 < len(held) == len(missing)
+    if (missing or extra) and (strict or nothing):
+        wanted = "the tensors of the model" if strict else "at least one tensor of the model"
+        hint = "; change the names: load_weights(model, {new_name: array, ...})" if nothing else ""
+        raise FileFormatError(source.path, wanted, _difference(missing, extra) + hint)
     chosen: list[tuple[Parameter | Buffer, str]] = []
     for part, paths in held:
         found = list(dict.fromkeys(names[path] for path in paths if path in names))

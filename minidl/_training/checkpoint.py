@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._core.arrays import all_finite
 from .._core.configuration import arguments
 from .._core.parameter import Parameter
 from .._data import batch_count
@@ -53,13 +54,14 @@ class SavedOptimizer:
 
 @dataclass(frozen=True)
 class SavedProgress:
-    """The plan of a fit, its position, the fingerprint of its data, and its callbacks."""
+    """The plan of a fit, its position, the fingerprint of its data, its callbacks, and the figures of its epochs."""
 
     plan: Plan | None
     position: Position
     rng: np.random.Generator
     fingerprint: Fingerprint | None
     callbacks: list[CallbackState]
+    figures: dict[str, str | None]
 
     def __post_init__(self) -> None:
         plan, here, data = self.plan, self.position, self.fingerprint
@@ -130,6 +132,9 @@ class SavedRun:
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
     """Write a model file that also holds the state of the run; see `Trainer.save`."""
     tensors, metadata = model_state(run.model)
+    if wrong := [name for name, array in tensors.items() if not all_finite(array)]:
+        raise ArgumentError(f"Trainer.save: expected finite numbers, because restore refuses others, got NaN or "
+                            f"infinity in {', '.join(wrong[:5])}; minidl.save writes the model alone")
     own: dict[str, npt.NDArray[Any]] = {}
     packed = pack(saved_run(run), own, RUN_PREFIX.rstrip(":") + ":run")
     write(path, {**tensors, **own}, {**metadata, "training": packed})
@@ -160,7 +165,7 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
         generator.bit_generator.state = saved.generators[name].bit_generator.state
     run.plan, run.position, run.fingerprint = saved.run.plan, saved.run.position, saved.run.fingerprint
     run.start_state = saved.run.rng.bit_generator.state
-    run.callbacks, run.saved_callbacks = [], saved.run.callbacks
+    run.callbacks, run.saved_callbacks, run.figures = [], saved.run.callbacks, saved.run.figures
     run.history = saved.history.unpacked()
 
 
@@ -177,7 +182,7 @@ def saved_run(run: Run) -> SavedRun:
         type(run.loss).__name__,
         run_settings(run),
         named(run.model, np.random.Generator),
-        SavedProgress(run.plan, run.position, rng, run.know_data(), callbacks),
+        SavedProgress(run.plan, run.position, rng, run.know_data(), callbacks, run.figures),
         SavedHistory(
             **{name: np.array(getattr(history, name), np.float64) for name in SERIES},
             metrics=list(history.metrics),
@@ -236,7 +241,10 @@ def check_fit(own: SavedRun, saved: SavedRun) -> None:
     for what, expected in must_agree(saved).items():
         if expected != found[what]:
             difference = _expected_got(expected, found[what])
-            raise ArgumentError(f"restore: expected {what} {difference}; build the Trainer as before")
+            raise ArgumentError(
+                f"restore: expected {what} {difference}; build the Trainer as before, and set again what was set since "
+                "then, such as trainer.optimizer.momentum = 0.0"
+            )
 
 
 def must_agree(saved: SavedRun) -> dict[str, Any]:

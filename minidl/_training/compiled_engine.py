@@ -18,7 +18,7 @@ from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, CompileError
 from ..layers._parts import named
 from ..layers.base import Layer, trait
-from .numpy_engine import Engine, Figures, NumpyEngine, Outcome
+from .numpy_engine import BatchResult, Engine, Figures, NumpyEngine
 from .run import Plan
 from .sources import ArraySource, Batch, Source
 
@@ -78,7 +78,7 @@ class CompiledEngine(Engine):
         self._source, self._next, self._stream = source, start, source.batches(start)
 
     @override
-    def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
+    def run(self, most: int, so_far: float, interrupts: Interrupts) -> BatchResult:
         # An interrupt is noticed after the batches of one call.
         source, total, rows, done, bad = self._source, np.array([so_far]), 0, 0, -1
         if isinstance(source, ArraySource):
@@ -97,7 +97,7 @@ class CompiledEngine(Engine):
                 if interrupts.received:
                     break
         ended = bad < 0 and done < most and not interrupts.received
-        return Outcome(float(total[0]), rows, done, finite=bad < 0, ended=ended)
+        return BatchResult(float(total[0]), rows, done, finite=bad < 0, ended=ended)
 
     @override
     def run_epochs(self, source: Source, epochs: range, rng: Callable[[int], np.random.Generator]) -> list[Figures]:

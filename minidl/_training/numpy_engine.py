@@ -24,7 +24,7 @@ BATCHES_AT_ONCE = 64
 long as one step of the smallest networks."""
 
 
-class Outcome(NamedTuple):
+class BatchResult(NamedTuple):
     """The result of some batches.
 
     Attributes:
@@ -68,7 +68,7 @@ class Engine(ABC):
         """Go to batch ``start`` of the epoch that the source has begun."""
 
     @abstractmethod
-    def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
+    def run(self, most: int, so_far: float, interrupts: Interrupts) -> BatchResult:
         """Train on up to ``most`` batches; stop earlier at the end of the epoch, an interrupt, or a loss not finite.
 
         Args:
@@ -116,19 +116,19 @@ class NumpyEngine(Engine):
         self._batches = source.batches(start)
 
     @override
-    def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
+    def run(self, most: int, so_far: float, interrupts: Interrupts) -> BatchResult:
         update = self.update
         total, rows, done = so_far, 0, 0
         for batch in self._batches:
             error = update(batch)
             if error - error != 0.0:
-                return Outcome(total, rows, done, finite=False, ended=False)
+                return BatchResult(total, rows, done, finite=False, ended=False)
             total += error * len(batch[0])
             rows += len(batch[0])
             done += 1
             if done == most or interrupts.received:
-                return Outcome(total, rows, done, finite=True, ended=False)
-        return Outcome(total, rows, done, finite=True, ended=True)
+                return BatchResult(total, rows, done, finite=True, ended=False)
+        return BatchResult(total, rows, done, finite=True, ended=True)
 
     def update(self, batch: Batch) -> float:
         """Make one update from a batch, and return its loss; no update if the loss or a gradient is not finite."""

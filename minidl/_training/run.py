@@ -136,17 +136,22 @@ class Run:
             raise CallOrderError(f"resume: the fit was fed from {kind}; use {right}")
         return self.plan
 
-    def go_on(self, source: Source, callbacks: Sequence[Any]) -> None:
+    def go_on(self, source: Source, callbacks: Sequence[Any], figures: dict[str, str | None]) -> None:
         """Continue a fit; a restored run gives its callbacks the saved state.
 
         Raises:
             DataError: the data differs from the data of the fit.
-            ArgumentError: the callbacks differ from the saved ones.
+            ArgumentError: the callbacks differ from the saved ones, or the figures of an epoch from those of the fit.
         """
         if self.fingerprint is not None and (found := source.fingerprint()) != self.fingerprint:
             raise DataError(
                 f"resume: expected the data of the fit, {self.fingerprint}, got {found}; give x, y, sample_weight and "
-                "the fraction for validation as the fit had them"
+                "validation as the fit had them"
+            )
+        if figures != self.figures:
+            raise ArgumentError(
+                f"resume: expected the figures of the fit, {self.figures}, got {figures}; give validation and metrics "
+                "as the fit had them"
             )
         saved = self.saved_callbacks
         kinds, wanted = [type(callback).__name__ for callback in callbacks], [entry.kind for entry in saved]

@@ -25,26 +25,36 @@ Batch: TypeAlias = tuple[Rows, ...]
 HASHED = 1 << 26
 """Bytes up to which a fingerprint covers all of the data; of larger data it covers evenly spaced rows."""
 
-
 REPLAYED = 1 << 25
 """Approximate bytes of a stream that are kept for a replay."""
 
 
 @dataclass
 class Fingerprint:
-    """Identifies data: the shapes of the arrays and a hash; for a stream the hash of its first batch."""
+    """Identifies data: the shapes of the arrays and a hash; for a stream the hash of its first batch.
+
+    The validation data has a hash of its own, empty if there is none.
+    """
 
     sha256: str
     shapes: list[list[int]] = field(default_factory=list)
     stream: bool = False
+    validation: str = ""
 
     def __str__(self) -> str:
         shapes = ", ".join(str(tuple(shape)) for shape in self.shapes)
-        return f"{shapes or 'a stream'} with hash {self.sha256[:8]}…"
+        validation = f"validation data with hash {self.validation[:8]}…" if self.validation else "no validation data"
+        return f"{shapes or 'a stream'} with hash {self.sha256[:8]}… and {validation}"
 
 
 class Source(ABC):
-    """Batches by epoch and number: a run can enter any epoch again, at any batch."""
+    """Batches by epoch and number: a run can enter any epoch again, at any batch.
+
+    Attributes:
+        held_out: The validation data, for the fingerprint.
+    """
+
+    held_out: Batch = ()
 
     @abstractmethod
     def begin_epoch(self, rng: np.random.Generator) -> None:
@@ -119,7 +129,8 @@ class ArraySource(Source):
 
     @override
     def fingerprint(self) -> Fingerprint:
-        return Fingerprint(_hash(self.arrays), [list(array.shape) for array in self.arrays])
+        shapes = [list(array.shape) for array in self.arrays]
+        return Fingerprint(_hash(self.arrays), shapes, validation=_hash(self.held_out))
 
 
 class StreamSource(Source):
@@ -135,7 +146,7 @@ class StreamSource(Source):
     Raises:
         DTypeError: the stream can be read only once, or its first batch is not a tuple.
         ArgumentError: a schedule in epochs, but the stream has no length.
-        DataError: no batch, or a first batch that does not fit.
+        DataError: no batch, a first batch that does not fit, or no weight above 0 in the batches of an epoch.
     """
 
     def __init__(
@@ -176,15 +187,23 @@ class StreamSource(Source):
 
     @override
     def batches(self, start: int) -> Iterator[Batch]:
-        number = -1
-        for number, batch in enumerate(self._open()):
+        number, counts, batches = -1, start > 0, self._open()
+        if not isinstance(batches, Iterable):
+            raise DTypeError(
+                f"fit_batches: expected a function that returns batches, or a container of them, got {batches!r}"
+            )
+        for number, batch in enumerate(batches):
             if number >= start:
                 ready = self._checked(number, batch)
+                counts = counts or _counts(ready)
                 self._recent.append(ready)
                 self._bytes = sum(array.nbytes for array in ready)
                 yield ready
         if number < max(start - 1, 0):
-            raise DataError(f"fit_batches: expected at least {max(start, 1)} batches in an epoch, got {number + 1}")
+            least = f"{start} batches" if start > 1 else "one batch"
+            raise DataError(f"fit_batches: expected at least {least} in an epoch, got {number + 1 or 'none'}")
+        if not counts:
+            raise DataError("fit_batches: expected a sample_weight above 0 in an epoch, got zeros in all its batches")
 
     def _checked(self, number: int, batch: Batch) -> Batch:
         """Check a batch and return a copy of it, because a stream may fill the same arrays for each batch."""
@@ -192,7 +211,7 @@ class StreamSource(Source):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 found = described(batch)
                 raise DTypeError(f"fit_batches: expected batches (x, y) or (x, y, sample_weight), got {found}")
-            return tuple(np.array(array) for array in checked(self._model, self._loss, *batch))
+            return tuple(np.array(array) for array in checked(self._model, self._loss, *batch, zeros=True))
         except Exception as error:
             error.add_note(f"in batch {number}")
             raise
@@ -212,17 +231,19 @@ class StreamSource(Source):
 
     @override
     def fingerprint(self) -> Fingerprint:
-        return Fingerprint(_hash(self._first), stream=True)
+        return Fingerprint(_hash(self._first), stream=True, validation=_hash(self.held_out))
 
     def _first_batch(self) -> Batch:
-        batches = self._open()
-        if not isinstance(batches, Iterable):
-            raise DTypeError(
-                f"fit_batches: expected a function that returns batches, or a container of them, got {batches!r}"
-            )
-        for first in batches:
-            return self._checked(0, first)
-        raise DataError("fit_batches: expected at least one batch in an epoch, got none")
+        """Return the first batch; read on until one has a weight above 0, so that an epoch without is refused here."""
+        for batch in self.batches(0):
+            if _counts(batch):
+                break
+        return self._recent[0]
+
+
+def _counts(batch: Batch) -> bool:
+    """Return whether a row of a batch has a weight above 0."""
+    return len(batch) == 2 or bool(batch[2].any())
 
 
 def _hash(arrays: Batch) -> str:
@@ -234,4 +255,4 @@ def _hash(arrays: Batch) -> str:
         row_bytes = max(array.nbytes // max(len(array), 1), 1)
         step = max(1, len(array) * row_bytes // HASHED)
         digest.update(np.ascontiguousarray(array[::step]).data)
-    return digest.hexdigest()
+    return digest.hexdigest() if arrays else ""

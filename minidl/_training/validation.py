@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .._core.arrays import Array, all_finite
 from .._core.blas import one_blas_thread
 from .._data import Rows, checked, described
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DataError, DTypeError, ShapeError
 from ..layers.base import Layer
 from ..losses import BinaryCrossEntropy, Loss, SigmoidCrossEntropy
 from ..metrics import Metric
@@ -43,11 +43,14 @@ class Validation:
         model: The model that is trained.
         loss: Its loss, which also turns predictions into probabilities.
         metrics: Maps the name of each metric to the metric.
+
+    Attributes:
+        arrays: The held-out data; empty if there is none.
     """
 
     def __init__(self, model: Layer, loss: Loss, metrics: Mapping[str, Metric]) -> None:
         self._model, self._loss, self._metrics = model, loss, metrics
-        self._arrays: Batch | None = None
+        self.arrays: Batch = ()
 
     def hold_out(self, validation: ValidationData | None) -> None:
         """Check data, keep it, and try the metrics on it.
@@ -66,13 +69,13 @@ class Validation:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise DTypeError("validation: expected (x, y) or (x, y, sample_weight), or in a fit to arrays a fraction "
                              f"of the rows such as 0.2, got {described(validation)}")
-        self._arrays = checked(self._model, self._loss, *validation)
-        self._try_metrics(self._arrays)
+        self.arrays = checked(self._model, self._loss, *validation, where="validation: ")
+        self._try_metrics(self.arrays)
 
     def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None) -> dict[str, float]:
         """Return the loss under ``"loss"`` and each metric under its name, of what the model predicts."""
-        self._arrays = checked(self._model, self._loss, x, y, sample_weight)
-        self._check_target(self._arrays[1])
+        self.arrays = checked(self._model, self._loss, x, y, sample_weight)
+        self._check_target(self.arrays[1])
         return self.figures(self._model.predict)
 
     def split(
@@ -112,10 +115,13 @@ class Validation:
             from .splitting import split_rows
 
             kept, held_out = split_rows(rows, count, self._classes(arrays[1]), rng)
-        self._arrays = tuple(array[held_out] for array in arrays)
-        if not (0 < count < rows and len(self._arrays[0])):
+        self.arrays = tuple(array[held_out] for array in arrays)
+        if not (0 < count < rows and len(self.arrays[0])):
             raise ArgumentError(f"fit(validation): {validation:g} of {rows} rows leaves nothing on one side")
-        self._try_metrics(self._arrays)
+        if not all(weights[side].any() for weights in arrays[2:] for side in (kept, held_out)):
+            raise DataError(f"fit(validation): {validation:g} of {rows} rows leaves only rows of sample_weight 0 on "
+                            "one side; choose another fraction, or give validation=(x, y, sample_weight)")
+        self._try_metrics(self.arrays)
         return tuple(array[kept] for array in arrays)
 
     def _classes(self, targets: Rows) -> Rows | None:
@@ -131,7 +137,7 @@ class Validation:
     def directions(self) -> dict[str, str | None]:
         """Map the name of each figure in the history to its direction: ``"min"``, ``"max"`` or None (not known)."""
         found: dict[str, str | None] = {"loss": "min"}
-        if self._arrays is not None:
+        if self.arrays:
             found["validation_loss"] = "min"
         for name, metric in self._metrics.items():
             mode = declared(metric, "mode")
@@ -140,7 +146,7 @@ class Validation:
 
     def after_epoch(self, source: Source, predict: Predict) -> dict[str, float]:
         """Return the figures of an epoch: loss and metrics on held-out data, or only metrics on the training data."""
-        if self._arrays is not None:
+        if self.arrays:
             return self.figures(predict)
         if self._metrics and isinstance(source, ArraySource):
             outputs = [predict(batch[0]) for batch in slices(source.arrays, None, ROWS_AT_ONCE)]
@@ -149,16 +155,15 @@ class Validation:
 
     def figures(self, predict: Predict) -> dict[str, float]:
         """Return the loss under ``"loss"`` and each metric under its name."""
-        assert self._arrays is not None
         total, outputs = 0.0, []
         largest = max([parameter.size for parameter in self._model.parameters()], default=0)
-        with one_blas_thread(min(ROWS_AT_ONCE, len(self._arrays[0])) * largest):
-            for batch in slices(self._arrays, None, ROWS_AT_ONCE):
+        with one_blas_thread(min(ROWS_AT_ONCE, len(self.arrays[0])) * largest):
+            for batch in slices(self.arrays, None, ROWS_AT_ONCE):
                 output = predict(batch[0])
                 total += self._loss(output, *batch[1:]) * len(output)
                 if self._metrics:
                     outputs.append(output)
-        return {"loss": total / len(self._arrays[0]), **self._scores(self._arrays, outputs)}
+        return {"loss": total / len(self.arrays[0]), **self._scores(self.arrays, outputs)}
 
     def _try_metrics(self, arrays: Batch) -> None:
         """Compute the metrics once, with predictions of a few rows, so that errors come before training."""

@@ -6,8 +6,8 @@ Everything that needs parts (listing, copying, saving, casting, drawing) uses `m
 from __future__ import annotations
 
 import copy
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import UserList, deque
+from collections.abc import Callable, Mapping, Set, ValuesView
 from functools import cache
 from operator import is_
 from typing import Any, Generic, TypeAlias, TypeVar, Union
@@ -20,6 +20,9 @@ from ..errors import StructureError
 Part: TypeAlias = Union["Holder", Parameter, Buffer, "np.random.Generator"]
 Found = TypeVar("Found")
 Visit: TypeAlias = Callable[[str, Any], Any]
+
+UNNAMED = (Set, deque, UserList, ValuesView)
+"""Collections in which a part has no path."""
 
 
 class Holder:
@@ -46,7 +49,7 @@ def mapped(value: Any, visit: Visit, path: str = "") -> Any:
     A value in which nothing changes is returned as it is.
 
     Raises:
-        StructureError: a part in a set or a deque, where it has no path.
+        StructureError: a part in another collection, such as a set or a deque, where it has no path.
     """
     if isinstance(value, kinds()):
         return visit(path, value)
@@ -57,7 +60,7 @@ def mapped(value: Any, visit: Visit, path: str = "") -> Any:
     if isinstance(value, Mapping):
         found = {key: mapped(item, visit, f"{dot}{key}") for key, item in value.items()}
         return value if all(item is value[key] for key, item in found.items()) else _rebuilt(value, found)
-    if isinstance(value, (set, frozenset, deque)) and any(isinstance(item, kinds()) for item in value):
+    if isinstance(value, UNNAMED) and any(isinstance(item, kinds()) for item in value):
         raise StructureError(
             f"{path}: expected layers and parameters in a list, a tuple or a mapping, got a {type(value).__name__}, "
             "where they have no name; use a list"
@@ -74,7 +77,7 @@ def kinds() -> tuple[type[Any], ...]:
 @ByClass
 def may_hold_parts(kind: type[Any]) -> bool:
     """Whether a value of this class is a part or a collection."""
-    return issubclass(kind, (*kinds(), list, tuple, Mapping, set, frozenset, deque))
+    return issubclass(kind, (*kinds(), list, tuple, Mapping, *UNNAMED))
 
 
 def _rebuilt(old: Any, new: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array, positive_int, width_error
+from .._core.arrays import MANY, Array, positive_int, width_error
 from .._core.initializer import Initializer
 from .._core.parameter import Parameter
 from ..errors import DataError, DTypeError
@@ -68,8 +68,13 @@ class Embedding(Layer):
         """Add each row of ∂e/∂y to the row of its code."""
         if grad.shape != (len(self._rows), self.out_features):
             refuse_gradient(self, grad, (len(self._rows), self.out_features))
-        gradient = self.weight.grad
-        np.add.at(gradient, self._rows, grad)
+        gradient, rows = self.weight.grad, self._rows
+        if len(rows) > MANY and grad.dtype == np.float32:
+            # In float64, because the error of a sum grows with its rows: those of each code one after the other.
+            order = np.argsort(rows, kind="stable")
+            rows, begins = np.unique(rows[order], return_index=True)
+            grad = np.add.reduceat(grad[order], begins, axis=0, dtype=np.float64).astype(np.float32)
+        np.add.at(gradient, rows, grad)
         self.weight.grad = gradient
 
     def _codes_in(self, x: Array) -> npt.NDArray[np.intp]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
-from .._core.arrays import Array, real
+from .._core.arrays import Array, real, sum_of_squares
 from .._core.parameter import Parameter, unique_parameters
 from .._core.vector import ParameterVector
 from ..errors import CallOrderError, GradientError
@@ -139,7 +139,7 @@ def norm(gradient: Array) -> float:
     """Compute ‖g‖ = √Σ g², also where the squares are too large or too small for numbers."""
     flat = gradient.reshape(-1)
     with np.errstate(all="ignore"):
-        square = float(np.dot(flat, flat))
+        square = sum_of_squares(flat)
     tiny = float(np.finfo(flat.dtype).tiny)
     if tiny / np.finfo(flat.dtype).eps < square < float("inf"):
         return sqrt(square)
@@ -147,4 +147,4 @@ def norm(gradient: Array) -> float:
     if scale == 0.0 or not isfinite(scale):
         return scale
     scaled = flat / flat.dtype.type(scale)
-    return scale * sqrt(float(np.dot(scaled, scaled)))
+    return scale * sqrt(sum_of_squares(scaled))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from typing_extensions import override
 
-from .._core.arrays import listed, real
+from .._core.arrays import listed, real, sum_of_squares
 from .._core.parameter import Parameter, unique_parameters
 from ..errors import ArgumentError, DTypeError
 
@@ -64,7 +64,7 @@ class L2(Penalty):
 
     @override
     def value(self) -> float:
-        return 0.5 * self.strength * sum(float(np.vdot(p.value, p.value)) for p in self.parameters)
+        return 0.5 * self.strength * sum(sum_of_squares(parameter.value) for parameter in self.parameters)
 
     @override
     def backward(self) -> None:

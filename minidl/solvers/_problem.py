@@ -42,6 +42,7 @@ class Problem:
     Attributes:
         held_out: The validation data; None if there is none.
         parameters: The parameters to learn.
+        known: All parameters that the model has at the beginning.
 
     Raises:
         ShapeError, DTypeError, DataError, ArgumentError, StructureError: an argument is wrong; the message names it.
@@ -72,6 +73,18 @@ class Problem:
                     "none at 0; train with an optimizer, or use L2"
                 )
         self.parameters = learned_parameters(title, model, parameters)
+        self.known = set(model.parameters())
+
+    def refuse_new_parameters(self) -> None:
+        """Refuse parameters that the first `forward` has made, because the solver does not hold them.
+
+        Raises:
+            StructureError: there are such parameters; the message names them.
+        """
+        new = [path for path, own in self.model.named_parameters().items() if own not in self.known]
+        if new:
+            raise StructureError(f"{self.title}: expected a model that has all its parameters, but forward made "
+                                 f"{', '.join(new)}; run the model once before: model.forward(x[:2])")
 
 
 def loss_by_keyword(solver: Callable[P, SolverResult]) -> Callable[P, SolverResult]:
@@ -103,7 +116,13 @@ def checked_rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
 
 
 def checked_data(
-    where: str, model: Layer, loss: Loss, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+    where: str,
+    model: Layer,
+    loss: Loss,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None,
+    part: str = "",
 ) -> Data:
     """Return (x, y, sample_weight), cast to the dtype of the model.
 
@@ -113,7 +132,7 @@ def checked_data(
     """
     check_parts(where, model=(model, Layer), loss=(loss, Loss))
     check_ending(where, model, loss)
-    rows, targets, *weights = checked(model, loss, x, y, sample_weight)
+    rows, targets, *weights = checked(model, loss, x, y, sample_weight, where=part)
     return rows, targets, weights[0] if weights else None
 
 
@@ -131,7 +150,7 @@ def held_out_data(where: str, model: Layer, loss: Loss, validation: Validation |
             "out no fraction, split the rows first: x[::4], y[::4]"
         )
     x, y, sample_weight = validation if len(validation) == 3 else (*validation, None)
-    return checked_data(where, model, loss, x, y, sample_weight)
+    return checked_data(where, model, loss, x, y, sample_weight, f"{where}(validation): ")
 
 
 def chosen_parameters(where: str, model: Layer, parameters: Iterable[Parameter] | None) -> list[Parameter]:

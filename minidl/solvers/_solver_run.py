@@ -101,7 +101,10 @@ class SolverRun:
         Raises:
             Finished: the run is over.
             DataError: the loss of the first parameters is not finite.
+            StructureError: the first `forward` has made parameters.
         """
+        if not self.loss:
+            self._problem.refuse_new_parameters()
         if not self.loss and not isfinite(loss):
             raise DataError(f"{self._problem.title}: expected a finite loss at the first parameters, got {loss}; "
                             "scale the data to about 1, or draw smaller parameters")

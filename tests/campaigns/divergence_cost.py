@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from minidl import SGD, HalfSquaredError, ReLU, Sigmoid, SoftmaxCrossEntropy, Trainer, mlp
 from minidl._core.interrupts import Interrupts
-from minidl._training.numpy_engine import NumpyEngine, Outcome
+from minidl._training.numpy_engine import BatchResult, NumpyEngine
 from minidl._training.snapshot import Snapshot
 from minidl._training.sources import ArraySource, Batch
 from minidl.layers.sequential import Sequential
@@ -47,7 +47,7 @@ class Unwatched(NumpyEngine):
     """The same loop without the check."""
 
     @override
-    def run(self, most: int, so_far: float, interrupts: Interrupts) -> Outcome:
+    def run(self, most: int, so_far: float, interrupts: Interrupts) -> BatchResult:
         update = self.update
         total, rows, done = so_far, 0, 0
         for batch in self._batches:
@@ -55,8 +55,8 @@ class Unwatched(NumpyEngine):
             rows += len(batch[0])
             done += 1
             if done == most or interrupts.received:
-                return Outcome(total, rows, done, finite=True, ended=False)
-        return Outcome(total, rows, done, finite=True, ended=True)
+                return BatchResult(total, rows, done, finite=True, ended=False)
+        return BatchResult(total, rows, done, finite=True, ended=True)
 
     @override
     def update(self, batch: Batch) -> float:

@@ -82,7 +82,8 @@ def bits(trainer: Trainer) -> dict[str, Any]:
 def kept(trainer: Trainer) -> str:
     """Write down what a file keeps of where a run stands."""
     progress = saved_run(trainer._run).run
-    return repr((progress.plan, progress.position, progress.fingerprint, progress.callbacks, trainer._run.start_state))
+    kept = progress.plan, progress.position, progress.fingerprint, progress.callbacks, progress.figures
+    return repr((*kept, trainer._run.start_state))
 
 
 def resumed(optimizer: str, extra: str, shuffle: bool, path: Path) -> Trainer:

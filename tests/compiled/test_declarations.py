@@ -93,6 +93,7 @@ def check(row: Needs, owner: object, fixed: set[str]) -> None:
     assert not fixed & set(declared), f"fixed names are declared: {fixed & set(declared)}"
     used = set()
     for kernel in kernels_of(row):
+        assert "float" not in kernel.__code__.co_names, f"{kernel.__name__}: float() leaves float32 as it is in Numba"
         for name, annotation in parameters_of(kernel).items():
             assert name in fixed or name in declared, f"{kernel.__name__}: {name} is not declared"
             if name in declared:

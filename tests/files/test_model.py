@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,7 +46,7 @@ from minidl import (
     save_weights,
 )
 from minidl._files import read, write
-from minidl._files.model import model_state
+from minidl._files.model import model_state, model_tensors
 from minidl._files.safetensors import BITS
 from minidl._files.tables import CLASSES, FUNCTIONS, function_called, tensors_of
 from minidl.errors import ArgumentError, DTypeError, FileFormatError, MinidlError
@@ -716,6 +717,23 @@ def test_weights_that_do_not_fit_say_how(tmp_path: Path) -> None:
     assert "missing '3.weight', '3.bias'" in raised(lambda: load_weights(longer, path))
     for parameter, value in zip(target.parameters(), before, strict=True):
         assert parameter.value.tobytes() == value.tobytes()
+
+
+def test_a_source_without_a_name_of_the_model_is_refused(tmp_path: Path) -> None:
+    model, arrays = small(), {f"net.{name}": array for name, array in model_tensors(small()).items()}
+    before = {name: array.copy() for name, array in model_tensors(model).items()}
+    write(tmp_path / "w", arrays, {})
+    for source in (arrays, tmp_path / "w"):
+        text = raised(partial(load_weights, model, source, strict=False))
+        assert "expected at least one tensor of the model, got missing '0.weight', '0.bias', " in text
+        assert "; extra 'net.0.weight', 'net.0.bias', " in text
+        assert text.endswith("; change the names: load_weights(model, {new_name: array, ...})")
+    assert "got missing '0.weight', " in raised(lambda: load_weights(model, {}, strict=False))
+    assert all((array == before[name]).all() for name, array in model_tensors(model).items())
+    one = {"0.bias": np.ones_like(before["0.bias"]), **arrays}
+    assert load_weights(model, one, strict=False) == ([name for name in before if name != "0.bias"], list(arrays))
+    assert (model_tensors(model)["0.bias"] == 1).all()
+    assert load_weights(model, {name.removeprefix("net."): array for name, array in arrays.items()}) == ([], [])
 
 
 def test_a_failed_load_leaves_every_weight_alone(tmp_path: Path) -> None:

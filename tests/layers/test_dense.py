@@ -177,5 +177,6 @@ def test_a_step_with_many_rows_in_float32_is_exact(engine: Any, norm: Any) -> No
     y = (model.forward(x) + 1.0).astype(np.float32)
     trainer = Trainer(model, HalfSquaredError(), optimizer, engine=engine)
     trainer.fit(x, y, epochs=1, batch_size=MANY, sample_weight=weights, shuffle=False)
-    # ∂e/∂b = Σ 0.1 (p − y) / N = −0.1
+    # ∂e/∂b = Σ 0.1 (p − y) / N = −0.1, and e = Σ 0.1 · ½ · 2 / N
     assert np.allclose(layer.bias.value - before, 0.1, rtol=2e-6, atol=0)
+    assert trainer.history.loss == pytest.approx([0.1], rel=1e-6)

@@ -187,15 +187,16 @@ class Pair(NamedTuple):
         (OrderedDict(a=Dense(1, 1), b=Tanh()), ["kept.a.weight", "kept.a.bias"]),
         (Pair(Tanh(), Dense(1, 1)), ["kept.1.weight", "kept.1.bias"]),
         (MappingProxyType({"a": [Dense(1, 1)]}), ["kept.a.0.weight", "kept.a.0.bias"]),
-        (UserList([Dense(1, 1)]), []),
     ],
-    ids=["OrderedDict", "named tuple", "read-only mapping", "no list"],
+    ids=["OrderedDict", "named tuple", "read-only mapping"],
 )
 def test_parts_are_found_in_every_kind_of_mapping_and_tuple(kept: Any, paths: list[str]) -> None:
     assert list(Holds(kept).named_parameters()) == paths
 
 
-@pytest.mark.parametrize("kept", [{Dense(1, 1)}, frozenset([Parameter(1.0)]), deque([Tanh()]), [{Dense(1, 1)}]])
+@pytest.mark.parametrize("kept", [{Dense(1, 1)}, frozenset([Parameter(1.0)]), deque([Tanh()]), [{Dense(1, 1)}],
+                                  UserList([Dense(1, 1)]), {"a": Dense(1, 1)}.values()],
+                         ids=["set", "frozenset", "deque", "set in a list", "UserList", "values of a dict"])
 def test_parts_without_a_name_are_refused(kept: Any) -> None:
     with refused(StructureError, "expected layers and parameters in a list, a tuple or a mapping", "use a list"):
         Holds(kept).parameters()

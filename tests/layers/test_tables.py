@@ -32,6 +32,18 @@ def test_an_embedding_refuses_a_gradient_that_numpy_would_broadcast() -> None:
     assert (layer.weight.grad == 0).all()
 
 
+@pytest.mark.parametrize("rows", [128, 129, 100_000])
+def test_a_code_of_many_float32_rows_has_a_sum_as_good_as_a_bias(rows: int) -> None:
+    layer = Embedding(4, 2, dtype=np.float32).initialize(0)
+    codes = np.where(np.arange(rows) % 5 == 0, 2.0, 3.0)
+    layer.forward(codes.astype(np.float32)[:, None])
+    grad = np.full((rows, 2), 0.1, np.float32)
+    for times in (1, 2):  # gradients add up
+        layer.add_gradients(grad)
+        exact = [times * float(grad[0, 0]) * float((codes == code).sum()) for code in range(4)]
+        assert np.allclose(layer.weight.grad.T, exact, rtol=3e-6 if rows <= 128 else 2e-7, atol=0)
+
+
 @pytest.mark.parametrize("indices", [[0.7], [0, 1.0], 3, None, [True, False, True], np.array([True, False]), "01"])
 def test_columns_refuse_what_is_no_list_of_whole_numbers(indices: Any) -> None:
     with refused(DTypeError, "Columns(indices): expected a list of whole numbers such as [0, 2], got"):
@@ -60,3 +72,13 @@ def test_float32_cannot_tell_more_than_2_to_the_24_codes_apart() -> None:
     assert predicted(last + 1, np.float64, [[last]]) == 7.0
     with refused(DTypeError, f"Embedding({last + 1} -> 1): expected at most {last} codes in float32", "use float64"):
         predicted(last + 1, np.float32, [[last]])
+
+
+def test_the_gradient_of_a_code_in_many_rows_of_float32_is_exact() -> None:
+    layer, rows, share = Embedding(3, 2, dtype="f4"), 300_000, float(np.float32(0.1))
+    codes = np.where(np.arange(rows) % 3 == 0, 2.0, 0.0)[:, None].astype(np.float32)
+    for times in (1, 2):
+        layer.forward(codes)
+        layer.backward_parameters(np.full((rows, 2), 0.1, np.float32))
+        wanted = times * share * np.array([[200_000], [0], [100_000]])
+        assert np.allclose(layer.weight.grad, wanted, rtol=1e-7, atol=0)

@@ -163,6 +163,12 @@ def test_huge_gradients_of_float32_are_clipped(make: type[Clip]) -> None:
     np.testing.assert_allclose(parameter.grad, [1.0, 0.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", [ClipGlobalNorm, ClipNorm])
+def test_the_norm_of_many_numbers_in_float32_is_exact(make: type[Clip]) -> None:
+    optimizer, _ = parameters_with(np.full(3_000_000, 0.1), dtype="float32")
+    assert make(1e9)(optimizer.vector) == pytest.approx(float(np.float32(0.1)) * math.sqrt(3_000_000), rel=1e-6)
+
+
 def test_a_norm_beyond_all_numbers_is_refused() -> None:
     optimizer, _ = parameters_with([1.7e308, 1.7e308])
     with pytest.raises(GradientError, match="finite norm, got inf"):

@@ -18,6 +18,12 @@ def test_l2_is_half_the_sum_of_squares() -> None:
     assert penalty.value() == pytest.approx(0.1 * (1 + 4 + 9) / 2, rel=1e-15)
 
 
+@pytest.mark.parametrize(("make", "power"), [(L1, 1), (L2, 2)])
+def test_the_penalty_of_many_numbers_in_float32_is_exact(make: type[Penalty], power: int) -> None:
+    weight = Parameter(np.full((3000, 1000), 0.1), dtype="float32")
+    assert make(1.0, [weight]).value() == pytest.approx(3e6 * float(np.float32(0.1)) ** power / power, rel=2e-6)
+
+
 def test_l1_is_the_sum_of_sizes() -> None:
     penalty = L1(0.1, [Parameter([[1.0, -2.0]]), Parameter([3.0])])
     assert penalty.value() == pytest.approx(0.1 * 6, rel=1e-15)

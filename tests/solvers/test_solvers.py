@@ -39,8 +39,10 @@ from minidl import (
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
 from minidl.initializers import Normal
-from minidl.solvers import SolverResult, lbfgs, levenberg_marquardt, parameter_jacobian
+from minidl.solvers import SolverResult, _marquardt, lbfgs, levenberg_marquardt, parameter_jacobian
 from minidl.solvers._marquardt import DampedStep
+from minidl.solvers._solver_run import SolverRun
+from tests.support.refusal import refused
 
 Solver = Callable[..., SolverResult]
 
@@ -368,6 +370,71 @@ def test_levenberg_marquardt_has_converged_where_all_that_is_left_is_rounding() 
     assert result.reason == "converged"
 
 
+def test_scales_are_computed_once_where_every_parameter_has_an_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    sensitivities = _marquardt.sensitivities
+
+    def noted(*given: Any) -> Array:
+        made.append(1)
+        return sensitivities(*given)
+
+    monkeypatch.setattr(_marquardt, "sensitivities", noted)
+    levenberg_marquardt(mlp([1, 4, 1], activation=Tanh, rng=0), SINE_X, SINE_Y, max_iterations=20)
+    assert made == [1]
+
+
+@pytest.mark.parametrize("seed", [7, 9, 10])
+def test_lbfgs_learns_the_scale_of_a_parameter_from_the_first_point(seed: int) -> None:
+    # The first gradient is the largest by far.
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(20, 1)) + 100.0
+    y = x + 0.1 * rng.normal(size=(20, 1))
+    columns = np.hstack([x, np.ones((20, 1))])
+    best = float(np.mean((columns @ np.linalg.lstsq(columns, y, rcond=None)[0] - y) ** 2))
+    result = lbfgs(Dense(1, 1).initialize(seed), 1e4 * x, y)
+    assert result.reason == "converged"
+    assert result.loss[-1] == pytest.approx(best, rel=1e-6)
+
+
+class Wall(Loss):
+    """e = 1 + |p| + e^(80 (p − 0.3)): a kink at the foot of a wall."""
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._p = prediction
+        rows: Array = 1.0 + np.abs(prediction[:, 0]) + np.exp(80.0 * (prediction[:, 0] - 0.3))
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        gradient: Array = np.sign(self._p) + 80.0 * np.exp(80.0 * (self._p - 0.3))
+        return gradient
+
+
+def test_lbfgs_does_not_measure_the_gradient_by_a_point_that_was_too_far() -> None:
+    model = Dense(1, 1)
+    model.weight.value, model.bias.value = [[0.0]], [-0.5]
+    result = lbfgs(model, np.ones((1, 1)), np.zeros((1, 1)), loss=Wall(), parameters=[model.bias])
+    assert result.reason == "stalled"
+    assert result.loss[-1] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_steps_before_lbfgs_starts_again_do_not_count_as_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    settled = SolverRun.settled
+
+    def noted(run: SolverRun, since: int = 0) -> bool:
+        asked.append((since, len(run.loss) - 1))
+        return settled(run, since)
+
+    monkeypatch.setattr(SolverRun, "settled", noted)
+    lbfgs(Dense(1, 1).initialize(0), 1e-6 * LINE_X[:, :1], LINE_Y[:, :1])
+    starts = sorted({since for since, _ in asked})
+    assert len(starts) > 1
+    for since, step in asked:
+        assert since == max(start for start in starts if start < step)
+
+
 @both
 def test_a_larger_tolerance_ends_a_run_earlier(solver: Solver) -> None:
     steps = [solver(mlp([1, 8, 1], activation=Tanh, rng=0), SINE_X, SINE_Y + np.round(SINE_X) / 9.0,
@@ -629,3 +696,33 @@ def test_levenberg_marquardt_leaves_scipy_unloaded() -> None:
         "assert not [name for name in sys.modules if name.startswith('scipy')]\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class MadeLate(Layer):
+    """y = w x, with a Parameter w that the first `forward` makes."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        if not hasattr(self, "weight"):
+            self.weight = Parameter(np.full(x.shape[1], 0.5))
+        self._x = x
+        return x * self.weight.value
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.weight.add_grad((grad * self._x).sum(axis=0))
+        return grad * self.weight.value
+
+
+@pytest.mark.parametrize("solver", [lbfgs, levenberg_marquardt])
+def test_a_parameter_that_the_first_forward_makes_is_learned_or_refused(solver: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    y = x @ np.array([[2.0], [-3.0]]) + 1.0
+    model = Sequential(MadeLate(), Dense(2, 1)).initialize(0)
+    before = [parameter.value.copy() for parameter in model[1].parameters()]
+    with refused(StructureError, f"{solver.__name__}: expected a model that has all its parameters", "made 0.weight"):
+        solver(model, x, y)
+    assert all((p.value == kept).all() for p, kept in zip(model[1].parameters(), before, strict=True))
+    solver(model, x, y)
+    assert (model[0].parameters()[0].value != 0.5).all()
+    assert np.allclose(model.predict(x), y, atol=1e-3)

@@ -418,8 +418,8 @@ GONE = type("Gone", (), {"__repr__": lambda self: "gone"})()
 RUNS: list[tuple[str, Any]] = [
     *((place, GONE) for place in (
         "optimizer", "settings", "environment", "history", "history.seconds", "run", "run.callbacks", "run.plan",
-        "run.rng", "run.position", "optimizer.numbers", "optimizer.numbers.steps", "optimizer.slots", "generators",
-        "loss",
+        "run.figures", "run.rng", "run.position", "optimizer.numbers", "optimizer.numbers.steps", "optimizer.slots",
+        "generators", "loss",
     )),
     *((place, 5) for place in (
         "optimizer", "settings", "environment", "history", "history.loss", "history.metrics", "history.stopped_by",
@@ -437,6 +437,7 @@ RUNS: list[tuple[str, Any]] = [
     ("run.plan.epochs", 0), ("run.plan.epochs", 1), ("run.plan.epochs", 2.5), ("run.plan.shuffle", "yes"),
     ("run.plan.micro_batch_size", -2), ("run.plan.extra", 1), ("run.fingerprint.shapes", 3),
     ("run.fingerprint.sha256", 3), ("run.fingerprint", {"items": {}}), ("run.callbacks", [5]),
+    ("run.figures", 3), ("run.figures", {"items": {"loss": 3}}),
     ("run.callbacks", [{"items": {"kind": 5, "state": {"items": {}}}}]),
     ("run.callbacks", [{"items": {"kind": "EarlyStopping"}}]), ("run.rng.bit_generator", "MT19937"),
     ("run.rng.bit_generator", "PCG64DXSM"), ("run.rng.has_uint32", 7), ("run.rng.uinteger", 2**32),

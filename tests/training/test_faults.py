@@ -15,7 +15,20 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import SGD, Array, Dense, Dropout, HalfSquaredError, Layer, Sequential, Trainer, metrics, mlp
+from minidl import (
+    SGD,
+    Adam,
+    Array,
+    BatchNorm,
+    Dense,
+    Dropout,
+    HalfSquaredError,
+    Layer,
+    Sequential,
+    Trainer,
+    metrics,
+    mlp,
+)
 from minidl._files.model import RUN_PREFIX
 from minidl._files.statefile import read, write
 from minidl._training import compiled_engine
@@ -25,7 +38,7 @@ from minidl._training.numpy_engine import NumpyEngine
 from minidl._training.run import Plan
 from minidl._training.sources import ArraySource
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
-from minidl.errors import DivergenceError, FileFormatError
+from minidl.errors import ArgumentError, DivergenceError, FileFormatError
 from minidl.solvers import lbfgs
 from tests.support.refusal import refused
 
@@ -182,7 +195,12 @@ def closed() -> io.StringIO:
     return stream
 
 
-@pytest.mark.parametrize("stream", [None, closed()], ids=["none", "closed"])
+class OnlyWrites:
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@pytest.mark.parametrize("stream", [None, closed(), OnlyWrites()], ids=["none", "closed", "no isatty"])
 @pytest.mark.parametrize("wanted", [None, True, False])
 def test_a_run_without_an_error_stream_trains(
     stream: Any, wanted: bool | None, monkeypatch: pytest.MonkeyPatch
@@ -321,3 +339,41 @@ def test_a_history_in_float32_is_refused(name: str) -> None:
     parts[name] = parts[name].astype(np.float32)
     with pytest.raises(ValueError, match="no 2 numbers"):
         SavedHistory(**parts)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["running_var", "second_moment"])
+def test_infinity_that_was_put_into_the_state_is_a_divergence(name: str, engine: Any) -> None:
+    if engine == "compiled":
+        pytest.importorskip("numba")
+    model = Sequential(Dense(1, 3), BatchNorm(3), Dense(3, 1)).initialize(rng=0)
+    run = Trainer(model, HalfSquaredError(), Adam(model.parameters()), rng=0, engine=engine)
+    state: Any = model[1].running_var.value if name == "running_var" else vars(run.optimizer)[name]  # type: ignore[attr-defined]
+    state[...] = np.inf
+    state[0] = 1.0
+    with refused(DivergenceError, "in epoch 0, batch 0", name if name == "running_var" else "in the update of Adam"):
+        run.fit(X, Y, epochs=2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_constant_infinity_is_none(engine: Any) -> None:
+    if engine == "compiled":
+        pytest.importorskip("numba")
+    model = Sequential(Dense(1, 3), BatchNorm(3), Dense(3, 1)).initialize(rng=0)
+    norm: Any = model[1]
+    norm.freeze()
+    norm.running_var.value[0] = np.inf
+    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0, engine=engine)
+    run.fit(X, Y, epochs=2)
+    assert run.history.stopped_by == "epochs"
+
+
+def test_a_run_that_restore_would_refuse_is_not_saved(tmp_path: Path) -> None:
+    run = trainer(Sequential(Dense(1, 3), BatchNorm(3), Dense(3, 1)).initialize(rng=0))
+    run.save(tmp_path / "run")
+    before = (tmp_path / "run").read_bytes()
+    norm: Any = run.model[1]  # type: ignore[index]
+    norm.running_var.value[1] = np.inf
+    with refused(ArgumentError, "Trainer.save: expected finite numbers", "in 1.running_var; minidl.save writes"):
+        run.save(tmp_path / "run")
+    assert (tmp_path / "run").read_bytes() == before

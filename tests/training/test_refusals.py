@@ -24,11 +24,12 @@ from minidl import (
     Sigmoid,
     Tanh,
     Trainer,
+    metrics,
     mlp,
 )
 from minidl._training import sources
 from minidl.callbacks import Callback, EarlyStopping, ReduceOnPlateau
-from minidl.errors import ArgumentError, CallOrderError, CompileError, StructureError
+from minidl.errors import ArgumentError, CallOrderError, CompileError, DataError, MinidlError, StructureError
 from minidl.schedules import Cosine
 from tests.campaigns.resume_points import BATCH, EPOCHS, X, Y, bits, build, kept
 from tests.support.refusal import refused
@@ -84,6 +85,59 @@ WRONG: dict[str, Callable[[Trainer], object]] = {
     "a stream": lambda t: t.fit_batches([(X, Y)], epochs=2, callbacks=[Refuses()]),
     "a bad stream": lambda t: t.fit_batches([(X, Y[:3])], epochs=2),
 }
+
+
+HELD_OUT = X[:20] + 1, Y[:20], np.linspace(0, 1, 20)
+GIVEN: dict[str, Any] = {"validation": HELD_OUT, "metrics": [metrics.r2]}
+OTHER: dict[str, tuple[dict[str, Any], type[MinidlError], str]] = {
+    "no validation": ({"validation": None}, DataError, "got (90, 3), (90, 1) with hash "),
+    "another x": ({"validation": (X[:20], *HELD_OUT[1:])}, DataError, "and validation data with hash "),
+    "other weights": ({"validation": HELD_OUT[:2]}, DataError, "give x, y, sample_weight and validation as the fit"),
+    "no metrics": ({"metrics": []}, ArgumentError, "'r2': 'max'}, got {'loss': 'min', 'validation_loss': 'min'}; give"),
+    "another name": ({"metrics": {"R2": metrics.r2}}, ArgumentError, "'min', 'R2': 'max'}; give"),
+    "another metric": ({"metrics": {"r2": metrics.mean_squared_error}}, ArgumentError, "min', 'r2': 'min'}; give"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("wrong", OTHER)
+def test_other_validation_data_or_metrics_are_refused_and_change_nothing(
+    wrong: str, restored: bool, engine: Any, tmp_path: Path
+) -> None:
+    if engine == "compiled":
+        pytest.importorskip("numba")
+
+    def make() -> Trainer:
+        model = mlp([3, 4, 1], rng=0)
+        return Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1, momentum=0.9), rng=1, engine=engine)
+
+    whole, run = make(), make()
+    whole.fit(X, Y, epochs=4, batch_size=BATCH, **GIVEN)
+    run.fit(X, Y, epochs=4, batch_size=BATCH, **GIVEN, callbacks=[StopAt(tmp_path / "run")])
+    if restored:
+        run = make()
+        run.restore(tmp_path / "run")
+    callbacks = [StopAt()]
+    before = kept(run), bits(run)
+    given, error, words = OTHER[wrong]
+    with refused(error, "resume: expected the ", words):
+        run.resume(X, Y, **{**GIVEN, **given}, callbacks=callbacks)
+    assert (kept(run), bits(run)) == before
+    assert run.figures == {"loss": "min", "validation_loss": "min", "r2": "max"}
+    run.resume(X, Y, **GIVEN, callbacks=callbacks)
+    assert {**bits(run), "callbacks": []} == {**bits(whole), "callbacks": []}
+
+
+def test_a_stream_is_resumed_with_the_validation_data_it_had() -> None:
+    stream, run = [(X[k : k + 10], Y[k : k + 10]) for k in range(0, 90, 10)], build("sgd", "plain")
+    run.fit_batches(stream, epochs=3, **GIVEN, callbacks=[StopAt()])
+    with refused(DataError, "expected the data of the fit, a stream with hash ", "and no validation data; give x, y"):
+        run.resume_batches(stream, callbacks=[])
+    with refused(ArgumentError, "'r2': 'max'}, got {'loss': 'min', 'validation_loss': 'min'}; give validation and"):
+        run.resume_batches(stream, validation=HELD_OUT, callbacks=[])
+    run.resume_batches(stream, **GIVEN, callbacks=[])
+    assert (run.history.stopped_by, len(run.history.metrics["r2"])) == ("epochs", 3)
 
 
 @pytest.mark.parametrize("restored", [False, True])
@@ -250,7 +304,7 @@ def test_the_data_is_hashed_when_a_run_is_saved_or_interrupted(
     digest = sources._hash
 
     def noted(arrays: sources.Batch) -> str:
-        hashed.append(1)
+        hashed.extend([1] * bool(arrays))  # There is no validation data to hash here.
         return digest(arrays)
 
     monkeypatch.setattr(sources, "_hash", noted)

@@ -50,6 +50,7 @@ from tests.campaigns.resume_points import (
     points,
     watchers,
 )
+from tests.support.refusal import refused
 
 
 class SaveAt(Callback):
@@ -216,6 +217,35 @@ def test_another_optimizer_loss_or_model_is_refused_and_nothing_is_changed(tmp_p
             trainer.restore(path)
         assert np.array_equal(before, trainer.optimizer.vector.values)
         assert len(trainer.history) == 0
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_momentum_that_the_run_has_set_to_0_is_set_again_to_restore(tmp_path: Path, engine: Any) -> None:
+    if engine == "compiled":
+        pytest.importorskip("numba")
+
+    def make() -> Trainer:
+        model = mlp([3, 4, 1], rng=0)
+        return Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1, momentum=0.9), rng=1, engine=engine)
+
+    class NoMomentum(Callback):
+        @override
+        def on_epoch_end(self, trainer: Trainer) -> None:
+            assert isinstance(trainer.optimizer, SGD)
+            trainer.optimizer.momentum = 0.0
+
+    path, whole, run = tmp_path / "run.safetensors", make(), make()
+    whole.fit(X, Y, epochs=4, batch_size=BATCH, callbacks=[NoMomentum()])
+    run.fit(X, Y, epochs=4, batch_size=BATCH, callbacks=[NoMomentum(), SaveAt(path, 1, 2)])
+    again = make()
+    with refused(ArgumentError, "the settings {'momentum': '0.0'}, got {'momentum': '0.9'}; build the Trainer as "
+                 "before, and set again what was set since then, such as trainer.optimizer.momentum = 0.0"):
+        again.restore(path)
+    assert isinstance(again.optimizer, SGD)
+    again.optimizer.momentum = 0.0
+    again.restore(path)
+    again.resume(X, Y, callbacks=[NoMomentum(), SaveAt(path, -1, -1)])
+    assert {**bits(again), "callbacks": []} == {**bits(whole), "callbacks": []}
 
 
 def test_other_data_other_callbacks_and_the_wrong_way_of_feeding_are_refused(tmp_path: Path) -> None:

@@ -47,8 +47,7 @@ def held_out(loss: Loss, y: Any, seed: int = 0, fraction: float = 0.1) -> list[i
     trainer = Trainer(model, loss, SGD(model.parameters(), 1e-9), rng=seed)
     data = Validation(model, loss, {})
     kept, *_ = data.split(x, y, None, fraction, trainer._run.generator(0))
-    assert data._arrays is not None
-    out = [int(row) for row in data._arrays[0][:, 0]]
+    out = [int(row) for row in data.arrays[0][:, 0]]
     assert sorted(out) == out
     assert kept[:, 0].tolist() == [row for row in range(rows) if row not in out]
     return out
@@ -171,8 +170,7 @@ def test_sample_weight_is_split_along() -> None:
     x = np.arange(40.0)[:, None]
     data = Validation(mlp([1, 1]), HalfSquaredError(), {})
     kept = data.split(x, x, x[:, 0], 0.25, np.random.default_rng(0))
-    assert data._arrays is not None
-    for arrays, rows in ((kept, 30), (data._arrays, 10)):
+    for arrays, rows in ((kept, 30), (data.arrays, 10)):
         assert len(arrays) == 3
         assert (arrays[0] == arrays[2][:, None]).all()
         assert len(arrays[0]) == rows
@@ -182,8 +180,7 @@ def test_without_a_shuffle_the_last_rows_are_held_out_whatever_the_classes() -> 
     labels = np.repeat([0, 1], 10)
     data = Validation(mlp([1, 2]), SoftmaxCrossEntropy(), {})
     data.split(np.ones((20, 1)), labels, None, 0.25, None)
-    assert data._arrays is not None
-    assert data._arrays[1].tolist() == [1] * 5
+    assert data.arrays[1].tolist() == [1] * 5
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,8 @@ def test_the_last_rows_are_held_out_without_a_copy() -> None:
     assert np.shares_memory(x, X)
     assert np.shares_memory(y, Y)
     assert (x == X[:15]).all()
-    assert held_out._arrays is not None
-    assert np.shares_memory(held_out._arrays[0], X)
-    assert (held_out._arrays[0] == X[15:]).all()
+    assert np.shares_memory(held_out.arrays[0], X)
+    assert (held_out.arrays[0] == X[15:]).all()
 
 
 @pytest.mark.parametrize("fraction", [np.float32(0.25), np.float64(0.25)])

@@ -124,7 +124,7 @@ def prelu_backward(x: Vector, grad: Vector, dx: Vector, weight: Vector, weight_g
     """Compute ∂e/∂x = g for x > 0, else a g; ∂e/∂a = Σ over x ≤ 0 of x g."""
     slope, total = weight[0], 0.0
     for i in range(len(x)):
-        total += float(0.0 if x[i] > 0.0 else x[i] * grad[i])
+        total += np.float64(0.0 if x[i] > 0.0 else x[i] * grad[i])
         dx[i] = grad[i] if x[i] > 0.0 else slope * grad[i]
     weight_grad[0] = total
 

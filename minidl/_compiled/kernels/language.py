@@ -18,8 +18,9 @@ Each other name is declared in the row of the table (`Needs`)::
     LeakyReLU: Kernels(leaky_relu_forward, leaky_relu_backward, numbers=("slope",))
 
 In a kernel a number with a decimal point, and ``real(…)``, has the dtype of the network. A whole number does not: a
-float32 and a whole number give float64. A kernel may call the functions of `elementary`, other kernels, `isfinite`,
-`log`, `log1p`, `erfc`, `sqrt`, and the NumPy functions that Numba supports.
+float32 and a whole number give float64. In Numba ``float(…)`` leaves float32 as it is; ``np.float64(…)`` does not. A
+kernel may call the functions of `elementary`, other kernels, `isfinite`, `log`, `log1p`, `erfc`, `sqrt`, and the NumPy
+functions that Numba supports.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import log, log1p
 
+import numpy as np
+
 from ...losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -28,7 +30,7 @@ def half_squared_error(prediction: Matrix, target: Matrix, sample_weight: Column
             difference = prediction[r, j] - target[r, j]
             error += difference * difference
             gradient[r, j] = difference * scale
-        total += float(sample_weight[r]) * (0.5 * error)
+        total += np.float64(sample_weight[r]) * (0.5 * error)
     return total / rows
 
 
@@ -41,8 +43,8 @@ def mean_squared_error(prediction: Matrix, target: Matrix, sample_weight: Column
             difference = prediction[r, j] - target[r, j]
             error += difference * difference
             gradient[r, j] = difference * scale
-        total += float(sample_weight[r]) * error
-    return float(total / (rows * outputs))
+        total += np.float64(sample_weight[r]) * error
+    return np.float64(total / (rows * outputs))
 
 
 def mean_absolute_error(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
@@ -54,8 +56,8 @@ def mean_absolute_error(prediction: Matrix, target: Matrix, sample_weight: Colum
             difference = prediction[r, j] - target[r, j]
             error += abs(difference)
             gradient[r, j] = scale if difference > 0.0 else (-scale if difference < 0.0 else difference)
-        total += float(sample_weight[r]) * error
-    return float(total / (rows * outputs))
+        total += np.float64(sample_weight[r]) * error
+    return np.float64(total / (rows * outputs))
 
 
 def huber(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix, delta: Real) -> float:
@@ -68,8 +70,8 @@ def huber(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: M
             inner = -delta if difference < -delta else (delta if difference > delta else difference)
             error += inner * (difference - 0.5 * inner)
             gradient[r, j] = inner * scale
-        total += float(sample_weight[r]) * error
-    return float(total / (rows * outputs))
+        total += np.float64(sample_weight[r]) * error
+    return np.float64(total / (rows * outputs))
 
 
 def binary_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix) -> float:
@@ -82,7 +84,7 @@ def binary_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Colu
             p = LEAST if p < LEAST else (MOST if p > MOST else p)
             error -= t * log(p) + (1.0 - t) * log1p(-p)
             gradient[r, j] = (p - t) / (p * (1.0 - p)) * scale
-        total += float(sample_weight[r]) * error
+        total += np.float64(sample_weight[r]) * error
     return total / rows
 
 
@@ -96,7 +98,7 @@ def cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Column, gra
             p = LEAST if p < LEAST else p
             error -= t * log(p)
             gradient[r, j] = -t / p * scale
-        total += float(sample_weight[r]) * error
+        total += np.float64(sample_weight[r]) * error
     return total / rows
 
 
@@ -109,7 +111,7 @@ def sigmoid_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Col
             z, t = prediction[r, j], target[r, j]
             error += ((1.0 - t) * z if z > 0.0 else -t * z) + log1p(decay(-abs(z)))
             gradient[r, j] = ((1.0 - t) * sigmoid(z) - t * sigmoid(-z)) * scale
-        total += float(sample_weight[r]) * error
+        total += np.float64(sample_weight[r]) * error
     return total / rows
 
 
@@ -139,7 +141,7 @@ def softmax_cross_entropy(prediction: Matrix, target: Matrix, sample_weight: Col
             t = target[r, j]
             error -= t * less(less(prediction[r, j], largest), rest) if t != 0.0 else 0.0
             gradient[r, j] = (gradient[r, j] * share - t) * scale
-        total += float(sample_weight[r]) * error
+        total += np.float64(sample_weight[r]) * error
     return total / rows
 
 
