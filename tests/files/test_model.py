@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -793,7 +794,7 @@ def test_one_custom_class_or_function_needs_no_list(tmp_path: Path) -> None:
     loaded = load(tmp_path / "m", custom=cube)
     assert isinstance(loaded, Activation)
     assert loaded.function is cube
-    for bad in (3, "cube", None):
+    for bad in (3, "cube", None, partial(cube), small(), type):
         with pytest.raises(DTypeError, match="custom: expected classes of layers, merges or initializers, and func"):
             load(tmp_path / "m", custom=bad)
 
