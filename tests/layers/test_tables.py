@@ -60,3 +60,11 @@ def test_float32_cannot_tell_more_than_2_to_the_24_codes_apart() -> None:
     assert predicted(last + 1, np.float64, [[last]]) == 7.0
     with refused(DTypeError, f"Embedding({last + 1} -> 1): expected at most {last} codes in float32", "use float64"):
         predicted(last + 1, np.float32, [[last]])
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 1), (4, 0), (3,), (4, 3, 3)])
+def test_columns_that_x_does_not_have_are_refused(shape: tuple[int, ...]) -> None:
+    layer = Columns([0, 2])
+    for call in (layer.forward, layer.predict):
+        with refused(ShapeError, "Columns([0, 2]): expected x with at least 3 columns", f"got {shape}"):
+            call(np.zeros(shape))
