@@ -14,7 +14,8 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
     # As in PyTorch.
     (optimizers.SGD(HELD, 0.5), {"weight_decay": 0.0, "momentum": 0.0, "nesterov": False}),
     (optimizers.Adagrad(HELD), {"learning_rate": 0.01, "weight_decay": 0.0, "epsilon": 1e-10}),
-    (optimizers.Adam(HELD), {"learning_rate": 0.001, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}),
+    (optimizers.Adam(HELD), {"learning_rate": 0.001, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999,
+                             "epsilon": 1e-8}),
     (optimizers.AdamW(HELD), {"learning_rate": 0.001, "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999,
                               "epsilon": 1e-8}),
     (optimizers.NAdam(HELD), {"learning_rate": 0.002, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999,
