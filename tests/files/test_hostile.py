@@ -411,5 +411,5 @@ def test_a_pipe_that_takes_the_place_of_a_file_while_it_is_opened_is_refused(tmp
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").write_bytes(GOOD)
     before = os.stat(tmp_path / "file")
-    with mock.patch("os.stat", lambda path: before), pytest.raises(FileFormatError, match="a plain file, got a pipe"):
+    with mock.patch("os.stat", return_value=before), pytest.raises(FileFormatError, match="a plain file, got a pipe"):
         load(tmp_path / "pipe")
