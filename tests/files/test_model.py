@@ -811,7 +811,7 @@ def test_one_custom_class_or_function_needs_no_list(tmp_path: Path) -> None:
     loaded = load(tmp_path / "m", custom=cube)
     assert isinstance(loaded, Activation)
     assert loaded.function is cube
-    for bad in (3, "cube", None):
+    for bad in (3, "cube", None, partial(cube), small(), type):
         with pytest.raises(DTypeError, match="custom: expected classes of layers, merges or initializers, and func"):
             load(tmp_path / "m", custom=bad)
 
