@@ -463,8 +463,12 @@ def test_a_buffer_that_changes_in_place_does_not_change_the_best_state() -> None
     model = Sequential(layer, Dense(1, 1)).initialize(rng=0)
     run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
     losses = [2.0, 1.0, 3.0, 3.0]
-    run.fit(X, Y, epochs=4, batch_size=40, validation=(X, Y), callbacks=[Scripted(losses), EarlyStopping(5)])
+    stopping = EarlyStopping(5)
+    run.fit(X, Y, epochs=4, batch_size=40, validation=(X, Y), callbacks=[Scripted(losses), stopping])
     assert layer.count.value == 2.0
+    layer.forward(X)
+    assert layer.count.value == 3.0
+    assert stopping.state()["best_state"]["buffers"] == {"0.count": 2.0}
 
 
 def test_resume_batches_calls_the_new_callbacks_and_gives_them_their_state(tmp_path: Path) -> None:
