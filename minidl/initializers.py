@@ -32,8 +32,8 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return (fan in, fan out) of a weight of ``shape`` (out, in); for a bias both are its length."""
     if len(shape) == 2:
         return max(shape[1], 1), max(shape[0], 1)
-    size = int(np.prod(shape)) if shape else 1
-    return max(size, 1), max(size, 1)
+    size = max(int(np.prod(shape)), 1)
+    return size, size
 
 
 class Constant(Initializer):

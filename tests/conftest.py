@@ -20,10 +20,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache_of_compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Use an empty cache of compiled programs, one for all workers, instead of the user's."""
+    """Use an empty cache of compiled programs, one for all workers, instead of the user's.
+
+    A campaign that runs the tests many times keeps one cache for all runs, ``MINIDL_TESTS_CACHE_DIR``.
+    """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # Each worker has a folder of its own inside of the session's.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINIDL_CACHE_DIR", str(folder / "compiled"))
+        patch.setenv("MINIDL_CACHE_DIR", os.environ.get("MINIDL_TESTS_CACHE_DIR", str(folder / "compiled")))
         yield

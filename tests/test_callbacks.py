@@ -463,8 +463,12 @@ def test_a_buffer_that_changes_in_place_does_not_change_the_best_state() -> None
     model = Sequential(layer, Dense(1, 1)).initialize(rng=0)
     run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
     losses = [2.0, 1.0, 3.0, 3.0]
-    run.fit(X, Y, epochs=4, batch_size=40, validation=(X, Y), callbacks=[Scripted(losses), EarlyStopping(5)])
+    stopping = EarlyStopping(5)
+    run.fit(X, Y, epochs=4, batch_size=40, validation=(X, Y), callbacks=[Scripted(losses), stopping])
     assert layer.count.value == 2.0
+    layer.forward(X)
+    assert layer.count.value == 3.0
+    assert stopping.state()["best_state"]["buffers"] == {"0.count": 2.0}
 
 
 def test_resume_batches_calls_the_new_callbacks_and_gives_them_their_state(tmp_path: Path) -> None:
@@ -718,3 +722,23 @@ def test_a_rate_that_would_become_zero_stays() -> None:
     run = trainer(rate=1e-300)
     never = callbacks.ReduceOnPlateau(factor=1e-4, patience=1, monitor="loss", min_delta=1e9)
     assert run.fit(X, Y, epochs=12, callbacks=[never]).learning_rate[-1] == pytest.approx(1e-320, rel=1e-3)
+
+
+@pytest.mark.parametrize(("restore_best", "epochs"), [(True, 1), (False, 3)])
+def test_early_stopping_restores_the_best_weights_only_if_asked(restore_best: bool, epochs: int) -> None:
+    run, alone = trainer(), trainer()
+    watcher = EarlyStopping(2, restore_best=restore_best)
+    run.fit(X, Y, epochs=9, validation=(X, Y), callbacks=[Scripted([1.0, 2.0, 3.0]), watcher])
+    alone.fit(X, Y, epochs=epochs)
+    assert len(run.history) == 3
+    assert run.model.predict(X).tobytes() == alone.model.predict(X).tobytes()
+
+
+def test_early_stopping_of_a_new_fit_forgets_the_weights_of_the_one_before() -> None:
+    watcher, diverges = EarlyStopping(2, "loss"), trainer(seed=1)
+    trainer().fit(X, Y, epochs=3, callbacks=[watcher])
+    first = diverges.model.predict(X)
+    with pytest.raises(DivergenceError):
+        diverges.fit(X, Y * 1e300, epochs=1, batch_size=40, callbacks=[watcher])
+    assert watcher.state()["best_state"] is None
+    assert diverges.model.predict(X).tobytes() == first.tobytes()

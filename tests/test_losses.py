@@ -303,6 +303,8 @@ def test_other_losses_point_from_labels_to_the_loss_that_takes_them() -> None:
         (CrossEntropy(), [[0, 1, 1]], "expected one-hot or probability rows that sum to 1"),
         (SoftmaxCrossEntropy(), [[0, 0.5, 0.4]], "expected one-hot or probability rows that sum to 1"),
         (SoftmaxCrossEntropy(), [[0, np.inf, 0]], "expected finite numbers"),
+        (BinaryCrossEntropy(), [[0, 1, 1], [0, 1, -0.5]], "got [ 0.   1.  -0.5] at row 1"),
+        (CrossEntropy(), [[0, 1, 0], [1, 0.5, 0], [0, 0, 1]], "got [1.  0.5 0. ] at row 1"),
     ],
 )
 def test_data_that_a_loss_cannot_mean_is_refused_before_training(loss: Loss, target: Any, words: str) -> None:

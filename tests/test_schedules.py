@@ -385,6 +385,11 @@ def test_a_stream_with_a_length_has_epochs() -> None:
     run = trainer(recorded)
     run.fit_batches(BATCHES, epochs=3)
     assert recorded.rates == {n: Cosine(0.1, steps=15)(n) for n in range(15)}
+    in_epochs, in_steps = trainer(Cosine(0.1, epochs=3)), trainer(Cosine(0.1, steps=15))
+    in_epochs.fit_batches(BATCHES, epochs=3)
+    in_steps.fit_batches(BATCHES, epochs=3)
+    assert in_epochs.history.learning_rate == in_steps.history.learning_rate
+    assert in_epochs.model.predict(X).tobytes() == in_steps.model.predict(X).tobytes()
 
 
 class Unsized:

@@ -271,10 +271,10 @@ class Decoder:
 class Undrawn(np.random.Generator):
     """A generator that draws zeros and uses no memory, for first values that are overwritten immediately."""
 
-    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+    def uniform(self, low: Any = None, high: Any = None, size: Any = None) -> Any:
         return np.broadcast_to(0.0, size)
 
-    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+    def normal(self, loc: Any = None, scale: Any = None, size: Any = None) -> Any:
         return np.broadcast_to(0.0, size)
 
 

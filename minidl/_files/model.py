@@ -208,11 +208,13 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
         ) from error
     found = {name: value.shape for name, value in model_tensors(again).items()}
     wanted = {name: value.shape for name, value in tensors.items()}
-    if found != wanted or shared_paths(again) != shared:
-        differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    found_shared = shared_paths(again)
+    if found != wanted or found_shared != shared:
+        differing: list[Any] = sorted(n for n in found.keys() | wanted.keys() if found.get(n) != wanted.get(n))
+        differing += [paths for paths in found_shared if paths not in shared]
         raise ArgumentError(
-            f"saving: expected constructors that make the same tensors again, got a difference in {differing[:5]}; "
-            "changes to a layer after its constructor are not among its arguments"
+            "saving: expected constructors that make and share the same parts again, got a difference in "
+            f"{differing[:5]}; changes to a layer after its constructor are not among its arguments"
         )
     _require_equal_parts(model, again)
     return tensors, metadata

@@ -15,7 +15,7 @@ MOST_VALUES = 200_000
 MOST_DIGITS = 40
 """Most digits of a whole number: the state of a generator has 39."""
 
-MOST_LEVELSb = 500
+MOST_LEVELS = 500
 """Most levels of nesting. Python's own limit does not protect, because the user may have raised it."""
 
 _STEPS = np.zeros(256, np.int8)
@@ -69,7 +69,7 @@ def _check_size(text: str) -> None:
         raise ValueError(f"{values:,} values (at most {MOST_VALUES:,} are read)")
     brackets = outside.encode("ascii", "ignore").translate(None, _NO_BRACKETS)
     steps = _STEPS[np.frombuffer(brackets, np.uint8, min(len(brackets), 2 * MOST_VALUES))]
-    if np.cumsum(steps, dtype=np.int32).max(initial=0) > MOST_LEVELSb:
+    if np.cumsum(steps, dtype=np.int32).max(initial=0) > MOST_LEVELS:
         raise ValueError("values nested too deeply")
 
 

@@ -66,7 +66,6 @@ class Sequential(Container):
     def add_gradients(self, grad: Array) -> None:
         """Do what `backward` does, but without ∂e/∂x."""
         self._check_gradient(grad)
-        first = 0
         for first, layer in enumerate(self.layers):  # noqa: B007 - the layers before it need no gradient
             if first_parameter(layer, learning=True):
                 break

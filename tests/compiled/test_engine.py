@@ -50,6 +50,7 @@ from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, CallOrderError, CompileError, DivergenceError, ShapeError
 from minidl.layers._parts import named
 from minidl.optimizers import Optimizer
+from minidl.schedules import Exponential
 
 Array = np.ndarray[Any, Any]
 X = np.random.default_rng(1).normal(size=(60, 2))
@@ -674,3 +675,47 @@ def test_long_chains_are_compiled_without_inlining() -> None:
     assert 'kernel = {**common, "forceinline": True' in CompiledLoop(*short).source
     assert 'kernel = {**common, "forceinline": False' in CompiledLoop(*long).source
     assert 'kernel = {**common, "forceinline": True' in CompiledLoop(*long, one_row=True).source
+
+
+class Places(Callback):
+    """Note where the run stands each time that it is asked."""
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+
+    @override
+    def on_batches_end(self, trainer: Trainer) -> None:
+        self.places.append(trainer.position.batch)
+
+
+def test_a_fit_in_small_pieces_is_that_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minidl._compiled import feed, loop
+
+    found, pieces = {}, [0]
+
+    def noted(uniform: Any, number: int, *others: Any) -> Any:
+        pieces.append(number)
+        return feed.draw(uniform, number, *others)
+
+    monkeypatch.setattr(loop, "draw", noted)
+    for name, engine, size in (("numpy", "numpy", 0), ("whole", "compiled", 1 << 18), ("pieces", "compiled", 700),
+                               ("copied", "compiled", 1000)):
+        monkeypatch.setattr(loop, "BYTES_AT_ONCE", size)
+        run = trainer(engine)
+        run.optimizer.learning_rate = Exponential(0.1, 0.5, steps=3)
+        run.fit(np.asfortranarray(X) if name == "copied" else X, Y, epochs=2, batch_size=7)
+        found[name] = [*run.optimizer.vector.values, *run.history.loss, *run.history.learning_rate]
+    # In each epoch 8 batches of 7 rows and one of 4. Dropout takes 5 numbers of 8 bytes for a row, and a copy of it 3.
+    assert pieces == [0, *([8, 1] * 2), *([2, 2, 2, 2, 1] * 4)]
+    assert found["numpy"][-2:] == pytest.approx([0.1 * 0.5 ** (n / 3) for n in (8, 17)], rel=1e-12)
+    for name in ("whole", "pieces", "copied"):
+        np.testing.assert_allclose(found[name], found["numpy"], rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(("work", "wanted"), [(1 << 24, [16_384]), (3 * 21 * 7000, [7000, 14_000]), (0, [64])])
+def test_callbacks_come_after_the_batches_of_a_call(work: int, wanted: list[int], monkeypatch: Any) -> None:
+    monkeypatch.setattr(compiled, "WORK_AT_ONCE", work)
+    count, places = max(wanted) + 9, Places()
+    x = np.random.default_rng(0).normal(size=(3 * count, 2))
+    trainer().fit(x, x[:, :1], epochs=1, batch_size=3, callbacks=[places])
+    assert places.places == wanted

@@ -396,3 +396,17 @@ def test_buffers_are_cast_reset_and_keep_counts_whole() -> None:
     assert running.value.tolist() == [1.0, 2.0]
     assert running.value.dtype == np.float32
     assert repr(running) == "Buffer(2,)"
+
+
+def test_add_grad_broadcasts_and_refuses_as_the_sum_would() -> None:
+    parameter = Parameter(np.zeros((2, 3)))
+    for times in (1, 2):
+        parameter.add_grad(np.array([1.0, 2.0, 3.0]))
+        assert parameter.grad.tolist() == [[times, 2 * times, 3 * times]] * 2
+    for first in (True, False):
+        vector = Parameter(np.zeros(3))
+        if not first:
+            vector.add_grad(np.ones(3))
+        with pytest.raises(ValueError, match="broadcast"):
+            vector.add_grad(np.ones((1, 3)))
+        assert vector.grad.tolist() == [0.0 if first else 1.0] * 3

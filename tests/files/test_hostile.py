@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -234,6 +235,7 @@ def test_one_tensor_for_many_layers_is_made_once(tmp_path: Path) -> None:
 WATCHED = """
 import sys
 from pathlib import Path
+from unittest import mock
 import numpy as np
 import scipy.special
 import minidl._files
@@ -402,3 +404,12 @@ def test_the_run_of_another_trainer_is_refused(place: str, value: object, run: b
     path = tmp_path / "run"
     path.write_bytes(put(run, place, value))
     refused_run(path, ArgumentError, "restore: expected")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_that_takes_the_place_of_a_file_while_it_is_opened_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(GOOD)
+    before = os.stat(tmp_path / "file")
+    with mock.patch("os.stat", return_value=before), pytest.raises(FileFormatError, match="a plain file, got a pipe"):
+        load(tmp_path / "pipe")

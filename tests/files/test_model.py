@@ -59,6 +59,7 @@ from minidl.layers import Merge
 from minidl.layers._parts import children, named, walk
 from minidl.layers.base import Component
 from tests.support.conformance_table import layers
+from tests.support.refusal import refused
 
 VARIANTS: dict[str, Callable[[], Layer]] = {
     "TruncatedNormal": lambda: Dense(4, 3, weight_initializer=TruncatedNormal(0.5, 2.0, 1.5)),
@@ -451,6 +452,34 @@ def test_parts_that_were_shared_afterwards_are_shared_again(tmp_path: Path) -> N
     assert again.dtype == np.float64
 
 
+class Twins(Layer):
+    """Two layers that draw from one generator: the constructor makes it so."""
+
+    def __init__(self) -> None:
+        self.one, self.two = Dropout(0.5), Dropout(0.5)
+        self.two.rng = self.one.rng
+
+    @override
+    def forward(self, x: Array) -> Array:
+        return self.two.forward(self.one.forward(x))
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return self.one.backward(self.two.backward(grad))
+
+
+def test_a_generator_that_is_no_longer_shared_cannot_be_saved(tmp_path: Path) -> None:
+    layer = Twins()
+    save(layer, tmp_path / "m")
+    assert shared(load(tmp_path / "m", custom=[Twins]), "one.rng", "two.rng")
+    layer.two.rng = np.random.default_rng(0)
+    written = (tmp_path / "m").read_bytes()
+    with refused(ArgumentError, "saving: expected constructors that make and share the same parts again",
+                 "got a difference in [['one.rng', 'two.rng']]; changes to a layer after its constructor"):
+        save(layer, tmp_path / "m")
+    assert (tmp_path / "m").read_bytes() == written
+
+
 def test_the_first_layer_of_a_container_that_shares_gives_the_dtype(tmp_path: Path) -> None:
     one, two = Dense(4, 4), Dense(4, 4)
     inner = Sequential(two)
@@ -811,7 +840,7 @@ def test_one_custom_class_or_function_needs_no_list(tmp_path: Path) -> None:
     loaded = load(tmp_path / "m", custom=cube)
     assert isinstance(loaded, Activation)
     assert loaded.function is cube
-    for bad in (3, "cube", None):
+    for bad in (3, "cube", None, partial(cube), small(), type):
         with pytest.raises(DTypeError, match="custom: expected classes of layers, merges or initializers, and func"):
             load(tmp_path / "m", custom=bad)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import Array, Columns, Dense, Layer, Parameter, Residual, Sequential, Tanh
+from minidl import Array, Columns, Dense, Identity, Layer, Parameter, Residual, Sequential, Tanh
 from minidl.errors import CallOrderError
 from minidl.layers.base import trait
 from tests.support.derivatives import complex_step, relative_error
@@ -207,3 +208,25 @@ def test_the_repr_of_a_subclass_has_its_own_name() -> None:
 
     assert repr(Own(2, 3)) == "Own(2 -> 3)"
     assert repr(Own(2, 3).freeze()) == "Own(2 -> 3, frozen)"
+
+
+class Shifted(Layer):
+    """Adds 1 in training; for predictions another layer takes its place."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        return x + 1.0
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return grad
+
+    @override
+    def inference(self) -> Any:
+        return Identity()
+
+
+def test_predict_calls_the_layer_that_inference_returns() -> None:
+    x = np.ones((2, 3))
+    assert (Shifted().predict(x) == x).all()
+    assert (Sequential(Shifted()).predict(x) == x).all()

@@ -39,3 +39,27 @@ def test_a_node_that_is_no_layer_is_refused() -> None:
         Graph(3, output="out")  # type: ignore[arg-type]
     with refused(DTypeError, "Graph: node 'out': expected a Layer or Merge, got 5"):
         Graph({"out": (5, "x")}, output="out")  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("node", [(Tanh(),), [Tanh(), "x"], (Tanh(), 3), (Add(), "x", Tanh()), Tanh(), ()])
+def test_a_node_without_its_inputs_is_refused(node: Any) -> None:
+    with refused(ArgumentError, "Graph: expected node 'out' as (layer, input) or (merge, input, …), got "):
+        Graph({"out": node}, output="out")
+
+
+NODES: dict[str, Node] = {"h": (Dense(3, 3), "x"), "out": (Add(), "h", "x")}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "words"),
+    [
+        (NODES, "y", "Graph(output): expected one of the nodes ['h', 'out'], got 'y'"),
+        (NODES, "h", "Graph: the output 'h' does not use the nodes ['out']; remove or connect them"),
+        ({"h": (Tanh(), "z")}, "h", "Graph: node 'h' has the unknown input 'z'; known are ['x', 'h']"),
+        ({"h": (Add(), "x", "z")}, "h", "Graph: node 'h' has the unknown input 'z'; known are ['x', 'h']"),
+        ({"h": (Tanh(), "x", "x")}, "h", "Graph: layer Tanh() of node 'h' takes one input, got ['x', 'x']"),
+    ],
+)
+def test_nodes_that_are_not_connected_are_refused(nodes: dict[str, Node], output: str, words: str) -> None:
+    with refused(StructureError, words):
+        Graph(nodes, output=output)

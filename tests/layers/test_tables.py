@@ -82,3 +82,11 @@ def test_the_gradient_of_a_code_in_many_rows_of_float32_is_exact() -> None:
         layer.backward_parameters(np.full((rows, 2), 0.1, np.float32))
         wanted = times * share * np.array([[200_000], [0], [100_000]])
         assert np.allclose(layer.weight.grad, wanted, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 1), (4, 0), (3,), (4, 3, 3)])
+def test_columns_that_x_does_not_have_are_refused(shape: tuple[int, ...]) -> None:
+    layer = Columns([0, 2])
+    for call in (layer.forward, layer.predict):
+        with refused(ShapeError, "Columns([0, 2]): expected x with at least 3 columns", f"got {shape}"):
+            call(np.zeros(shape))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
+import minidl
 from minidl import (
     SGD,
     Array,
@@ -30,7 +31,7 @@ from minidl import (
 from minidl._training.checkpoint import environment
 from minidl._training.history import History
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping
-from minidl.errors import ArgumentError, CallOrderError, DataError, ShapeError
+from minidl.errors import ArgumentError, CallOrderError, DataError, FileFormatError, ShapeError
 from minidl.optimizers import Optimizer
 from minidl.optimizers.clipping import ClipGlobalNorm
 from minidl.optimizers.penalties import L2
@@ -399,3 +400,11 @@ def test_the_environment_says_how_many_processors_may_be_used() -> None:
     assert found["processors"] == os.cpu_count()
     if hasattr(os, "sched_getaffinity"):
         assert found["usable processors"] == len(os.sched_getaffinity(0))
+
+
+def test_a_model_without_a_run_is_no_run_to_restore(tmp_path: Path) -> None:
+    model = mlp([1, 1], rng=0)
+    minidl.save(model, tmp_path / "model.safetensors")
+    run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
+    with refused(FileFormatError, "expected a run that Trainer.save wrote, got a model without a run"):
+        run.restore(tmp_path / "model.safetensors")

@@ -68,3 +68,19 @@ def test_the_order_of_an_epoch_does_not_depend_on_what_ran_before() -> None:
     parts.evaluate(X, X[:, :1])
     parts.fit(X, X[:, :1], epochs=2, batch_size=4)
     assert parts.history.loss == whole.history.loss
+
+
+def test_the_split_has_number_0_and_each_epoch_the_one_after_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    generator = Run.generator
+
+    def noted(run: Run, number: int) -> np.random.Generator:
+        drawn.append(number)
+        return generator(run, number)
+
+    monkeypatch.setattr(Run, "generator", noted)
+    trainer = make(0)
+    trainer.fit(X, X[:, :1], epochs=3, validation=0.2)
+    assert drawn == [0, 1, 2, 3]
+    trainer.fit(X, X[:, :1], epochs=2, validation=0.2)
+    assert drawn[4:] == [0, 4, 5]

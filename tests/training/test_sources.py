@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import pytest
 
 from minidl import SGD, HalfSquaredError, Trainer, mlp
+from minidl._training import sources
 from minidl.errors import DTypeError
 from tests.support.refusal import refused
 
@@ -33,3 +35,18 @@ def test_a_batch_that_is_no_pair_is_refused_in_one_line(batch: Any, found: str, 
     with pytest.raises(DTypeError) as caught:
         trainer.fit_batches(stream, epochs=1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("limit", "step"), [(320, 1), (319, 1), (160, 2), (107, 2), (106, 3), (10, 32)])
+def test_a_fingerprint_covers_all_rows_of_small_data_and_even_rows_of_large(
+    monkeypatch: pytest.MonkeyPatch, limit: int, step: int
+) -> None:
+    x, y = np.arange(40.0).reshape(8, 5), np.arange(8.0)
+    monkeypatch.setattr(sources, "HASHED", limit)
+    y_step = max(64 // limit, 1)
+    assert sources._hash((x, y)) == sha256(x[::step].tobytes() + y[::y_step].tobytes()).hexdigest()
+
+
+def test_a_fingerprint_covers_every_row_of_16_megabytes() -> None:
+    x = np.arange(2e6).reshape(2000, 1000)
+    assert sources._hash((x,)) == sha256(x.tobytes()).hexdigest()
