@@ -353,7 +353,13 @@ class Trainer:
         restore_run(self._run, path)
 
     def stop(self, why: str) -> None:
-        """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
+        """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks.
+
+        Raises:
+            DTypeError: a reason that is no text.
+        """
+        if not isinstance(why, str) or not why:
+            raise DTypeError(f'Trainer.stop(why): expected a text such as "loss below 0.1", got {described(why)}')
         self._run.stop(why)
 
     def evaluate(

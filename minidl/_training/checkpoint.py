@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._core.arrays import all_finite
 from .._core.configuration import arguments
 from .._core.parameter import Parameter
 from .._files.generators import encode_generator
@@ -43,8 +44,6 @@ class SavedOptimizer:
     numbers: dict[str, bool | float]
 
     def __post_init__(self) -> None:
-        for name, slot in self.slots.items():
-            require(bool(np.isfinite(slot).all()), f"a number that is not finite in {name}", slot)
         typed(int, self.numbers.get("steps"), "optimizer.numbers.steps")
         for name in ("last_rate", "learning_rate"):
             rate = self.numbers.get(name, 0.0)
@@ -128,10 +127,19 @@ class SavedRun:
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a model file that also holds the state of the run; see `Trainer.save`."""
+    """Write a model file that also holds the state of the run; see `Trainer.save`.
+
+    Raises:
+        ArgumentError: a state that `restore_run` would refuse; nothing is written.
+    """
     tensors, metadata = model_state(run.model)
     own: dict[str, npt.NDArray[Any]] = {}
     packed = pack(saved_run(run), own, RUN_PREFIX.rstrip(":") + ":run")
+    try:
+        require_finite(tensors)
+        read_run(packed, own)
+    except ValueError as error:
+        raise ArgumentError(f"save: expected a run that can be restored, got {error}; nothing was written") from None
     write(path, {**tensors, **own}, {**metadata, "training": packed})
 
 
@@ -144,7 +152,7 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
         found = "one of minidl 0.1, whose epochs had another order; minidl.load reads the model in it"
         raise FileFormatError(os.fspath(path), "a run of minidl 0.2 or later", found)
     try:
-        saved: SavedRun = typed(SavedRun, unpack(metadata["training"], tensors), "run")
+        saved = read_run(metadata["training"], tensors)
     except ValueError as error:
         raise FileFormatError(os.fspath(path), "the state of a run", str(error)[:MOST_SHOWN]) from None
     own = saved_run(run)
@@ -162,6 +170,23 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
     run.start_state = saved.run.rng.bit_generator.state
     run.callbacks, run.saved_callbacks = [], saved.run.callbacks
     run.history = saved.history.unpacked()
+
+
+def read_run(packed: Any, tensors: dict[str, npt.NDArray[Any]]) -> SavedRun:
+    """Return the state of a run that `pack` made into JSON and tensors.
+
+    Raises:
+        ValueError: no state of a run, or an optimizer with numbers that are not finite.
+    """
+    saved: SavedRun = typed(SavedRun, unpack(packed, tensors), "run")
+    require_finite(saved.optimizer.slots)
+    return saved
+
+
+def require_finite(tensors: dict[str, npt.NDArray[Any]]) -> None:
+    """Raise a ValueError that names the first tensor with a number that is not finite."""
+    for name, values in tensors.items():
+        require(values.dtype.kind != "f" or all_finite(values), f'a number that is not finite in "{name}"', values)
 
 
 def saved_run(run: Run) -> SavedRun:
