@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -416,6 +417,7 @@ class Trainer:
             progress: As in `fit`.
         """
         run = self._run
+        run.refuse_while_running("fit")
         data = Validation(run.model, run.loss, named_metrics(metrics))
         source: Source
         if plan.batch_size is None:
@@ -426,8 +428,11 @@ class Trainer:
             x, y, sample_weight = feed
             arrays = data.split(x, y, sample_weight, validation, rng)
             source = ArraySource(arrays, plan.batch_size, plan.shuffle)
-        engine, snapshot = self._begin(plan, callbacks, source, data)
-        return train(run, engine, snapshot, source, data, self._notify, progress)
+        try:
+            engine, snapshot = self._begin(plan, callbacks, source, data)
+            return train(run, engine, snapshot, source, data, self._notify, progress)
+        finally:
+            run.source = None
 
     def _begin(
         self, plan: Plan, callbacks: Sequence[Callback], source: Source, data: Validation
@@ -446,7 +451,9 @@ class Trainer:
             run.engine, run.figures = engine.name, data.directions()
             run.why_stop, run.interrupted, run.history.stopped_by = "", True, ""
             run.count_epochs(source)
-            self._notify("on_train_begin")
+            run.source = source
+            for callback in callbacks:
+                callback.on_train_begin(self)
         except BaseException:
             for part, state in before:
                 vars(part).clear()
@@ -458,9 +465,11 @@ class Trainer:
         return engine, snapshot
 
     def _notify(self, method: str) -> None:
-        """Call one method of each callback."""
-        for callback in self._run.callbacks:
-            getattr(callback, method)(self)
+        """Call one method of each callback; those after one that raises an error are called too."""
+        if self._run.callbacks:
+            with ExitStack() as stack:
+                for callback in reversed(self._run.callbacks):
+                    stack.callback(getattr(callback, method), self)
 
 
 def _check_parameters(snapshot: Snapshot) -> None:

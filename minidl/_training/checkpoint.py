@@ -145,6 +145,7 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
 
 def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
     """Put a run into the state that a file holds; see `Trainer.restore`. A file that does not fit changes nothing."""
+    run.refuse_while_running("restore")
     tensors, metadata, version = read(path)
     if metadata is None or "training" not in metadata:
         raise FileFormatError(os.fspath(path), "a run that Trainer.save wrote", "a model without a run")

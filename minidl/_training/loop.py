@@ -44,7 +44,7 @@ def train(
     assert run.plan is not None
     plan, history, may_grow = run.plan, run.history, snapshot.may_grow
     steps = [callback.every_batches for callback in run.callbacks if callback.every_batches]
-    run.source, run.interrupted = source, True
+    run.interrupted = True
     try:
         # The code below finds and reports numbers that are not finite, so NumPy's warnings are switched off.
         with (
@@ -97,8 +97,10 @@ def train(
         finally:  # The data may no longer be readable; the run has ended all the same.
             run.source = None
             forget(snapshot.holders)
-            notify("on_train_end")
-            run.optimizer.epochs = None
+            try:
+                notify("on_train_end")
+            finally:
+                run.optimizer.epochs = None
     return history
 
 
