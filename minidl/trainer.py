@@ -432,7 +432,7 @@ class Trainer:
             engine, snapshot = self._begin(plan, callbacks, source, data)
             return train(run, engine, snapshot, source, data, self._notify, progress)
         finally:
-            run.source = None
+            run.source = run.optimizer.epochs = None
 
     def _begin(
         self, plan: Plan, callbacks: Sequence[Callback], source: Source, data: Validation
@@ -459,17 +459,15 @@ class Trainer:
                 vars(part).clear()
                 vars(part).update(state)
             snapshot.restore()
-            run.optimizer.epochs = None
             raise
         snapshot.clear_gradients()
         return engine, snapshot
 
     def _notify(self, method: str) -> None:
         """Call one method of each callback; those after one that raises an error are called too."""
-        if self._run.callbacks:
-            with ExitStack() as stack:
-                for callback in reversed(self._run.callbacks):
-                    stack.callback(getattr(callback, method), self)
+        with ExitStack() as stack:
+            for callback in reversed(self._run.callbacks):
+                stack.callback(getattr(callback, method), self)
 
 
 def _check_parameters(snapshot: Snapshot) -> None:

@@ -97,10 +97,7 @@ def train(
         finally:  # The data may no longer be readable; the run has ended all the same.
             run.source = None
             forget(snapshot.holders)
-            try:
-                notify("on_train_end")
-            finally:
-                run.optimizer.epochs = None
+            notify("on_train_end")
     return history
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import Array, all_finite, listed
+from .._core.arrays import Array, all_finite
 from .._data import Rows, checked, described
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..layers.base import Layer
@@ -220,9 +220,8 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
     if callable(metrics):
         name = _name(metrics)
         raise DTypeError(f"metrics: expected a list of functions, got one; write metrics=[{name}]")
-    given = [metrics] if isinstance(metrics, (str, bytes)) else metrics
-    found = listed(given.items() if isinstance(given, Mapping) else given, "metrics", "functions")
-    pairs = found if isinstance(given, Mapping) else [(_name(m), m) for m in found]
+    given = [metrics] if isinstance(metrics, (str, bytes)) or not isinstance(metrics, Iterable) else metrics
+    pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(m), m) for m in given]
     for name, metric in pairs:
         if not callable(metric) or not isinstance(name, str):
             what = repr(metric) if isinstance(name, str) else f"one with the name {name!r}, which is no text"
