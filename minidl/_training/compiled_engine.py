@@ -60,15 +60,19 @@ class CompiledEngine(Engine):
         self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
         self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._parameters = numpy.optimizer.vector.values.size
-        self._state = list(named(numpy.model, (Parameter, Buffer)).values())
-        self._layers = [numpy.model, *named(numpy.model, Layer).values()]
+        self._model = numpy.model
         self.at_once = 1
-        self._compile()
+        self._compile(self._form())
 
-    def _compile(self) -> None:
-        """Compile for the layers that are frozen now, and for the present settings of the optimizer."""
-        self._frozen, self._loop = [part.frozen for part in self._state], self._lower()
-        self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
+    def _form(self) -> list[tuple[object, bool]]:
+        """List what a program is compiled for: the model's parts, and whether each is frozen."""
+        found = [self._model, *named(self._model, (Layer, Parameter, Buffer)).values()]
+        return [(part, not isinstance(part, Layer) and part.frozen) for part in found]
+
+    def _compile(self, form: list[tuple[object, bool]]) -> None:
+        """Compile for the present parts of the model, and for the present settings of the optimizer."""
+        self._compiled_for, self._loop = form, self._lower()
+        self._smallest_batch = max(trait(part, "smallest_batch") for part, _ in form if isinstance(part, Layer))
 
     @override
     def enter(self, source: Source, start: int) -> None:
@@ -80,8 +84,9 @@ class CompiledEngine(Engine):
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> BatchResult:
         # An interrupt is noticed after the batches of one call.
         total, rows, done = so_far, 0, 0
-        if [part.frozen for part in self._state] != self._frozen or not self._loop.is_current():
-            self._compile()
+        form = self._form()  # a callback may have changed it
+        if form != self._compiled_for or not self._loop.is_current():
+            self._compile(form)
         for arrays, order, begin, size, count in self._spans(most):
             if size < self._smallest_batch:  # The NumPy path raises the error that says why a batch is refused.
                 place: Any = slice(begin, begin + size) if order is None else order[begin : begin + size]

@@ -44,7 +44,7 @@ def train(
     assert run.plan is not None
     plan, history, may_grow = run.plan, run.history, snapshot.may_grow
     steps = [callback.every_batches for callback in run.callbacks if callback.every_batches]
-    run.source, run.interrupted = source, True
+    run.interrupted = True
     try:
         # The code below finds and reports numbers that are not finite, so NumPy's warnings are switched off.
         with (
@@ -98,7 +98,6 @@ def train(
             run.source = None
             forget(snapshot.holders)
             notify("on_train_end")
-            run.optimizer.epochs = None
     return history
 
 
