@@ -364,9 +364,9 @@ class LogFile(Callback):
     @override
     def on_train_begin(self, trainer: Trainer) -> None:
         self.path = self.path.absolute()
-        # An earlier process may have written epochs that this run repeats: remove them.
+        self.path.open("a").close()  # Find now that it cannot be written; a run that is refused leaves it as it was.
+        # An earlier process may have written epochs that this run repeats: the first epoch writes the file anew.
         self._columns: list[str] = []
-        self._write(trainer, range(len(trainer.history)))
 
     @override
     def on_epoch_end(self, trainer: Trainer) -> None:

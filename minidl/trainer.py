@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -354,7 +355,13 @@ class Trainer:
         restore_run(self._run, path)
 
     def stop(self, why: str) -> None:
-        """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks."""
+        """End the run after the current batch; ``history.stopped_by`` becomes ``why``. For callbacks.
+
+        Raises:
+            DTypeError: a reason that is no text.
+        """
+        if not isinstance(why, str) or not why:
+            raise DTypeError(f'Trainer.stop(why): expected a text such as "loss below 0.1", got {described(why)}')
         self._run.stop(why)
 
     def evaluate(
@@ -411,6 +418,7 @@ class Trainer:
             progress: As in `fit`.
         """
         run = self._run
+        run.refuse_while_running("fit")
         data = Validation(run.model, run.loss, named_metrics(metrics))
         source: Source
         if plan.batch_size is None:
@@ -422,8 +430,11 @@ class Trainer:
             arrays = data.split(x, y, sample_weight, validation, rng)
             source = ArraySource(arrays, plan.batch_size, plan.shuffle)
         source.held_out = data.arrays
-        engine, snapshot = self._begin(plan, callbacks, source, data.directions())
-        return train(run, engine, snapshot, source, data, self._notify, progress)
+        try:
+            engine, snapshot = self._begin(plan, callbacks, source, data.directions())
+            return train(run, engine, snapshot, source, data, self._notify, progress)
+        finally:
+            run.source = run.optimizer.epochs = None
 
     def _begin(
         self, plan: Plan, callbacks: Sequence[Callback], source: Source, figures: dict[str, str | None]
@@ -442,21 +453,23 @@ class Trainer:
             run.engine, run.figures = engine.name, figures
             run.why_stop, run.interrupted, run.history.stopped_by = "", True, ""
             run.count_epochs(source)
-            self._notify("on_train_begin")
+            run.source = source
+            for callback in callbacks:
+                callback.on_train_begin(self)
         except BaseException:
             for part, state in before:
                 vars(part).clear()
                 vars(part).update(state)
             snapshot.restore()
-            run.optimizer.epochs = None
             raise
         snapshot.clear_gradients()
         return engine, snapshot
 
     def _notify(self, method: str) -> None:
-        """Call one method of each callback."""
-        for callback in self._run.callbacks:
-            getattr(callback, method)(self)
+        """Call one method of each callback; those after one that raises an error are called too."""
+        with ExitStack() as stack:
+            for callback in reversed(self._run.callbacks):
+                stack.callback(getattr(callback, method), self)
 
 
 def _check_parameters(snapshot: Snapshot) -> None:

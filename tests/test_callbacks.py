@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import os
@@ -116,6 +117,102 @@ def test_a_log_has_one_line_for_each_epoch_and_continues(tmp_path: Path, suffix:
         rows = [json.loads(line) for line in lines]
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["loss"] for row in rows] == run.history.loss
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_fit_that_is_refused_leaves_the_log_of_another_run(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"log{suffix}"
+    trainer().fit(X, Y, epochs=3, callbacks=[LogFile(path)])
+    before = path.read_bytes()
+    with refused(ArgumentError, "EarlyStopping(monitor)"):
+        trainer().fit(X, Y, epochs=3, callbacks=[LogFile(path), EarlyStopping(3)])
+    assert path.read_bytes() == before
+    with pytest.raises(OSError, match="nowhere"):
+        trainer().fit(X, Y, epochs=1, callbacks=[LogFile(tmp_path / "nowhere" / path.name)])
+
+
+class Acting(Callback):
+    """Call a function at one hook, once."""
+
+    every_batches = 1
+
+    def __init__(self, hook: str, act: Callable[[Trainer], object]) -> None:
+        self.hook, self.act, self.left = hook, act, 1
+
+    def _act(self, hook: str, trainer: Trainer) -> None:
+        if hook == self.hook and self.left:
+            self.left = 0
+            self.act(trainer)
+
+    @override
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._act("begin", trainer)
+
+    @override
+    def on_batches_end(self, trainer: Trainer) -> None:
+        self._act("batch", trainer)
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        self._act("epoch", trainer)
+
+
+@pytest.mark.parametrize("hook", ["begin", "batch", "epoch"])
+@pytest.mark.parametrize("name", ["fit", "fit_batches", "resume", "restore"])
+def test_a_callback_cannot_start_its_own_run_again(name: str, hook: str, tmp_path: Path) -> None:
+    calls: dict[str, Callable[[Trainer], object]] = {
+        "fit": lambda run: run.fit(X, Y, epochs=1),
+        "fit_batches": lambda run: run.fit_batches([(X, Y)], epochs=1),
+        "resume": lambda run: run.resume(X, Y),
+        "restore": lambda run: run.restore(tmp_path / "run.safetensors"),
+    }
+    first, second = trainer(), trainer()
+    first.save(tmp_path / "run.safetensors")
+
+    def refuse(run: Trainer) -> None:
+        with refused(CallOrderError, "expected a run that is not in training"):
+            calls[name](run)
+
+    for run, act in ((first, refuse), (second, lambda _: None)):
+        run.fit(X, Y, epochs=2, batch_size=16, callbacks=[Acting(hook, act)])
+    assert kept(first) == kept(second)
+    calls[name](first)  # after its end it can
+
+
+def test_a_copy_that_a_callback_makes_goes_on_without_the_data() -> None:
+    run, copies = trainer(), [trainer()] * 0
+    run.fit(X, Y, epochs=3, batch_size=16, callbacks=[Acting("batch", lambda run: copies.append(copy.deepcopy(run)))])
+    again = copy.deepcopy(copies[0])
+    assert again._run.source is None
+    with refused(DataError, "expected the data of the fit"):
+        again.resume(-X, Y)
+    copies[0].resume(X, Y)
+    assert kept(copies[0]) == kept(run)
+
+
+def test_callbacks_after_one_that_raises_are_called() -> None:
+    losses = [5.0, 4.0, 3.0, 3.5, 3.4, 3.3, 1.0]
+
+    class Fragile(Callback):
+        @override
+        def on_epoch_end(self, trainer: Trainer) -> None:
+            if trainer.history.validation_loss[-1] == 3.0:
+                raise KeyError
+
+        @override
+        def on_train_end(self, trainer: Trainer) -> None:
+            if trainer.history.stopped_by:
+                raise KeyError
+
+    run, weights = trainer(), Weights()
+    with pytest.raises(KeyError):
+        run.fit(X, Y, epochs=7, validation=(X, Y), callbacks=[Scripted(losses), Fragile(), weights, EarlyStopping(3)])
+    assert len(run.history) == 3
+    with pytest.raises(KeyError):
+        run.resume(X, Y, validation=(X, Y))
+    assert len(run.history) == 6
+    assert run.model.parameters()[0].value[0, 0] == weights.seen[2]
+    assert run.optimizer.epochs is None
 
 
 def test_a_log_of_another_kind_is_refused(tmp_path: Path) -> None:

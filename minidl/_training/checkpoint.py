@@ -44,8 +44,6 @@ class SavedOptimizer:
     numbers: dict[str, bool | float]
 
     def __post_init__(self) -> None:
-        for name, slot in self.slots.items():
-            require(bool(np.isfinite(slot).all()), f"a number that is not finite in {name}", slot)
         typed(int, self.numbers.get("steps"), "optimizer.numbers.steps")
         for name in ("last_rate", "learning_rate"):
             rate = self.numbers.get(name, 0.0)
@@ -130,18 +128,26 @@ class SavedRun:
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a model file that also holds the state of the run; see `Trainer.save`."""
+    """Write a model file that also holds the state of the run; see `Trainer.save`.
+
+    Raises:
+        ArgumentError: a state that `restore_run` would refuse; nothing is written.
+    """
     tensors, metadata = model_state(run.model)
-    if wrong := [name for name, array in tensors.items() if not all_finite(array)]:
-        raise ArgumentError(f"Trainer.save: expected finite numbers, because restore refuses others, got NaN or "
-                            f"infinity in {', '.join(wrong[:5])}; minidl.save writes the model alone")
     own: dict[str, npt.NDArray[Any]] = {}
     packed = pack(saved_run(run), own, RUN_PREFIX.rstrip(":") + ":run")
+    try:
+        require_finite(tensors)
+        read_run(packed, own)
+    except ValueError as error:
+        raise ArgumentError(f"Trainer.save: expected a run that can be restored, got {error}; nothing was written "
+                            "(minidl.save writes the model alone)") from None
     write(path, {**tensors, **own}, {**metadata, "training": packed})
 
 
 def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
     """Put a run into the state that a file holds; see `Trainer.restore`. A file that does not fit changes nothing."""
+    run.refuse_while_running("restore")
     tensors, metadata, version = read(path)
     if metadata is None or "training" not in metadata:
         raise FileFormatError(os.fspath(path), "a run that Trainer.save wrote", "a model without a run")
@@ -149,7 +155,7 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
         found = "one of minidl 0.1, whose epochs had another order; minidl.load reads the model in it"
         raise FileFormatError(os.fspath(path), "a run of minidl 0.2 or later", found)
     try:
-        saved: SavedRun = typed(SavedRun, unpack(metadata["training"], tensors), "run")
+        saved = read_run(metadata["training"], tensors)
     except ValueError as error:
         raise FileFormatError(os.fspath(path), "the state of a run", str(error)[:MOST_SHOWN]) from None
     own = saved_run(run)
@@ -167,6 +173,23 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
     run.start_state = saved.run.rng.bit_generator.state
     run.callbacks, run.saved_callbacks, run.figures = [], saved.run.callbacks, saved.run.figures
     run.history = saved.history.unpacked()
+
+
+def read_run(packed: Any, tensors: dict[str, npt.NDArray[Any]]) -> SavedRun:
+    """Return the state of a run that `pack` made into JSON and tensors.
+
+    Raises:
+        ValueError: no state of a run, or an optimizer with numbers that are not finite.
+    """
+    saved: SavedRun = typed(SavedRun, unpack(packed, tensors), "run")
+    require_finite(saved.optimizer.slots)
+    return saved
+
+
+def require_finite(tensors: dict[str, npt.NDArray[Any]]) -> None:
+    """Raise a ValueError that names the first tensor with a number that is not finite."""
+    for name, values in tensors.items():
+        require(values.dtype.kind != "f" or all_finite(values), f'a number that is not finite in "{name}"', values)
 
 
 def saved_run(run: Run) -> SavedRun:

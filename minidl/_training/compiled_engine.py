@@ -61,15 +61,19 @@ class CompiledEngine(Engine):
         self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
         self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._parameters = numpy.optimizer.vector.values.size
-        self._state = list(named(numpy.model, (Parameter, Buffer)).values())
-        self._layers = [numpy.model, *named(numpy.model, Layer).values()]
+        self._model = numpy.model
         self.at_once = 1
-        self._compile()
+        self._compile(self._form())
 
-    def _compile(self) -> None:
-        """Compile for the layers that are frozen now, and for the present settings of the optimizer."""
-        self._frozen, self._loop = [part.frozen for part in self._state], self._lower()
-        self._smallest_batch = max(trait(layer, "smallest_batch") for layer in self._layers)
+    def _form(self) -> list[tuple[object, bool]]:
+        """List what a program is compiled for: the model's parts, and whether each is frozen."""
+        found = [self._model, *named(self._model, (Layer, Parameter, Buffer)).values()]
+        return [(part, not isinstance(part, Layer) and part.frozen) for part in found]
+
+    def _compile(self, form: list[tuple[object, bool]]) -> None:
+        """Compile for the present parts of the model, and for the present settings of the optimizer."""
+        self._compiled_for, self._loop = form, self._lower()
+        self._smallest_batch = max(trait(part, "smallest_batch") for part, _ in form if isinstance(part, Layer))
 
     @override
     def enter(self, source: Source, start: int) -> None:
@@ -80,6 +84,7 @@ class CompiledEngine(Engine):
     @override
     def run(self, most: int, so_far: float, interrupts: Interrupts) -> BatchResult:
         # An interrupt is noticed after the batches of one call.
+        self._refresh()
         source, total, rows, done, bad = self._source, np.array([so_far]), 0, 0, -1
         if isinstance(source, ArraySource):
             orders = IN_ORDER if source.order is None else source.order[np.newaxis]
@@ -104,6 +109,7 @@ class CompiledEngine(Engine):
         self.enter(source, 0)
         if not isinstance(source, ArraySource) or (count := min(len(epochs), self.at_once // source.count)) < 2:
             return []
+        self._refresh()
         orders = np.empty((count, len(source.arrays[0]) if source.shuffle else 0), np.intp)
         if source.shuffle:
             for order, epoch in zip(orders, epochs, strict=False):
@@ -113,12 +119,16 @@ class CompiledEngine(Engine):
         losses = totals / len(source.arrays[0]) if bad < 0 else np.full(count, nan)
         return list(zip(losses.tolist(), self._loop.rates[each - 1 :: each].tolist(), strict=True))
 
+    def _refresh(self) -> None:
+        """Compile again if a callback has changed what the program was compiled for."""
+        form = self._form()
+        if form != self._compiled_for or not self._loop.is_current():
+            self._compile(form)
+
     def _call(
         self, arrays: Batch, orders: npt.NDArray[np.intp], begin: int, size: int, count: int, totals: Array
     ) -> int:
         """Run batches, and return the number of the first whose loss is not finite, -1 for none."""
-        if [part.frozen for part in self._state] != self._frozen or not self._loop.is_current():
-            self._compile()
         if min(size, len(arrays[0])) < self._smallest_batch and count:
             # The NumPy path raises the error that says why a batch is refused.
             place: Any = slice(begin, begin + size) if not orders.size else orders[0, begin : begin + size]

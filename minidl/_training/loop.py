@@ -47,7 +47,7 @@ def train(
     plan, history, may_grow = run.plan, run.history, snapshot.may_grow
     steps = [callback.every_batches for callback in run.callbacks if callback.every_batches]
     together = engine.runs_epochs and not (run.callbacks or len(run.figures) > 1)  # Nothing acts between epochs.
-    run.source, run.interrupted = source, True
+    run.interrupted = True
     try:
         # The code below finds and reports numbers that are not finite, so NumPy's warnings are switched off.
         with (
@@ -112,7 +112,6 @@ def train(
             run.source = None
             forget(snapshot.holders)
             notify("on_train_end")
-            run.optimizer.epochs = None
     return history
 
 

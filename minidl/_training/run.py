@@ -104,6 +104,11 @@ class Run:
         self.fingerprint: Fingerprint | None = None
         self.saved_callbacks: list[CallbackState] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the data out of a copy or pickle that a callback makes; the copy can go on without this run."""
+        self.know_data()
+        return {**vars(self), "source": None}
+
     def generator(self, number: int) -> np.random.Generator:
         """Return the generator for one purpose: number 0 splits off validation data, number e + 1 shuffles epoch e.
 
@@ -115,6 +120,18 @@ class Run:
         bits.state = self.start_state
         bits.advance(number * STRIDE % 2**128)
         return self._generator
+
+    def refuse_while_running(self, what: str) -> None:
+        """Refuse what would change the run during training, in a callback or another thread.
+
+        Raises:
+            CallOrderError: the run is in training.
+        """
+        if self.source is not None:
+            raise CallOrderError(
+                f"{what}: expected a run that is not in training, got a call from one of its callbacks or another "
+                f"thread; trainer.stop(why) ends the run, and {what} can follow it, or use another Trainer"
+            )
 
     def start(self, plan: Plan, callbacks: Sequence[Any]) -> None:
         """Begin a new fit; discard the unfinished epoch of an interrupted one."""

@@ -228,11 +228,12 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
     if callable(metrics):
         name = _name(metrics)
         raise DTypeError(f"metrics: expected a list of functions, got one; write metrics=[{name}]")
-    given = [metrics] if isinstance(metrics, str) else metrics
+    given = [metrics] if isinstance(metrics, (str, bytes)) or not isinstance(metrics, Iterable) else metrics
     pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(m), m) for m in given]
-    for _, metric in pairs:
-        if not callable(metric):
-            raise DTypeError(f"metrics: expected functions such as metrics.r2, got {metric!r}")
+    for name, metric in pairs:
+        if not callable(metric) or not isinstance(name, str):
+            what = repr(metric) if isinstance(name, str) else f"one with the name {name!r}, which is no text"
+            raise DTypeError(f"metrics: expected functions such as metrics.r2, got {what}")
         if (declared(metric, "__module__") or "").startswith("sklearn.metrics"):
             name = _name(metric)
             raise ArgumentError(

@@ -44,7 +44,7 @@ from minidl import (
 from minidl._compiled import CompiledLoop
 from minidl._compiled.program import FEW_LAYERS
 from minidl._compiled.source import kernel_source
-from minidl._core.parameter import Buffer
+from minidl._core.parameter import Buffer, Parameter
 from minidl._training import compiled_engine as compiled
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, CallOrderError, CompileError, DivergenceError, ShapeError
@@ -541,10 +541,28 @@ def test_weight_decay_that_begins_on_single_rows_counts() -> None:
         (lambda trainer: trainer.model[3], "rate", lambda: 0.6),
         (lambda trainer: trainer.model[3], "rng", lambda: np.random.default_rng(9)),
         (lambda trainer: trainer.loss, "delta", lambda: 0.1),
+        (lambda trainer: trainer.model[0], "weight", lambda: Parameter(np.ones((5, 2)))),
     ],
 )
 def test_an_attribute_of_a_part_counts_from_the_next_batch(of: Any, name: str, value: Any) -> None:
     check_seen(plain, Set(of, name, value))
+
+
+class Swap(Set):
+    """Put another layer in the place of one."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda trainer: trainer.model, "layers", lambda: ())
+
+    @override
+    def on_batches_end(self, trainer: Trainer) -> None:
+        first, _, *others = trainer.model.layers  # type: ignore[attr-defined]
+        self.value = lambda: (first, Tanh(), *others)
+        super().on_batches_end(trainer)
+
+
+def test_a_layer_that_a_callback_replaces_counts_from_the_next_batch() -> None:
+    check_seen(plain, Swap())
 
 
 @pytest.mark.parametrize(("name", "value"), [("momentum", lambda: 0.7), ("running_mean", lambda: Buffer(np.ones(5)))])

@@ -38,7 +38,7 @@ from minidl._training.numpy_engine import NumpyEngine
 from minidl._training.run import Plan
 from minidl._training.sources import ArraySource
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
-from minidl.errors import ArgumentError, DivergenceError, FileFormatError
+from minidl.errors import ArgumentError, DivergenceError, DTypeError, FileFormatError
 from minidl.solvers import lbfgs
 from tests.support.refusal import refused
 
@@ -368,12 +368,62 @@ def test_a_constant_infinity_is_none(engine: Any) -> None:
     assert run.history.stopped_by == "epochs"
 
 
-def test_a_run_that_restore_would_refuse_is_not_saved(tmp_path: Path) -> None:
-    run = trainer(Sequential(Dense(1, 3), BatchNorm(3), Dense(3, 1)).initialize(rng=0))
-    run.save(tmp_path / "run")
-    before = (tmp_path / "run").read_bytes()
-    norm: Any = run.model[1]  # type: ignore[index]
-    norm.running_var.value[1] = np.inf
-    with refused(ArgumentError, "Trainer.save: expected finite numbers", "in 1.running_var; minidl.save writes"):
-        run.save(tmp_path / "run")
-    assert (tmp_path / "run").read_bytes() == before
+class Remembering(Callback):
+    """Has a state of any kind."""
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
+
+    @override
+    def on_epoch_end(self, trainer: Trainer) -> None: ...
+
+    @override
+    def state(self) -> Any:
+        return self.kept
+
+
+def spoil_a_slot(run: Trainer) -> None:
+    next(iter(run.optimizer.slots().values()))[0] = np.inf
+
+
+def spoil_a_statistic(run: Trainer) -> None:
+    run.model[1].running_var.value = np.array([1.0, np.nan, 1.0])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("kept", "spoil", "words"),
+    [
+        ({}, spoil_a_slot, 'not finite in "velocity"'),
+        ({}, spoil_a_statistic, 'not finite in "1.running_var"'),
+        (None, lambda run: None, "no dict as run.run.callbacks.state: None"),
+        ([1], lambda run: None, "no dict as run.run.callbacks.state"),
+    ],
+    ids=["slot", "statistic", "None", "list"],
+)
+def test_what_could_not_be_restored_is_not_saved(kept: Any, spoil: Any, words: str, tmp_path: Path) -> None:
+    def fitted() -> Trainer:
+        model = Sequential(Dense(1, 3), BatchNorm(3), Dense(3, 1)).initialize(rng=0)
+        run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1, momentum=0.9), rng=0)
+        run.fit(X, Y, epochs=1, callbacks=[Remembering(kept)])
+        return run
+
+    good, path = trainer(Sequential(Dense(1, 1)).initialize(rng=0)), tmp_path / "run.safetensors"
+    good.save(path)
+    before, run = path.read_bytes(), fitted()
+    spoil(run)
+    with refused(ArgumentError, words):
+        run.save(path)
+    assert path.read_bytes() == before
+    kept = {}
+    healthy = fitted()
+    healthy.save(path)
+    run.restore(path)  # a run that is spoiled can go back to its last good file
+    assert run.optimizer.vector.values.tobytes() == healthy.optimizer.vector.values.tobytes()
+    assert all(np.isfinite(slot).all() for slot in run.optimizer.slots().values())
+
+
+@pytest.mark.parametrize("why", [3, None, "", b"enough"])
+def test_a_reason_to_stop_is_a_text(why: Any) -> None:
+    run = trainer()
+    with refused(DTypeError, f"Trainer.stop(why): expected a text such as \"loss below 0.1\", got {why!r}"):
+        run.stop(why)
