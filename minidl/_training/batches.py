@@ -59,12 +59,12 @@ def slices(
     """
     rows = len(arrays[0])
     last = batch_count(rows, size)
-    row_bytes = sum(array.nbytes for array in arrays) // rows + 1
+    row_bytes = sum([array.nbytes for array in arrays]) // rows + 1
     at_once = max(1, GATHERED // (row_bytes * size)) if order is not None else last
     for first in range(start, last, at_once):
         until = min(first + at_once, last)
         begin, end = first * size, rows if until == last else until * size
-        part = arrays if order is None else tuple(array[order[begin:end]] for array in arrays)
+        part = arrays if order is None else tuple([array[order[begin:end]] for array in arrays])
         offset = begin if order is not None else 0
         for number in range(first, until):
             place = slice(number * size - offset, (rows if number == last - 1 else (number + 1) * size) - offset)

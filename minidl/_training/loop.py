@@ -54,7 +54,7 @@ def train(
             Progress(plan.epochs - len(history.loss), "fit", progress) as bar,
             Interrupts() as interrupts,
             np.errstate(all="ignore"),
-            one_blas_thread(source.largest_batch() * run.optimizer.vector.largest),
+            one_blas_thread(source.batch_rows * run.optimizer.vector.largest),
         ):
             while (epoch := len(history.loss)) < plan.epochs and not run.why_stop:
                 began = time.perf_counter()

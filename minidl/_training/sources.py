@@ -52,9 +52,11 @@ class Source(ABC):
 
     Attributes:
         held_out: The validation data, for the fingerprint.
+        batch_rows: Rows of a batch; of a stream, those of its first batch.
     """
 
     held_out: Batch = ()
+    batch_rows: int
 
     @abstractmethod
     def begin_epoch(self, rng: np.random.Generator) -> None:
@@ -77,10 +79,6 @@ class Source(ABC):
         """Return the number of batches of the next epoch; None if a stream does not know it."""
 
     @abstractmethod
-    def largest_batch(self) -> int:
-        """Return the most rows of a batch; of a stream, the rows of its first batch."""
-
-    @abstractmethod
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the data."""
 
@@ -98,6 +96,7 @@ class ArraySource(Source):
         self.arrays, self.batch_size, self.shuffle = arrays, batch_size, shuffle
         self.order: npt.NDArray[np.intp] | None = None
         self.count = batch_count(len(arrays[0]), batch_size)
+        self.batch_rows = min(batch_size, len(arrays[0]))
 
     def first_row(self, batch: int) -> int:
         """Return the position of the first row of a batch in the order; of the end, for the number of batches."""
@@ -122,10 +121,6 @@ class ArraySource(Source):
     @override
     def replay(self, start: int) -> Iterator[Batch]:
         return self.batches(start)
-
-    @override
-    def largest_batch(self) -> int:
-        return min(self.batch_size, len(self.arrays[0]))
 
     @override
     def fingerprint(self) -> Fingerprint:
@@ -173,6 +168,7 @@ class StreamSource(Source):
                 "schedule.in_steps(steps_per_epoch)"
             )
         self._first = self._first_batch()
+        self.batch_rows = len(self._first[0])
 
     @override
     def steps_per_epoch(self) -> int | None:
@@ -224,10 +220,6 @@ class StreamSource(Source):
     @override
     def replay(self, start: int) -> Iterator[Batch]:
         return iter(list(self._recent))
-
-    @override
-    def largest_batch(self) -> int:
-        return len(self._first[0])
 
     @override
     def fingerprint(self) -> Fingerprint:

@@ -326,8 +326,8 @@ def test_an_interrupt_before_the_last_batch_does_not_end_the_epoch(engine: Any) 
     made = compiled_engine.make_engine(engine, NumpyEngine(run, ()), Plan(1, 4, False, None), source)
     received: Any = SimpleNamespace(received="SIGINT")
     made.enter(source, 0)
-    assert made.run(99, 0.0, received)[1:] == (4, 1, True, False)
-    assert made.run(99, 0.0, received)[1:] == (5, 1, True, False)
+    for rows, batches in [(4, 1), (5, 1)] if engine == "numpy" else [(9, 2)]:
+        assert made.run(99, 0.0, received)[1:] == (rows, batches, True, False)
     assert made.run(99, 0.0, SimpleNamespace(received=None))[1:] == (0, 0, True, True)  # type: ignore[arg-type]
 
 
