@@ -14,6 +14,7 @@ from scipy.stats import loguniform, uniform
 
 from minidl import SGD, HalfSquaredError, Sigmoid, Trainer, mlp
 from minidl.initializers import Normal
+from minidl.schedules import Cosine
 from minidl.search import find_settings, fit_all
 
 X = np.linspace(0.0, 3.0 * np.pi, 200)[:, None]
@@ -24,15 +25,23 @@ SPACE = {
     "scale": uniform(0.5, 3.5),  # from 0.5 to 4
     "seed": range(1000),
 }
-RUNGS = [(64, 390), (16, 1562), (4, 6250), (1, 25000)]
-"""How many candidates are trained, and for how many epochs: about 25,000 epochs of 200 updates in each rung."""
+RUNGS = [(64, 312), (21, 952), (7, 2857), (2, 10000), (1, 20000)]
+"""How many candidates are trained, and for how many epochs: 20,000 epochs of 200 updates in each rung."""
+
+EPOCHS = sum(epochs for _, epochs in RUNGS)
+"""The epochs of the candidate that is left."""
 
 
-def build(learning_rate: float, momentum: float = 0.0, scale: float = 1.0, seed: int = 0) -> Trainer:
+def build(learning_rate: float | Cosine, momentum: float = 0.0, scale: float = 1.0, seed: int = 0) -> Trainer:
     """Make the article's 1-20-20-1 network, and a Trainer for it."""
     first = Normal(0.0, scale)
     model = mlp([1, 20, 20, 1], activation=Sigmoid, weight_initializer=first, bias_initializer=first, rng=seed)
     return Trainer(model, HalfSquaredError(), SGD(model.parameters(), learning_rate, momentum=momentum), rng=seed)
+
+
+def decaying(learning_rate: float, **settings: float) -> Trainer:
+    """Make the same with a rate that goes to 0: at a constant rate the error jumps up and down to the end."""
+    return build(Cosine(learning_rate, epochs=EPOCHS), **settings)
 
 
 def error(trainer: Trainer) -> float:
@@ -64,7 +73,7 @@ def save_picture(trainers: dict[str, Trainer], path: Path) -> None:
 
 def main(rungs: Sequence[tuple[int, int]] = RUNGS, epochs: int = 4000) -> None:
     rates = fit_all([build(rate) for rate in (0.01, 0.05, 0.1)], X, Y, epochs=epochs, batch_size=1)
-    result = find_settings(build, SPACE, X, Y, candidates=rungs[0][0], rungs=rungs, batch_size=1, rng=0)
+    result = find_settings(decaying, SPACE, X, Y, candidates=rungs[0][0], rungs=rungs, batch_size=1, rng=0)
     print(result)
     trainers = {f"learning rate {rate.optimizer.learning_rate}: {error(rate):.1e}": rate for rate in rates}
     trainers[f"found: {error(result.trainer):.1e}"] = result.trainer

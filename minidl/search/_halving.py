@@ -25,7 +25,7 @@ from ._many import Outcome, Task, Team, arrays
 from ._show import new_figure, shown, table
 from ._space import built, draw
 
-PART = 4
+PART = 3
 """Of so many candidates one goes on to the next rung."""
 
 LINES = 10
@@ -120,7 +120,7 @@ class SearchResult:
         if ends:
             axes.plot(*zip(*ends, strict=True), "x", color="#D55E00", ms=9, label="diverged after this")
         settings = ", ".join(f"{name} {shown(value)}" for name, value in best.settings.items())
-        axes.plot(best.epochs, best.figures, "s-", color="#0072B2", lw=2.5, label=f"the best: {settings}")
+        axes.plot(best.epochs, best.figures, "s-", color="#0072B2", lw=2.5, zorder=1, label=f"the best: {settings}")
         positive = all(number > 0 for one in self.candidates for number in one.figures)
         axes.set(xscale="log", yscale="log" if positive else "linear", xlabel="epochs", ylabel=self.monitor)
         axes.set_title(self._summary())
@@ -146,7 +146,7 @@ def find_settings(
     rng: Seed = None,
     progress: bool | None = None,
 ) -> SearchResult:
-    """Find good settings: train many candidates for a short time, the best quarter for longer, and so on.
+    """Find good settings: train many candidates for a short time, the best third for longer, and so on.
 
     The candidates are a Latin hypercube. One that goes on does not begin again. Models are compiled wherever their
     engine allows it, however short the training is.

@@ -81,8 +81,8 @@ class Rates:
         diverged = [rate for rate, after in zip(self.rates, self.after, strict=True) if after == inf]
         for rate in diverged:
             axes.axvline(rate, ls=":", color="#999999", label="diverged" if rate == diverged[0] else None)
-        if (rate := self.largest_stable) is not None:
-            axes.axvline(rate, ls="-.", color="#009E73", label=f"largest stable: {rate:g}")
+        if (stable := self.largest_stable) is not None:
+            axes.axvline(stable, ls="-.", color="#009E73", label=f"largest stable: {stable:g}")
         axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss")
         figure.legend(loc="outside lower center", ncols=3)
         if path is not None:
