@@ -31,7 +31,7 @@ def rungs_for(updates: int, sizes: Sequence[int] = SIZES) -> list[tuple[int, int
 def search(seed: int, rungs: Sequence[tuple[int, int]], executor: Executor | None = None) -> SearchResult:
     """Search in the space of the example."""
     example = load_example("find_settings")
-    return find_settings(example.decaying, example.SPACE, example.X, example.Y, candidates=rungs[0][0], rungs=rungs,
+    return find_settings(example.build, example.SPACE, example.X, example.Y, candidates=rungs[0][0], rungs=rungs,
                          batch_size=1, rng=seed, executor=executor)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.campaigns import search
+from tests.campaigns.experiments import load_example
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +16,7 @@ def test_the_rungs_share_the_updates_equally() -> None:
     rungs = search.rungs_for(20_000_000)
     assert [size for size, _ in rungs] == [64, 21, 7, 2, 1]
     assert all(19_900 <= size * epochs <= 20_000 for size, epochs in rungs)
-    assert rungs == search.load_example("find_settings").RUNGS
+    assert rungs == load_example("find_settings").RUNGS
 
 
 def test_the_command_compares_executors(capsys: pytest.CaptureFixture[str]) -> None:

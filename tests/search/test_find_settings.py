@@ -161,7 +161,7 @@ def test_if_the_last_one_diverges_the_best_before_it_is_returned() -> None:
 
 
 def test_if_all_diverge_the_error_says_what_to_do() -> None:
-    with pytest.raises(ArgumentError, match="6 candidates that all diverged; take smaller learning rates.*epoch 0"):
+    with pytest.raises(ArgumentError, match=r"6 candidates that all diverged; take smaller learning rates.*epoch 0"):
         search(space={"learning_rate": [1e200, 1e250]})
 
 
