@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pickle import PicklingError
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,7 @@ class Task:
         held_out: Data to compute the loss and `metrics` on at the end; None to compute nothing.
         metrics: What is computed besides the loss.
         callbacks: As in `Trainer.fit`.
+        run: Identifies the call that all its fits belong to.
     """
 
     x: Rows
@@ -60,6 +62,11 @@ class Task:
     held_out: ValidationData | None = None
     metrics: Sequence[Metric] = ()
     callbacks: Sequence[Callback] = ()
+    run: str = field(default_factory=lambda: uuid4().hex)
+
+
+_ended: set[str] = set()
+"""The runs that Ctrl-C has ended in this process. The queue of a pool may still hold fits of them."""
 
 
 @dataclass
@@ -81,15 +88,20 @@ class Outcome:
 
 def work(trainer: Trainer, engine: EngineName, task: Task) -> Outcome:
     """Train one Trainer; this runs in a thread, in another process or on another machine."""
+    if task.run in _ended:
+        return Outcome(trainer, done=False)
     wanted, trainer.engine = trainer.engine, engine
     try:
         history = trainer.fit(task.x, task.y, epochs=task.epochs, batch_size=task.batch_size,
                               validation=task.validation, callbacks=task.callbacks, progress=False)
-        outcome = Outcome(trainer, done=history.stopped_by not in ("SIGINT", "SIGTERM"))
+        if history.stopped_by in ("SIGINT", "SIGTERM"):
+            _ended.add(task.run)
+            return Outcome(trainer, done=False)
     except DivergenceError as error:
         return Outcome(trainer, diverged=str(error))
     finally:
         trainer.engine = wanted
+    outcome = Outcome(trainer)
     if task.held_out is not None:
         with np.errstate(all="ignore"):
             outcome.figures = trainer.evaluate(*task.held_out[:2], sample_weight=(*task.held_out, None)[2],
@@ -188,8 +200,8 @@ class Team:
                     own.shutdown(cancel_futures=True)
         for number in numbers:
             self.trainers[number] = outcomes[number].trainer
-        ends = [outcome.trainer.history.stopped_by for outcome in outcomes.values() if not outcome.done]
-        return [outcomes[number] for number in numbers], interrupts.received or "".join(ends[:1])
+        ends = {outcome.trainer.history.stopped_by for outcome in outcomes.values() if not outcome.done}
+        return [outcomes[number] for number in numbers], interrupts.received or max(ends, default="")
 
     def _stop(self, some: Iterable[Future[Outcome]], futures: dict[Future[Outcome], int], why: str) -> None:
         """Let no fit begin any more, and those end that run in threads of this process."""

@@ -165,6 +165,15 @@ def test_after_ctrl_c_a_fit_is_resumed_with_the_same_bits() -> None:
     assert stopped.history.loss == whole.history.loss
 
 
+def test_a_process_that_gets_ctrl_c_begins_no_other_fit_of_the_call(processes: ProcessPoolExecutor) -> None:
+    given = [interrupting(50) for _ in range(6)]
+    trained = fit_all(given, X, Y, epochs=10_000, batch_size=1, executor=processes)
+    assert sorted(trainer.history.stopped_by for trainer in trained)[:4] == [""] * 4
+    assert "SIGINT" in {trainer.history.stopped_by for trainer in trained}
+    (after,) = fit_all([build(0.1)], X, Y, epochs=1, executor=processes)
+    assert after.history.stopped_by == "epochs"
+
+
 def test_a_second_ctrl_c_stops_at_once() -> None:
     with pytest.raises(KeyboardInterrupt):
         fit_all([interrupting(50), interrupting(52)], X, Y, epochs=10_000, batch_size=1)
