@@ -22,10 +22,10 @@ RUNGS = [(64, 312), (21, 952), (7, 2857), (2, 10000), (1, 20000)]
 """How many candidates are trained, and for how many epochs: 20,000 epochs of 200 updates in each rung."""
 SPACE = {
     "learning_rate": loguniform(0.005, 1.0),
-    "decay": [sum(epochs for _, epochs in RUNGS)],
     "momentum": [0.0, 0.5, 0.9],
     "scale": uniform(0.5, 3.5),  # from 0.5 to 4
     "seed": range(1000),
+    "decay": [sum(epochs for _, epochs in RUNGS)],
 }
 
 
