@@ -31,8 +31,8 @@ SPACE = {
 
 def build(learning_rate: float, decay: int = 0, momentum: float = 0.0, scale: float = 1.0, seed: int = 0) -> Trainer:
     """Make the article's network, and a Trainer; with ``decay`` the rate goes to 0 in so many epochs."""
-    first = Normal(0.0, scale)
-    model = mlp([1, 20, 20, 1], activation=Sigmoid, weight_initializer=first, bias_initializer=first, rng=seed)
+    normal = Normal(0.0, scale)
+    model = mlp([1, 20, 20, 1], activation=Sigmoid, weight_initializer=normal, bias_initializer=normal, rng=seed)
     rate = Cosine(learning_rate, epochs=decay) if decay else learning_rate
     return Trainer(model, HalfSquaredError(), SGD(model.parameters(), rate, momentum=momentum), rng=seed)
 
@@ -54,8 +54,9 @@ def save_picture(trainers: dict[str, Trainer], path: Path) -> None:
     styles = ("#009E73", "-."), ("#E69F00", "--"), ("#56B4E9", "-"), ("black", "-")
     for (label, trainer), (color, dashes) in zip(trainers.items(), styles, strict=True):
         losses = 2.0 * np.array(trainer.history.loss)
+        first = np.unique(np.geomspace(1, len(losses), 60).astype(int)) - 1  # of the parts whose means are drawn
         above.plot(X, np.abs(trainer.model.predict(X) - Y), dashes, color=color, label=label)
-        below.plot(np.arange(1, len(losses) + 1), losses, dashes, color=color, lw=1)
+        below.plot(first + 1, np.add.reduceat(losses, first) / np.diff(first, append=len(losses)), dashes, color=color)
     above.set(yscale="log", xlabel="x", ylabel="|prediction - sine|", title="What is left of the sine")
     below.set(xscale="log", yscale="log", xlabel="epoch", ylabel="mean squared error")
     figure.legend(loc="outside lower center", ncols=2)
