@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from . import metrics as metrics
     from . import optimizers as optimizers
     from . import schedules as schedules
+    from . import search as search
     from . import solvers as solvers
     from . import testing as testing
     from . import trainer as trainer
@@ -144,6 +145,7 @@ _MODULES = [
     "metrics",
     "optimizers",
     "schedules",
+    "search",
     "solvers",
     "testing",
     "trainer",

@@ -11,12 +11,13 @@ from minidl import Dense
 from tests.campaigns.experiments import EXAMPLES, load_example
 
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-LONG = ["sine_classification", "sine_in_a_second", "sine_regression"]
+LONG = ["find_settings", "sine_classification", "sine_in_a_second", "sine_regression"]
 WITHOUT_PICTURE = ["check_my_layer", "larger_than_memory", "resume"]
 WITH_PICTURE = [
     "custom_activation_and_loss",
     "custom_layer",
     "digits",
+    "ensemble",
     "handwritten_loop",
     "residual_graph",
     "surrogate_jacobian",
@@ -25,9 +26,9 @@ WITH_PICTURE = [
 ]
 IMPORTS = {
     *("__future__", "collections.abc", "pathlib", "sys", "tempfile", "time"),
-    *("numpy", "numpy.typing", "typing_extensions", "matplotlib.figure"),
+    *("numpy", "numpy.typing", "scipy.stats", "typing_extensions", "matplotlib.figure"),
     *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers", "minidl.schedules"),
-    *("minidl.solvers", "minidl.testing", "minidl.trainer"),
+    *("minidl.search", "minidl.solvers", "minidl.testing", "minidl.trainer"),
 }
 """What any program may import."""
 
@@ -122,6 +123,19 @@ def test_the_three_ways_to_the_sine_are_compared_and_drawn(
     load_example("sine_in_a_second").main()
     assert "picture: pictures/sine_in_a_second.png" in capsys.readouterr().out
     assert (tmp_path / "pictures" / "sine_in_a_second.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_search_beats_short_fits_at_the_rates_of_the_article_and_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("minidl.search._many.WORK", 0)  # Compiling takes longer than this search.
+    load_example("find_settings").main(rungs=[(6, 5), (2, 20), (1, 60)], epochs=10)
+    printed = capsys.readouterr().out
+    assert printed.startswith("6 candidates, rungs [(6, 5), (2, 20), (1, 60)]")
+    assert "picture: pictures/find_settings.png" in printed
+    assert (tmp_path / "pictures" / "find_settings.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_sine_experiment_learns_and_draws(tmp_path: Path) -> None:
