@@ -98,12 +98,14 @@ class Schedule(ABC):
 
         Raises:
             CallOrderError: the schedule is in epochs, and ``epochs`` is None.
-            ArgumentError: η is not finite.
+            ArgumentError, DTypeError: η is not a finite number.
         """
         try:
             rate = self.at(step, epochs)
         except OverflowError:
             rate = inf
+        if type(rate) is not float:
+            rate = real(rate, f"{self!r}: the rate at step {step}")
         if not isfinite(rate):
             raise ArgumentError(f"{self!r}: expected a finite rate at step {step}, got {rate}; use smaller numbers")
         return rate

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import prod
+from contextlib import suppress
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..errors import CallOrderError
 from ..layers.base import Layer
 from ..losses import Loss
 from ..optimizers import Optimizer
+from ..schedules import Schedule
 from .cache import compiled
 from .chain import widths_of
 from .feed import Data, draw
@@ -206,10 +208,17 @@ class CompiledLoop:
     def _set_rates(self, rates: Array) -> None:
         """Compute the learning rates of the next steps."""
         optimizer = self._optimizer
-        if not callable(optimizer.learning_rate):
-            rates.fill(optimizer.learning_rate)
+        rate, begin = optimizer.learning_rate, optimizer.steps
+        if not callable(rate):
+            rates.fill(rate)
             return
-        begin = optimizer.steps
+        if isinstance(rate, Schedule):
+            # Half of the time of `current_rate`, whose checks then find the rate that is wrong.
+            with suppress(OverflowError):
+                found = [rate.at(step, optimizer.epochs) for step in range(begin, begin + len(rates))]
+                rates[:] = found
+                if set(map(type, found)) == {float} and rates.min() >= 0.0 and rates.max() < inf:
+                    return
         try:
             for k in range(len(rates)):
                 optimizer.steps = begin + k

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._core.arrays import listed, positive_int, real
-from .._training.batches import batch_count
+from .._data import batch_count
 from ..errors import ArgumentError
 from ..trainer import Callback, Trainer
 from ._many import Task, Team, arrays

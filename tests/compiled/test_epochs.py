@@ -17,9 +17,9 @@ from minidl import SGD, Dense, Dropout, HalfSquaredError, Layer, Sequential, Tan
 from minidl._compiled import CompiledLoop
 from minidl._compiled.loop import aligned
 from minidl.callbacks import Callback
-from minidl.errors import DivergenceError
+from minidl.errors import ArgumentError, DivergenceError, DTypeError
 from minidl.layers._parts import named
-from minidl.schedules import Cosine
+from minidl.schedules import Cosine, Schedule
 
 Array = np.ndarray[Any, Any]
 X = np.random.default_rng(1).normal(size=(60, 2))
@@ -130,6 +130,31 @@ def test_the_memory_of_the_loop_begins_at_a_line_of_the_cache() -> None:
     for shape in [(1, 1), (3, 7), (5,)]:
         for dtype in (np.float64, np.float32):
             array = aligned(shape, np.dtype(dtype))
-            assert (array.shape, array.dtype, array.ctypes.data % 64) == (shape, dtype, 0)
+            assert array.shape == shape
+            assert array.dtype == dtype
+            assert array.ctypes.data % 64 == 0
             assert array.flags.c_contiguous
             assert array.flags.writeable
+
+
+class Odd(Schedule):
+    """Gives a rate that is refused at one step."""
+
+    def __init__(self, wrong: Any) -> None:
+        self.wrong = wrong
+
+    @override
+    def at(self, step: int, epochs: Any) -> float:
+        return self.wrong if step == 130 else 0.1
+
+
+@pytest.mark.parametrize("wrong", [-0.1, np.nan, np.inf, "0.1", None])
+def test_a_rate_that_is_refused_is_named_with_its_step(wrong: Any) -> None:
+    said = []
+    for engine in ("numpy", "compiled"):
+        net: Any = mlp([2, 5, 1], activation=Tanh, rng=1)
+        run = Trainer(net, HalfSquaredError(), SGD(net.parameters(), Odd(wrong)), rng=2, engine=engine)
+        with pytest.raises((ArgumentError, DTypeError), match="step 130") as error:
+            run.fit(X, Y, epochs=4, batch_size=1)
+        said.append(f"{type(error.value).__name__}: {error.value}")
+    assert said[0] == said[1]

@@ -7,8 +7,8 @@ import pytest
 from scipy import sparse
 
 from minidl import batches
-from minidl._data import check_lengths
-from minidl._training.batches import GATHERED, batch_count, slices
+from minidl._data import batch_count, check_lengths
+from minidl._training.batches import GATHERED, slices
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
 from tests.support.refusal import refused
 
