@@ -223,8 +223,8 @@ def model_state(model: Layer) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
 def _require_equal_parts(model: Layer, again: Layer) -> None:
     """Refuse a model if its constructors do not make the same attributes and parts again.
 
-    Attributes that `forward` keeps for `backward` are not compared: those that these two methods assign, and private
-    ones that a new object does not have.
+    Attributes that the passes of a layer assign are not compared, nor private ones that a new object does not have and
+    no pass reads.
     """
     made = dict([("", again), *walk(again)])
     for path, part in [("", model), *walk(model)]:
@@ -232,22 +232,30 @@ def _require_equal_parts(model: Layer, again: Layer) -> None:
             continue
         found = attributes(made[path])
         for name, value in attributes(part).items():
-            optional = name in _assigned[type(part)] or (name[0] == "_" and found.get(name) is None)
+            stored, read = _used[type(part)]
+            optional = name in stored or (name[0] == "_" and name not in read and found.get(name) is None)
             if not (optional or (name in found and _equal(value, found[name]))):
                 came = shown(found[name]) if name in found else "none"
                 raise ArgumentError(
                     f'saving: expected the constructor of {type(part).__name__} at "{path}" to make {name} = '
                     f"{shown(value)} again, got {came}; pass it to the constructor, keep an array as Buffer or "
-                    "Parameter, or start the name with _ if forward only keeps it for backward"
+                    "Parameter, or assign it in forward if it is only kept for backward"
                 )
 
 
 @ByClass
-def _assigned(kind: type[Any]) -> set[str]:
-    """List the attributes that the `forward` and `backward` methods of a class assign."""
-    methods = [vars(base).get(name) for base in kind.__mro__ for name in ("forward", "backward")]
-    codes = [method.__code__ for method in map(unwrap, filter(None, methods)) if hasattr(method, "__code__")]
-    return {step.argval for code in codes for step in get_instructions(code) if step.opname == "STORE_ATTR"}
+def _used(kind: type[Any]) -> tuple[set[str], set[str]]:
+    """List the attributes that the passes of a class assign, and those that they read, in methods they call too."""
+    stored, read, waiting = set[str](), set[str](), ["forward", "backward", "compute", "predict"]
+    for name in waiting:  # which grows by the methods that are called
+        for method in map(unwrap, filter(None, [vars(base).get(name) for base in kind.__mro__])):
+            for step in get_instructions(getattr(method, "__code__", "")):
+                if step.opname == "STORE_ATTR":
+                    stored.add(step.argval)
+                elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and step.argval not in read:
+                    read.add(step.argval)
+                    waiting += [step.argval] * callable(getattr(kind, step.argval, None))
+    return stored, read
 
 
 def _equal(one: Any, other: Any) -> bool:
