@@ -648,7 +648,7 @@ class Centred(Vector):
         super().__init__(0)
 
     def fit(self, x: Array) -> Centred:
-        self._mean = x.mean(axis=0)
+        self._mean: Array = x.mean(axis=0)
         return self
 
     def _shift(self, x: Array) -> Array:
