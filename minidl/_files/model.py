@@ -248,8 +248,9 @@ def _used(kind: type[Any]) -> tuple[set[str], set[str]]:
     """List the attributes that the passes of a class assign, and those that they read, in methods they call too."""
     stored, read, waiting = set[str](), set[str](), ["forward", "backward", "compute", "predict"]
     for name in waiting:  # which grows by the methods that are called
-        for method in map(unwrap, filter(None, [vars(base).get(name) for base in kind.__mro__])):
-            for step in get_instructions(getattr(method, "__code__", "")):
+        methods = map(unwrap, filter(None, [vars(base).get(name) for base in kind.__mro__]))
+        for method in [one for one in methods if hasattr(one, "__code__")]:
+            for step in get_instructions(method):
                 if step.opname == "STORE_ATTR":
                     stored.add(step.argval)
                 elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and step.argval not in read:
