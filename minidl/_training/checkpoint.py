@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .._core.configuration import arguments
 from .._core.parameter import Parameter
 from .._files.generators import encode_generator
-from .._files.model import RUN_PREFIX, load_weights, model_state, restore_frozen
+from .._files.model import RUN_PREFIX, frozen_parts, load_weights, model_state
 from .._files.statefile import read, write
 from .._files.strict import shown
 from ..errors import ArgumentError, FileFormatError
@@ -150,8 +150,11 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
     own = saved_run(run)
     check_fit(own, saved)
     _warn_of_another_environment(own.environment, saved.environment)
+    frozen = frozen_parts(run.model, metadata, os.fspath(path))
     load_weights(run.model, path, allow_nonfinite=False)
-    restore_frozen(run.model, metadata, os.fspath(path))
+    run.model.unfreeze()
+    for part in frozen:
+        part.freeze()
     for name, slot in own.optimizer.slots.items():
         slot[...] = saved.optimizer.slots[name]
     run.optimizer.restore_numbers(saved.optimizer.numbers)
@@ -159,9 +162,9 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
     for name, generator in own.generators.items():
         generator.bit_generator.state = saved.generators[name].bit_generator.state
     run.plan, run.position, run.fingerprint = saved.run.plan, saved.run.position, saved.run.fingerprint
-    run.start_state = saved.run.rng.bit_generator.state
+    run.start_state, run.history = saved.run.rng.bit_generator.state, saved.history.unpacked()
     run.callbacks, run.saved_callbacks = [], saved.run.callbacks
-    run.history = saved.history.unpacked()
+    run.figures, run.engine, run.interrupted, run.why_stop = {}, None, False, ""  # what an earlier fit has left
 
 
 def saved_run(run: Run) -> SavedRun:

@@ -200,7 +200,7 @@ class StreamSource(Source):
 
     def _first_batch(self) -> Batch:
         batches = self._open()
-        if not isinstance(batches, Iterable):
+        if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
             raise DTypeError(
                 f"fit_batches: expected a function that returns batches, or a container of them, got {batches!r}"
             )
