@@ -132,7 +132,7 @@ def last_part(model: Layer) -> Layer | Merge:
     return last
 
 
-def check_lengths(**arrays: Rows | None) -> int:
+def check_lengths(**arrays: Rows) -> int:
     """Return the number of rows that some named arrays have in common.
 
     Raises:
@@ -141,10 +141,9 @@ def check_lengths(**arrays: Rows | None) -> int:
     """
     lengths = {}
     for name, array in arrays.items():
-        if array is not None:
-            if array.ndim == 0:
-                raise ShapeError(f"{name}: expected an array with one row for each sample, got the single {array!r}")
-            lengths[name] = len(array)
+        if array.ndim == 0:
+            raise ShapeError(f"{name}: expected an array with one row for each sample, got the single {array!r}")
+        lengths[name] = len(array)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ShapeError(f"expected the same number of rows in {' and '.join(lengths)}, got {found}")

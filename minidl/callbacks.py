@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ._core.arrays import positive_int, real
+from ._core.arrays import flag, one_of, path_text, positive_int, real
 from ._core.parameter import Buffer
 from ._data import nearest
 from .errors import ArgumentError
@@ -42,8 +42,7 @@ class Monitor(Callback):
     waited: int = 0
 
     def __init__(self, monitor: str, *, mode: Mode | None = None, min_delta: float = 0.0) -> None:
-        if mode not in ("min", "max", None):
-            raise ArgumentError(f'{type(self).__name__}(mode): expected "min", "max" or None, got {mode!r}')
+        one_of(mode, ("min", "max", None), f"{type(self).__name__}(mode)")
         self.monitor = monitor
         self.mode = mode
         self.min_delta: float = real(min_delta, f"{type(self).__name__}(min_delta)", least=0)
@@ -113,7 +112,7 @@ class EarlyStopping(Monitor):
     ) -> None:
         super().__init__(monitor, mode=mode, min_delta=min_delta)
         self.patience: int = positive_int(patience, "EarlyStopping(patience)")
-        self.restore_best = restore_best
+        self.restore_best: bool = flag(restore_best, "EarlyStopping(restore_best)")
 
     @override
     def reset(self) -> None:
@@ -287,9 +286,9 @@ class Checkpoint(Monitor):
         self.every_batches: int | None = (
             None if every_batches is None else positive_int(every_batches, "Checkpoint(every_batches)")
         )
-        if every_minutes is not None:
-            every_minutes = real(every_minutes, "Checkpoint(every_minutes)", above=0)
-        self.every_minutes = every_minutes
+        self.every_minutes: float | None = (
+            None if every_minutes is None else real(every_minutes, "Checkpoint(every_minutes)", above=0)
+        )
         self.keep_last: int = positive_int(keep_last, "Checkpoint(keep_last)")
         self.keeps_best: bool = monitor is not None
         self._saved_at = time.monotonic()
@@ -349,8 +348,8 @@ class Checkpoint(Monitor):
 class LogFile(Callback):
     """Write the figures of each epoch to a file as it ends.
 
-    A resumed run continues its file, and a new run begins it anew. Where a figure is missing a table has an empty
-    field, and a line of JSON has null.
+    A resumed run continues its file, and a new run begins it anew when its first epoch ends. Where a figure is missing
+    a table has an empty field, and a line of JSON has null.
 
     Args:
         path: A ``.csv`` file, or a ``.jsonl`` file with one JSON object a line.
@@ -370,6 +369,7 @@ class LogFile(Callback):
 
     @override
     def on_epoch_end(self, trainer: Trainer) -> None:
+        # The first time all is written anew: an earlier process may have written epochs that this run repeats.
         same = self._columns == ["epoch", *trainer.history.series()]
         self._write(trainer, range(len(trainer.history) - 1 if same else 0, len(trainer.history)))
 
@@ -420,4 +420,4 @@ def _monitor_hint(name: str, figures: list[str]) -> str:
 def _path(path: str | PathLike[str]) -> Path:
     from pathlib import Path  # it costs as much as a tenth of the import of minidl
 
-    return Path(path)
+    return Path(path_text(path))

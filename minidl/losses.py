@@ -78,19 +78,19 @@ class Loss(ABC):
             DataError: an empty batch, a negative weight.
         """
         target = self.check(prediction, target)
+        weight = None if sample_weight is None else check_weights(sample_weight, len(target), prediction.dtype)
         rows = self.forward_rows(prediction, target)
         if getattr(rows, "shape", None) != target.shape[:1]:
             raise ShapeError(
                 f"{self!r}.forward_rows: expected one number for each row, shape {target.shape[:1]}, "
                 f"got {np.shape(rows)}; sum over the outputs: .sum(axis=1)"
             )
-        if sample_weight is None:
+        if weight is None:
             self._scale: float | Array | None = None if len(rows) == 1 else 1.0 / len(rows)
             total = sum_of_rows(rows) if len(rows) > MANY else ones(len(rows), rows.dtype).dot(rows)
             return float(total) / len(rows)
-        wanted = check_weights(sample_weight, len(rows), prediction.dtype)
-        self._scale = wanted[:, None] / len(rows)
-        return float(sum_of_rows(wanted * rows)) / len(rows)
+        self._scale = weight[:, None] / len(rows)
+        return float(sum_of_rows(weight * rows)) / len(rows)
 
     def backward(self) -> Array:
         """Compute ∂e/∂prediction of the last `forward`, ``(batch, features)``.

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ._core.arrays import Array, dense, finite, floating, real
+from ._core.arrays import Array, dense, finite, floating, one_of, real
 from .errors import ArgumentError, DataError, ShapeError
 from .losses import check_weights
 
@@ -68,10 +68,8 @@ def metric(mode: Mode, takes: Takes) -> Callable[[_Function], _Function]:
     Raises:
         ArgumentError: another word.
     """
-    if mode not in ("min", "max"):
-        raise ArgumentError(f'metric(mode): expected "min" or "max", got {mode!r}')
-    if takes not in ("classes", "values"):
-        raise ArgumentError(f'metric(takes): expected "classes" or "values", got {takes!r}')
+    one_of(mode, ("min", "max"), "metric(mode)")
+    one_of(takes, ("classes", "values"), "metric(takes)")
 
     def declare(function: _Function) -> _Function:
         vars(function).update(mode=mode, takes=takes)
@@ -244,8 +242,7 @@ def r2(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weigh
 def labels(values: npt.ArrayLike, *, threshold: float | None = None) -> Labels:
     """Return the class of each row: of labels, of rows of scores, or of one column with a threshold."""
     scores = _scores(values)
-    if threshold is not None:
-        threshold = real(threshold, "metrics(threshold)")
+    threshold = None if threshold is None else real(threshold, "metrics(threshold)")
     if scores.ndim == 2 and scores.shape[1] > 1:
         if threshold is not None:
             raise ArgumentError(
@@ -326,8 +323,7 @@ def _compared(
     if wanted.ndim == 2 and not (whole and columns == 1):
         _same_columns(scores, wanted)
         if whole or threshold is not None:
-            if threshold is not None:
-                threshold = real(threshold, "metrics(threshold)")
+            threshold = None if threshold is None else real(threshold, "metrics(threshold)")
             if whole and not ((scores == 0) | (scores == 1)).all():
                 raise DataError("metrics: expected integers 0 and 1 where the target is rows of 0 and 1; cast scores: "
                                 "prediction.astype(float)")

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ._core.arrays import listed, positive_int
+from ._core.arrays import flag, listed, one_of, positive_int
 from ._core.configuration import arguments
 from ._core.generators import Seed
+from ._core.progress import Progress
 from ._data import check_ending, check_parts, described, nearest
-from ._training.compiled_engine import EngineName, check_engine, make_engine
+from ._training.compiled_engine import ENGINES, EngineName, make_engine
 from ._training.history import History
 from ._training.loop import train
 from ._training.numpy_engine import Engine, NumpyEngine
@@ -142,7 +143,8 @@ class Trainer:
             )
         if clip is not None and not isinstance(clip, Clip):
             raise DTypeError(f"Trainer(clip): expected a Clip such as ClipGlobalNorm(1.0), got {clip!r}")
-        self.engine: EngineName = check_engine(engine)
+        one_of(engine, ENGINES, "Trainer(engine)")
+        self.engine: EngineName = engine
         self._run = Run(model, loss, optimizer, checked_penalties(penalties, learned), clip, rng)
 
     @property
@@ -246,8 +248,8 @@ class Trainer:
             ArgumentError: a number, a metric or a callback that cannot be used.
             DivergenceError: a loss, a gradient or a weight is not finite; the last finite weights stand.
         """
-        size = positive_int(batch_size, "fit(batch_size)")
-        plan = self._plan("fit", epochs, size, bool(shuffle), micro_batch_size)
+        plan = self._plan("fit", epochs, positive_int(batch_size, "fit(batch_size)"), flag(shuffle, "fit(shuffle)"),
+                          micro_batch_size)
         return self._train(plan, (x, y, sample_weight), validation, metrics, check_callbacks(callbacks), progress)
 
     def fit_batches(
@@ -393,10 +395,9 @@ class Trainer:
 
     def _plan(self, where: str, epochs: int, size: int | None, shuffle: bool, micro_batch_size: int | None) -> Plan:
         """Return the plan of a new fit."""
-        start = len(self._run.history)
-        if micro_batch_size is not None:
-            micro_batch_size = positive_int(micro_batch_size, f"{where}(micro_batch_size)")
-        return Plan(start + positive_int(epochs, f"{where}(epochs)"), size, shuffle, micro_batch_size, start)
+        start = len(self._run.history.loss)
+        micro = None if micro_batch_size is None else positive_int(micro_batch_size, f"{where}(micro_batch_size)")
+        return Plan(start + positive_int(epochs, f"{where}(epochs)"), size, shuffle, micro, start)
 
     def _train(
         self,
@@ -426,13 +427,13 @@ class Trainer:
             source = StreamSource(feed, run.model, run.loss, run.optimizer.learning_rate)
         else:
             rng = run.generator(0) if plan.shuffle and validation is not None else None
-            x, y, sample_weight = feed
-            arrays = data.split(x, y, sample_weight, validation, rng)
+            arrays = data.split(*feed, validation, rng)
             source = ArraySource(arrays, plan.batch_size, plan.shuffle)
         source.held_out = data.arrays
+        bar = Progress(plan.epochs - len(run.history.loss), "fit", progress)
         try:
             engine, snapshot = self._begin(plan, callbacks, source, data.directions())
-            return train(run, engine, snapshot, source, data, self._notify, progress)
+            return train(run, engine, snapshot, source, data, self._notify, bar)
         finally:
             run.source = run.optimizer.epochs = None
 
@@ -449,7 +450,8 @@ class Trainer:
                 run.go_on(source, callbacks, figures)
             else:
                 run.start(plan, callbacks)
-            engine = make_engine(check_engine(self.engine), NumpyEngine(run, snapshot.not_held.values()), plan, source)
+            one_of(self.engine, ENGINES, "Trainer(engine)")
+            engine = make_engine(self.engine, NumpyEngine(run, snapshot.not_held.values()), plan, source)
             run.engine, run.figures = engine.name, figures
             run.why_stop, run.interrupted, run.history.stopped_by = "", True, ""
             run.count_epochs(source)

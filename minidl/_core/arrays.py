@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeAlias
@@ -15,6 +16,8 @@ Array: TypeAlias = npt.NDArray[np.floating[Any]]
 """The data of a network: a floating array, ``(batch, features)`` between layers."""
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+LARGEST = float(np.finfo(FLOATS[0]).max)
 
 
 @lru_cache(maxsize=16)
@@ -156,9 +159,30 @@ def all_finite(values: npt.NDArray[Any]) -> bool:
 
 def listed(values: Any, where: str, wanted: str) -> list[Any]:
     """Return what can be iterated as a list; refuse anything else."""
-    if not hasattr(values, "__iter__"):
+    if not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
         raise DTypeError(f"{where}: expected a list of {wanted}, got {values!r}")
     return list(values)
+
+
+def path_text(path: object) -> str:
+    """Return a path as text; refuse anything else."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise DTypeError(f"path: expected the path of a file such as 'model.safetensors', got {path!r}")
+    return str(os.fspath(path))
+
+
+def flag(value: object, where: str) -> bool:
+    """Return True or False; refuse anything else, such as the word "no", which Python counts as true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise DTypeError(f"{where}: expected True or False, got {value!r}")
+    return bool(value)
+
+
+def one_of(value: object, options: tuple[str | None, ...], where: str) -> None:
+    """Refuse what is none of some words, or None where that is among them."""
+    if not isinstance(value, (str, type(None))) or value not in options:
+        *first, last = [f'"{option}"' if option else "None" for option in options]
+        raise ArgumentError(f"{where}: expected {', '.join(first)} or {last}, got {value!r}")
 
 
 def positive_int(value: object, where: str) -> int:
@@ -188,7 +212,8 @@ def real(
         f"below {below}": below is None or value < below,
         f"at most {most}": most is None or value <= most,
     }
-    if not (isfinite(value) and all(bounds.values())):
+    usable = abs(value) <= LARGEST if isinstance(value, int) else isfinite(value)  # Python's integers have no limit.
+    if not (usable and all(bounds.values())):
         wanted = " and ".join(["a finite number", *(text for text in bounds if "None" not in text)])
         raise ArgumentError(f"{where}: expected {wanted}, got {value}")
     return float(value)

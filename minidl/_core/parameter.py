@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ArgumentError, CallOrderError, DTypeError, ShapeError
-from .arrays import FLOATS, MANY, Array, floating, ones, sum_of_rows
+from .arrays import FLOATS, MANY, Array, dense, floating, ones, sum_of_rows
 from .generators import Seed, first_draws, generator
 from .initializer import Initializer
 
@@ -183,8 +183,8 @@ class Parameter(Freezable):
 
     def initialize(self, rng: Seed = None) -> Self:
         """Draw the value again; one that was made from a value returns to it."""
-        first = self._initial
-        drawn = first.draw(self.shape, generator(rng, "model")) if isinstance(first, Initializer) else first
+        first, rng = self._initial, generator(rng, "model")
+        drawn = first.draw(self.shape, rng) if isinstance(first, Initializer) else first
         self._value[...] = drawn
         self.zero_grad()
         return self
@@ -226,7 +226,7 @@ class Buffer(Freezable):
 
     def __init__(self, value: npt.ArrayLike) -> None:
         super().__init__()
-        self._value = np.array(value)
+        self._value = np.array(dense(value, "Buffer"))
         self._initial = self._value.copy()
 
     @property
@@ -236,7 +236,7 @@ class Buffer(Freezable):
 
     @value.setter
     def value(self, value: npt.ArrayLike) -> None:
-        self._value = np.asarray(value)
+        self._value = value if type(value) is np.ndarray else np.asarray(dense(value, "Buffer.value"))
 
     def reset(self) -> None:
         """Return to the initial value."""
@@ -253,7 +253,7 @@ class Buffer(Freezable):
 
 def unique_parameters(parameters: Iterable[Parameter], where: str) -> list[Parameter]:
     """List each parameter once, in order; ``where`` names the argument in errors."""
-    if hasattr(parameters, "parameters") or not isinstance(parameters, Iterable):
+    if hasattr(parameters, "parameters") or isinstance(parameters, np.ndarray) or not isinstance(parameters, Iterable):
         kind = type(parameters).__name__
         raise DTypeError(f"{where}: expected Parameter objects, got one {kind}; pass model.parameters()")
     found: dict[int, Parameter] = {}

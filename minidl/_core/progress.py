@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any, Self
 
+from .arrays import flag
+
 
 class Progress:
     """Show how far a long run has come: a tqdm bar on a terminal, where tqdm is installed, else nothing.
@@ -25,7 +27,8 @@ class Progress:
         self._due = time.monotonic() + self.patience
         stream = sys.stderr  # None in a program without a console
         usable = stream is not None and not getattr(stream, "closed", False)
-        self._enabled = usable and (hasattr(stream, "isatty") and stream.isatty() if wanted is None else wanted)
+        asked = wanted if isinstance(wanted, bool) else None if wanted is None else flag(wanted, f"{title}(progress)")
+        self._enabled = usable and (hasattr(stream, "isatty") and stream.isatty() if asked is None else asked)
         self._bar: Any = None
         self._done = 0
 

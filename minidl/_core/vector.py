@@ -44,12 +44,13 @@ class ParameterVector:
     def gather(self) -> None:
         """Copy every parameter into its place, and make it a view of that place."""
         views = list(zip(self.parameters, self.split(self.values), self.split(self.gradients), strict=True))
-        for parameter, value, gradient in views:
+        for parameter in self.parameters:
             if parameter.dtype != self.values.dtype:
                 raise DTypeError(
                     f"ParameterVector: expected every parameter in {self.values.dtype}, got {parameter!r} in "
                     f"{parameter.dtype}; cast the model with astype before making the optimizer"
                 )
+        for parameter, value, gradient in views:
             value[...] = parameter._value
             parameter._added = parameter.has_grad
             if parameter._added:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import FLOATS, dense
+from .._core.arrays import FLOATS, dense, flag
 from .._core.parameter import Buffer, Parameter
 from .._data import check_parts, described
 from ..errors import ArgumentError, DTypeError, FileFormatError
@@ -95,7 +95,7 @@ def load(path: str | os.PathLike[str], custom: Any = (), *, allow_nonfinite: boo
             found = "weights alone; make the model, then load_weights"
             raise FileFormatError(file.path, "a model that minidl saved", found)
         first = _first_paths(metadata.get("shared", []), file)
-        if not allow_nonfinite:
+        if not flag(allow_nonfinite, "load(allow_nonfinite)"):
             for name in file.entries:
                 if not name.startswith(RUN_PREFIX):
                     value = file.tensor(name)
@@ -105,7 +105,8 @@ def load(path: str | os.PathLike[str], custom: Any = (), *, allow_nonfinite: boo
             raise FileFormatError(file.path, "an architecture that begins with a layer", shown(model))
         _restore_generators(model, metadata.get("generators"), file.path)
         _fill(model, file, first, cast=None, strict=True, allow_nonfinite=True)
-        restore_frozen(model, metadata, file.path)
+        for part in frozen_parts(model, metadata, file.path):
+            part.freeze()
     return model
 
 
@@ -150,6 +151,8 @@ def load_weights(
         OSError: there is no such file, or it may not be read.
     """
     check_parts("load_weights", model=(model, Layer))
+    for name, value in {"strict": strict, "cast": cast, "allow_nonfinite": allow_nonfinite}.items():
+        flag(value, f"load_weights({name})")
     if isinstance(source, Mapping):
         for name, array in source.items():
             if isinstance(array, (Parameter, Buffer)):
@@ -274,18 +277,16 @@ def _equal(one: Any, other: Any) -> bool:
     return type(one) is type(other) and getattr(one, "__code__", 0) == getattr(other, "__code__", 0)
 
 
-def restore_frozen(model: Layer, metadata: dict[str, Any], path: str) -> None:
-    """Freeze the parameters and buffers that the file names, and unfreeze the others.
+def frozen_parts(model: Layer, metadata: dict[str, Any], path: str) -> list[Parameter | Buffer]:
+    """Return the parameters and buffers that the file names as frozen.
 
     Raises:
-        FileFormatError: a value that is not the path of a parameter or buffer of the model; nothing is changed.
+        FileFormatError: a value that is not the path of a parameter or buffer of the model.
     """
     parts, frozen = named(model, (Parameter, Buffer)), metadata.get("frozen", [])
     if not isinstance(frozen, list) or not all(isinstance(name, str) and name in parts for name in frozen):
         raise FileFormatError(path, "paths of frozen parameters and buffers of the model", shown(frozen))
-    model.unfreeze()
-    for name in frozen:
-        parts[name].freeze()
+    return [parts[name] for name in frozen]
 
 
 def _restore_generators(model: Layer, states: object, path: str) -> None:

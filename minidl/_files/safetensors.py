@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from .._core.arrays import path_text
 from ..errors import ArgumentError, DTypeError, FileFormatError
 from . import strict
 from .strict import shortened, shown
@@ -97,7 +98,7 @@ class TensorFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = path_text(path)
         _require_plain(os.stat(self.path), self.path)
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         self._file = FileIO(os.open(self.path, flags))

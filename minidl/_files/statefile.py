@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
+from .._core.arrays import path_text
 from ..errors import ArgumentError, FileFormatError
 from . import strict
 from .atomic import replace_file
@@ -60,7 +61,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, npt.NDArray[Any]],
     header, pieces = layout(tensors, {FORMAT: text})
     digest = _digest(header, pieces)
     signed = header.replace(UNSIGNED.encode(), digest.encode(), 1)
-    replace_file(os.fspath(path), [memoryview(signed), *pieces])
+    replace_file(path_text(path), [memoryview(signed), *pieces])
 
 
 def read(path: str | os.PathLike[str]) -> StateFile:

@@ -89,7 +89,7 @@ class Custom:
     def __init__(self, given: Any = ()) -> None:
         self.classes: dict[str, type[Any]] = {}
         self.functions: dict[str, Function] = {}
-        for item in given if isinstance(given, Iterable) and not isinstance(given, str) else (given,):
+        for item in given if isinstance(given, Iterable) and not isinstance(given, (str, np.ndarray)) else (given,):
             self.add(item)
 
     def add(self, item: Any) -> str:

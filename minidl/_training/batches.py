@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import dense, positive_int
+from .._core.arrays import dense, flag, positive_int
 from .._core.generators import Seed, generator
 from .._data import Rows, batch_count, check_lengths
 
@@ -42,7 +42,7 @@ def batches(
     arrays = (dense(x, "batches(x)"), dense(y, "batches(y)"))
     rows = check_lengths(x=arrays[0], y=arrays[1])
     size = positive_int(batch_size, "batches(batch_size)")
-    order = generator(rng, "batches").permutation(rows) if shuffle else None
+    order = generator(rng, "batches").permutation(rows) if flag(shuffle, "batches(shuffle)") else None
     return ((batch[0], batch[1]) for batch in slices(arrays, order, size))
 
 

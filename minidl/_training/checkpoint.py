@@ -17,7 +17,7 @@ from .._core.configuration import arguments
 from .._core.parameter import Parameter
 from .._data import batch_count
 from .._files.generators import encode_generator
-from .._files.model import RUN_PREFIX, load_weights, model_state, restore_frozen
+from .._files.model import RUN_PREFIX, frozen_parts, load_weights, model_state
 from .._files.statefile import read, write
 from .._files.strict import shown
 from ..errors import ArgumentError, FileFormatError
@@ -161,8 +161,11 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
     own = saved_run(run)
     check_fit(own, saved)
     _warn_of_another_environment(own.environment, saved.environment)
+    frozen = frozen_parts(run.model, metadata, os.fspath(path))
     load_weights(run.model, path, allow_nonfinite=False)
-    restore_frozen(run.model, metadata, os.fspath(path))
+    run.model.unfreeze()
+    for part in frozen:
+        part.freeze()
     for name, slot in own.optimizer.slots.items():
         slot[...] = saved.optimizer.slots[name]
     run.optimizer.restore_numbers(saved.optimizer.numbers)
@@ -170,9 +173,9 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
     for name, generator in own.generators.items():
         generator.bit_generator.state = saved.generators[name].bit_generator.state
     run.plan, run.position, run.fingerprint = saved.run.plan, saved.run.position, saved.run.fingerprint
-    run.start_state = saved.run.rng.bit_generator.state
+    run.start_state, run.history = saved.run.rng.bit_generator.state, saved.history.unpacked()
     run.callbacks, run.saved_callbacks, run.figures = [], saved.run.callbacks, saved.run.figures
-    run.history = saved.history.unpacked()
+    run.engine, run.interrupted, run.why_stop = None, False, ""  # what an earlier fit has left
 
 
 def read_run(packed: Any, tensors: dict[str, npt.NDArray[Any]]) -> SavedRun:

@@ -15,7 +15,7 @@ from typing_extensions import override
 from .._core.arrays import Array
 from .._core.interrupts import Interrupts
 from .._core.parameter import Buffer, Parameter
-from ..errors import ArgumentError, CompileError
+from ..errors import CompileError
 from ..layers._parts import named
 from ..layers.base import Layer, trait
 from .numpy_engine import BatchResult, Engine, Figures, NumpyEngine
@@ -23,6 +23,7 @@ from .run import Plan
 from .sources import ArraySource, Batch, Source
 
 EngineName: TypeAlias = Literal["auto", "numpy", "compiled"]
+ENGINES = ("auto", "numpy", "compiled")
 
 UPDATES = 40_000
 """Updates of a fit from which compiling pays: the NumPy loop of a small network takes about a second for them."""
@@ -161,10 +162,3 @@ def pays(numpy: NumpyEngine, plan: Plan, source: Source) -> bool:
         return False
     work = min(source.batch_size, len(source.arrays[0])) * numpy.optimizer.vector.values.size
     return (plan.epochs - plan.start) * source.count >= UPDATES and work <= WORK
-
-
-def check_engine(engine: str) -> EngineName:
-    """Return the name of an engine; refuse an unknown one."""
-    if engine not in ("auto", "numpy", "compiled"):
-        raise ArgumentError(f'Trainer(engine): expected "auto", "numpy" or "compiled", got {engine!r}')
-    return engine  # type: ignore[return-value]

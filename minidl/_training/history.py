@@ -43,9 +43,8 @@ class History:
         self.loss.append(loss)
         self.learning_rate.append(learning_rate)
         self.seconds.append(seconds)
-        for name in figures:
-            if name != "loss":
-                self.metrics.setdefault(name, [])
+        for name in filter("loss".__ne__, figures):
+            self.metrics.setdefault(name, [])
         for name, numbers in [("loss", self.validation_loss), *self.metrics.items()]:
             if name in figures or numbers:
                 numbers += [nan] * (before - len(numbers))

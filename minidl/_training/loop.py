@@ -30,7 +30,7 @@ def train(
     source: Source,
     validation: Validation,
     notify: Callable[[str], None],
-    progress: bool | None,
+    progress: Progress,
 ) -> History:
     """Train from the position of a run to the end of its plan, or until something stops it.
 
@@ -41,7 +41,7 @@ def train(
         source: Gives the batches.
         validation: Computes the figures of an epoch.
         notify: Calls one method of each callback.
-        progress: As in `Trainer.fit`.
+        progress: The bar.
     """
     assert run.plan is not None
     plan, history, may_grow = run.plan, run.history, snapshot.may_grow
@@ -51,7 +51,7 @@ def train(
     try:
         # The code below finds and reports numbers that are not finite, so NumPy's warnings are switched off.
         with (
-            Progress(plan.epochs - len(history.loss), "fit", progress) as bar,
+            progress as bar,
             Interrupts() as interrupts,
             np.errstate(all="ignore"),
             one_blas_thread(source.batch_rows * run.optimizer.vector.largest),
@@ -104,6 +104,9 @@ def train(
                     bar.advance(f"loss {loss:.4g}")
         run.interrupted = interrupts.received is not None
         history.stopped_by = interrupts.received or run.why_stop or "epochs"
+    except BaseException as error:
+        history.stopped_by = history.stopped_by or type(error).__name__
+        raise
     finally:
         try:
             if history.stopped_by != "epochs":

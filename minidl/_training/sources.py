@@ -184,7 +184,7 @@ class StreamSource(Source):
     @override
     def batches(self, start: int) -> Iterator[Batch]:
         number, counts, batches = -1, start > 0, self._open()
-        if not isinstance(batches, Iterable):
+        if not isinstance(batches, Iterable) or getattr(batches, "ndim", 1) == 0:
             raise DTypeError(
                 f"fit_batches: expected a function that returns batches, or a container of them, got {batches!r}"
             )

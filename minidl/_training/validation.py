@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import Array, all_finite
+from .._core.arrays import Array, all_finite, listed
 from .._core.blas import one_blas_thread
 from .._data import Rows, checked, described
 from ..errors import ArgumentError, DataError, DTypeError, ShapeError
@@ -226,10 +226,10 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
         ArgumentError: two metrics with one name, or a metric with the name of a figure that is always computed.
     """
     if callable(metrics):
-        name = _name(metrics)
-        raise DTypeError(f"metrics: expected a list of functions, got one; write metrics=[{name}]")
-    given = [metrics] if isinstance(metrics, (str, bytes)) or not isinstance(metrics, Iterable) else metrics
-    pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(m), m) for m in given]
+        raise DTypeError(f"metrics: expected a list of functions, got one; write metrics=[{_name(metrics)}]")
+    given = [metrics] if isinstance(metrics, str) else metrics
+    given = given if isinstance(given, (tuple, list, Mapping)) else listed(given, "metrics", "functions such as r2")
+    pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(metric), metric) for metric in given]
     for name, metric in pairs:
         if not callable(metric) or not isinstance(name, str):
             what = repr(metric) if isinstance(name, str) else f"one with the name {name!r}, which is no text"
@@ -241,8 +241,7 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
                 f'the other way round; write {{"{name}": lambda p, t: {name}(t, p)}}, or take it from minidl.metrics'
             )
     named = dict(pairs)
-    reserved = {"loss", "validation_loss", "learning_rate", "seconds"} & set(named)
-    if len(named) < len(pairs) or reserved:
+    if (reserved := {"loss", "validation_loss", "learning_rate", "seconds"} & set(named)) or len(named) < len(pairs):
         why = f"other names than {sorted(reserved)}, which the history has already" if reserved else "each name once"
         raise ArgumentError(
             f"metrics: expected {why}, got {[name for name, _ in pairs]}; give a mapping {{name: function}}"

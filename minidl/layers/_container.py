@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
 from .._core.arrays import Array, features
-from ..errors import CallOrderError
+from ..errors import CallOrderError, MinidlError
 from ._parts import children, first_parameter
 from ._structure import one_line, summary_lines
 from .base import Component, Layer, kept, not_kept, refuse_gradient, trait
@@ -75,10 +75,12 @@ class _Located(AbstractContextManager[None]):
         if not isinstance(error, Exception) or trace is None:
             return
         variables = trace.tb_frame.f_locals
-        container = variables["self"]
-        part = variables.get("part", container)
+        part = variables.get("part", variables["self"])
         early = call_order_error(error)
-        note_place(early or error, container, part)
+        # An error of NumPy or of a user's layer may not name the shape of the input: that is added.
+        named = isinstance(early or error, MinidlError) or "grad" in variables or not isinstance(part, Layer)
+        inputs = [] if named else [variables[name] for name in ("given", "y", "rows", "x") if name in variables]
+        note_place(early or error, variables["self"], part, *inputs[:1])
         if early is not None:
             raise early from None
 
@@ -94,11 +96,12 @@ def call_order_error(error: Exception) -> CallOrderError | None:
     return not_kept(error.obj, name) if isinstance(error.obj, Component) and name.startswith("_") else None
 
 
-def note_place(error: Exception, container: Component, part: Component) -> None:
+def note_place(error: Exception, container: Component, part: Component, *given: Any) -> None:
     """Add a note to an error that names the part of the container; nested containers make one path."""
     place = next((name for name, child in children(container) if child is part), "?")
     notes = getattr(error, "__notes__", [])
     if notes and notes[-1].startswith('at layer "'):
         error.__notes__[-1] = notes[-1].replace('at layer "', f'at layer "{place}.', 1)
     else:
-        error.add_note(f'at layer "{place}": {one_line(part)}')
+        shape = "".join(f" with x of shape {np.shape(x[0] if isinstance(x, list) else x)}" for x in given)
+        error.add_note(f'at layer "{place}": {one_line(part)}{shape}')

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array, real
+from .._core.arrays import Array, real, width_error
 from .._core.functions import normal_distribution, sigmoid, softmax, softplus
 from .._core.parameter import Parameter
 from ..errors import DTypeError
@@ -267,6 +267,8 @@ class Softmax(Pointwise):
 
     @override
     def compute(self, x: Array) -> Array:
+        if x.ndim != 2:
+            raise width_error(self, None, x)
         return softmax(x)
 
     @override

@@ -15,7 +15,7 @@ from typing_extensions import override
 from .._core.arrays import Array
 from .._core.configuration import config_of
 from .._core.generators import Seed, generator, reseed
-from .._core.parameter import Buffer, Parameter
+from .._core.parameter import Buffer, Parameter, float_dtype
 from ..errors import CallOrderError, ShapeError
 from ..initializers import GlorotUniform
 from ._parts import ByClass, Holder, first_parameter, named, with_parts
@@ -93,9 +93,9 @@ class Component(Holder):
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
         """Return a copy that computes in ``dtype``; the original and its optimizer stay as they are."""
-        clone = copy.deepcopy(self)
+        kind, clone = float_dtype(dtype, f"{type(self).__name__}.astype"), copy.deepcopy(self)
         for part in named(clone, (Parameter, Buffer)).values():
-            part.cast(dtype)
+            part.cast(kind)
         return clone
 
     def config(self) -> dict[str, Any]:

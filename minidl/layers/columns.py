@@ -29,7 +29,9 @@ class Columns(Layer):
     _text = "{0.indices}"
 
     def __init__(self, indices: Sequence[int]) -> None:
-        if not isinstance(indices, (Sequence, np.ndarray)) or not all(_is_whole(index) for index in indices):
+        if not isinstance(indices, (Sequence, np.ndarray)) or not (
+            getattr(indices, "ndim", 1) and all(map(_is_whole, indices))
+        ):
             raise DTypeError(f"Columns(indices): expected a list of whole numbers such as [0, 2], got {indices!r}")
         self.indices: list[int] = [int(index) for index in indices]
         if not self.indices or min(self.indices) < 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from typing_extensions import override
 
 from .._core.arrays import Array
-from .base import Layer, kept
+from .base import Layer, kept, refuse_gradient
 
 
 class Flatten(Layer):
@@ -22,9 +24,12 @@ class Flatten(Layer):
 
     @override
     def forward(self, x: Array) -> Array:
+        y = self.compute(x)
         self._shape = x.shape
-        return self.compute(x)
+        return y
 
     @override
     def backward(self, grad: Array) -> Array:
+        if grad.size != prod(self._shape):
+            refuse_gradient(self, grad, (self._shape[0], prod(self._shape[1:])))
         return grad.reshape(self._shape)

@@ -58,8 +58,7 @@ class Graph(Container):
         self.order: list[str] = _topological_order(self.inputs, output)
         refuse_repeated_layers(self)
         readers = [part for name, part in self.parts.items() if INPUT in self.inputs[name] and isinstance(part, Layer)]
-        widths = [trait(part, "in_features") for part in readers]
-        self.in_features: int | None = next((width for width in widths if width is not None), None)
+        self.in_features: int | None = next(filter(None, [trait(part, "in_features") for part in readers]), None)
         if self.in_features is not None:
             self.output_features(self.in_features)
 
@@ -74,7 +73,8 @@ class Graph(Container):
         with located:
             for name in self.order:
                 part = self.parts[name]
-                values[name] = part.forward(*[values[source] for source in self.inputs[name]])
+                given = [values[source] for source in self.inputs[name]]
+                values[name] = part.forward(*given)
         y = values[self.output]
         self._output_shape = y.shape
         return y
@@ -141,7 +141,7 @@ def _checked_node(name: str, node: Node) -> Node:
 
 def _topological_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:
     """Order the nodes so that each comes after its inputs; refuse unknown names, cycles and unused nodes."""
-    if output not in inputs:
+    if not isinstance(output, str) or output not in inputs:
         raise StructureError(f"Graph(output): expected one of the nodes {list(inputs)}, got {output!r}")
     known = [INPUT, *inputs]
     for name, sources in inputs.items():

@@ -136,8 +136,9 @@ class Concat(Combination):
     def compute(self, *xs: Array) -> Array:
         rows = len(xs[0])
         for x in xs:
-            if len(x) != rows:
-                raise ShapeError(f"{self}: expected inputs of as many rows, got {', '.join(str(x.shape) for x in xs)}")
+            if x.ndim != 2 or len(x) != rows:
+                raise ShapeError(f"{self}: expected inputs of as many rows, (rows, features), got "
+                                 f"{', '.join(str(x.shape) for x in xs)}")
         return np.concatenate(xs, axis=1)
 
     @override

@@ -148,7 +148,7 @@ def mlp(
           2: Dense(8 -> 1)                         9
         )  33 parameters
     """
-    if not isinstance(sizes, (Sequence, np.ndarray)):
+    if not isinstance(sizes, (Sequence, np.ndarray)) or getattr(sizes, "ndim", 1) == 0:
         raise DTypeError(f"mlp(sizes): expected a list of widths such as [1, 20, 1], got {sizes!r}")
     if len(sizes) < 2:
         raise ArgumentError(f"mlp(sizes): expected at least an input and an output size, got {list(sizes)}")
@@ -156,7 +156,7 @@ def mlp(
     for place, (wide, out) in enumerate(pairwise(sizes)):
         maker = output if place == len(sizes) - 2 else activation
         after = None if maker is None else _made(maker)
-        suited = weight_initializer or trait(after, "initializer_before")
+        suited = trait(after, "initializer_before") if weight_initializer is None else weight_initializer
         layers.append(Dense(wide, out, weight_initializer=suited, bias_initializer=bias_initializer, dtype=dtype))
         if after is not None:
             layers.append(after)

@@ -129,18 +129,18 @@ class Optimizer(ABC):
     def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
         name = type(self).__name__
         self.learning_rate = _checked_rate(self, self.learning_rate)  # A class may have a default, which nobody set.
-        self.vector: ParameterVector = ParameterVector(unique_parameters(parameters, f"{name}(parameters)"))
-        self.steps: int = 0
-        self.last_rate: float = 0.0
-        self.epochs: Epochs | None = None
-        self._slots: list[Array] = []
-        self._scratch = np.empty_like(self.vector.values)  # Work memory of `update`: nothing in it is remembered.
-        own = self.vector.parameters
+        own = unique_parameters(parameters, f"{name}(parameters)")
         weights = [p for p in own if len(p.shape) >= 2]
         self._decayed = weights if decayed is None else listed(decayed, f"{name}(decayed)", "parameters")
         for parameter in self._decayed:
             if not any(parameter is other for other in own):
                 raise ArgumentError(f"{name}(decayed): {parameter!r} is not among the parameters")
+        self.vector: ParameterVector = ParameterVector(own)  # It moves the parameters, so it comes after all checks.
+        self.steps: int = 0
+        self.last_rate: float = 0.0
+        self.epochs: Epochs | None = None
+        self._slots: list[Array] = []
+        self._scratch = np.empty_like(self.vector.values)  # Work memory of `update`: nothing in it is remembered.
         self._spread_decay()
 
     @abstractmethod

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 from typing_extensions import override
 
-from .._core.arrays import Array
+from .._core.arrays import Array, flag
 from .._core.parameter import Parameter
 from ..errors import ArgumentError
 from .optimizer import Optimizer, blocks, setting
@@ -36,9 +36,9 @@ class SGD(Optimizer):
 
     @override
     def __post_init__(self, parameters: Iterable[Parameter], decayed: Iterable[Parameter] | None) -> None:
-        super().__post_init__(parameters, decayed)
-        if self.nesterov and not self.momentum:
+        if flag(self.nesterov, "SGD(nesterov)") and not self.momentum:
             raise ArgumentError("SGD(nesterov): expected a momentum above 0 with it, got 0")
+        super().__post_init__(parameters, decayed)
         self.velocity: Array | None = self.slot() if self.momentum else None
 
     @override

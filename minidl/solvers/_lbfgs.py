@@ -127,7 +127,8 @@ def lbfgs(
 
         end = minimize(
             scaled, vector.values * scale, jac=True, method="L-BFGS-B", callback=step_taken,
-            options={"maxcor": memory, "maxiter": max_iterations + 1, "maxfun": 1 << 30, "ftol": 0.0, "gtol": 0.0},
+            options={"maxcor": min(memory, max_iterations), "maxiter": max_iterations + 1, "maxfun": 1 << 30,
+                     "ftol": 0.0, "gtol": 0.0},
         )
         vector.values[...] = end.x / scale
         return bool(np.all(np.abs(end.jac * scale) <= (run.tolerance * abs(end.fun)) ** 0.5 * steepest))

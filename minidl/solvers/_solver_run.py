@@ -10,9 +10,11 @@ from typing import NoReturn
 import numpy as np
 
 from .._core.arrays import positive_int, real
+from .._core.parameter import Buffer
 from .._core.progress import Progress
 from .._core.vector import ParameterVector
 from ..errors import DataError
+from ..layers._parts import named
 from ..layers.base import forget
 from ..layers.normalization import BatchNorm
 from ._problem import Problem, parts
@@ -72,6 +74,7 @@ class SolverRun:
     def follow(self, solve: Callable[[], NoReturn]) -> SolverResult:
         """Call ``solve`` until the run is over, then put the best parameters into the model."""
         began = time.perf_counter()
+        statistics = [(buffer, buffer.value) for buffer in named(self._problem.model, Buffer).values()]
         reason: Reason = "interrupted"
         try:
             # A loss that is not finite only makes the next step shorter, so NumPy's warnings would not help.
@@ -82,13 +85,17 @@ class SolverRun:
             reason = end.reason
         except KeyboardInterrupt:
             pass
+        except BaseException:
+            for buffer, value in statistics if not self.loss else []:  # Not a step was taken: nothing has changed.
+                buffer.value = value
+            forget(part for _, part in parts(self._problem.model))
+            raise
         finally:
             self.vector.values[...] = self._best
             self._drop_gradients()
-        seconds = time.perf_counter() - began
         self._settle_statistics()
         forget(part for _, part in parts(self._problem.model))
-        steps = max(len(self.loss) - 1, 0)
+        steps, seconds = max(len(self.loss) - 1, 0), time.perf_counter() - began
         return SolverResult(reason, steps, self.evaluations, self.loss, self.validation_loss, seconds)
 
     def _drop_gradients(self) -> None:
@@ -121,8 +128,7 @@ class SolverRun:
             self._best, self._best_step = self.vector.values.copy(), step
         if step:
             self._progress.advance(f"loss {loss:.4g}")
-        reason = self._verdict(step)
-        if reason is not None:
+        if (reason := self._verdict(step)) is not None:
             raise Finished(reason)
 
     def _verdict(self, step: int) -> Reason | None:

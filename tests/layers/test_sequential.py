@@ -251,7 +251,7 @@ def test_an_error_in_a_layer_carries_the_path_to_it() -> None:
     for call in (model.forward, model.predict):
         with pytest.raises(ZeroDivisionError) as caught:
             call(X)
-        assert caught.value.__notes__ == ['at layer "1.1.0": Broken()']
+        assert caught.value.__notes__ == ['at layer "1.1.0": Broken() with x of shape (5, 2)']
 
 
 class Miswired(Tanh):

@@ -108,7 +108,7 @@ def test_bad_data_is_refused_at_the_call_and_not_at_the_first_batch(
         batches(x, y, batch_size=size)
 
 
-def test_lengths_of_what_is_there_are_compared() -> None:
-    assert check_lengths(x=np.ones((3, 2)), y=None, weights=np.ones(3)) == 3
+def test_lengths_are_compared() -> None:
+    assert check_lengths(x=np.ones((3, 2)), weights=np.ones(3)) == 3
     with refused(ShapeError, "x and weights, got x 3, weights 4"):
-        check_lengths(x=np.ones((3, 2)), y=None, weights=np.ones(4))
+        check_lengths(x=np.ones((3, 2)), weights=np.ones(4))
