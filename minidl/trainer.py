@@ -427,7 +427,8 @@ class Trainer:
             source = StreamSource(feed, run.model, run.loss, run.optimizer.learning_rate)
         else:
             rng = run.generator(0) if plan.shuffle and validation is not None else None
-            arrays = data.split(*feed, validation, rng)
+            x, y, sample_weight = feed
+            arrays = data.split(x, y, sample_weight, validation, rng)
             source = ArraySource(arrays, plan.batch_size, plan.shuffle)
         source.held_out = data.arrays
         bar = Progress(plan.epochs - len(run.history.loss), "fit", progress)

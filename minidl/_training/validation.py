@@ -227,7 +227,7 @@ def named_metrics(metrics: Iterable[Metric] | Mapping[str, Metric]) -> dict[str,
     """
     if callable(metrics):
         raise DTypeError(f"metrics: expected a list of functions, got one; write metrics=[{_name(metrics)}]")
-    given = [metrics] if isinstance(metrics, str) else metrics
+    given = [metrics] if isinstance(metrics, (str, bytes)) else metrics
     given = given if isinstance(given, (tuple, list, Mapping)) else listed(given, "metrics", "functions such as r2")
     pairs = list(given.items()) if isinstance(given, Mapping) else [(_name(metric), metric) for metric in given]
     for name, metric in pairs:

@@ -135,6 +135,11 @@ def a_trainer(streamed: bool = False) -> Trainer:
     return trainer
 
 
+def plain_trainer(learning_rate: float) -> Trainer:
+    model = mlp([3, 4, 2], activation=Tanh, rng=0)
+    return Trainer(model, HalfSquaredError(), SGD(model.parameters(), learning_rate), rng=0, engine="numpy")
+
+
 def watchers() -> list[Callback]:
     return [EarlyStopping(3, "loss"), ReduceOnPlateau(0.5, 2, "loss"), Enough()]
 
@@ -188,6 +193,10 @@ GOOD: dict[str, Callable[[], Any]] = {
         for name in metrics.__all__ if getattr(getattr(metrics, name), "takes", "classes") == "classes"
         for argument, make in {"prediction": _probable, "target": lambda: np.array([0, 1] * 4)}.items()
     }, "vector": lambda: np.ones(8), "index": lambda: 0, "max_iterations": lambda: 2,
+    "trainers": lambda: [plain_trainer(0.1), plain_trainer(0.2)], "build": lambda: plain_trainer,
+    "space": lambda: {"learning_rate": [0.1, 0.2]}, "candidates": lambda: 2, "find_settings.candidates": lambda: 2,
+    "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
+    "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
 }  # fmt: skip
 """Maps an argument, or an argument of one call, to what makes a right value."""
 
