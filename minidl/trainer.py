@@ -420,7 +420,8 @@ class Trainer:
             source = StreamSource(feed, run.model, run.loss, run.optimizer.learning_rate)
         else:
             rng = run.generator(0) if plan.shuffle and validation is not None else None
-            source = ArraySource(data.split(*feed, validation, rng), plan.batch_size, plan.shuffle)
+            arrays = data.split(feed[0], feed[1], feed[2], validation, rng)
+            source = ArraySource(arrays, plan.batch_size, plan.shuffle)
         bar = Progress(plan.epochs - len(run.history.loss), "fit", progress)
         engine, snapshot = self._begin(plan, callbacks, source, data)
         return train(run, engine, snapshot, source, data, self._notify, bar)
