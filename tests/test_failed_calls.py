@@ -139,7 +139,7 @@ PLAIN: dict[str, str] = {
 HALF_DONE = [("layers.Layer.forward", "Parallel of columns", "nans")]
 """A forward pass in which an inner layer refuses its numbers: the layers before it keep theirs for backward."""
 
-ENDLESS = [("epochs", "huge"), ("max_iterations", "huge")]
+ENDLESS = [(name, "huge") for name in ("epochs", "max_iterations", "updates", "candidates")]
 
 
 def listed(table: dict[str, str], what: str, kind: str) -> bool:
@@ -318,7 +318,8 @@ MISTAKES: dict[str, Mistake] = {
         lambda: Trainer(model := a_model(), HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0),
         lambda t: t.restore(files()["run"]), ArgumentError),
     "a run that freezes what is not there": (
-        lambda: (file_with("run", frozen=["7.weight"]), a_trainer())[1], lambda t: t.restore("other"), FileFormatError),
+        lambda: (file_with("run", frozen=["7.weight"]), changed(a_trainer(), lambda t: t.fit(X, Y, epochs=1)))[1],
+        lambda t: t.restore("other"), FileFormatError),
     "a model that freezes what is not there": (
         lambda: file_with("model", frozen=["7.weight"]), load, FileFormatError),
     "weights of another model": (lambda: mlp([3, 5, 2], rng=0), lambda m: load_weights(m, files()["model"]),

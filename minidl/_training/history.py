@@ -20,7 +20,8 @@ class History:
         learning_rate: Rate of the last step of the epoch.
         seconds: Time that the epoch took, validation included.
         stopped_by: Why the last `fit` ended: ``"epochs"`` if all were done, ``"SIGINT"`` or ``"SIGTERM"`` after an
-            interrupt, ``"divergence"``, or the reason of the callback that stopped it; empty before.
+            interrupt, ``"divergence"``, the reason of the callback that stopped it, or the name of the error that ended
+            it, such as ``"RuntimeError"``; empty before and during a fit.
     """
 
     loss: list[float] = field(default_factory=list)
