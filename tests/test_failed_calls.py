@@ -106,6 +106,9 @@ VALID: dict[str, str] = {
     "schedules.*.factor": "zero half", "schedules.*.final": "zero half", "schedules.Warmup.schedule": "zero half boom",
     "schedules.OneCycle.*": "zero half", "schedules.Schedule.in_steps.steps_per_epoch": "huge",
     "Predictor.__call__.x": "nans no_rows",
+    "search.fit_all.trainers": "empty no_rows", "search.*.executor": "none",
+    "search.compare_rates.rates": "none row generator", "search.find_settings.seconds": "half",
+    "search.find_settings.monitor": "none",
     # a buffer holds any array; a file refuses what is not made of numbers
     "Buffer*.value": " ".join(set(ANYTHING.split()) - {"ragged", "masked"}),
     # a figure is looked up when a run begins
@@ -133,6 +136,8 @@ PLAIN: dict[str, str] = {
     "layers.Sequential.__getitem__.index": ANYTHING,
     # The kit runs in tests.
     "testing.*": ANYTHING,
+    # A class of the user that does not take the settings.
+    "search.find_settings.build": "class",
 }  # fmt: skip
 """Where an error of Python or NumPy is enough; the state is compared all the same."""
 
@@ -140,6 +145,7 @@ HALF_DONE = [("layers.Layer.forward", "Parallel of columns", "nans")]
 """A forward pass in which an inner layer refuses its numbers: the layers before it keep theirs for backward."""
 
 ENDLESS = [(name, "huge") for name in ("epochs", "max_iterations", "updates", "candidates")]
+ENDLESS.append(("rungs", "none"))  # Then the search takes as long as it is told.
 
 
 def listed(table: dict[str, str], what: str, kind: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from os import PathLike
@@ -187,11 +188,14 @@ def find_settings(
     if name != "loss":
         task = replace(task, held_out=(task.x, task.y) if validation is None else validation,
                        metrics=[monitor] if callable(monitor) else ())
-    settings = draw(space, count, generator(rng, "search"))
+    given = generator(rng, "search")
+    own = deepcopy(given)  # A call that is refused draws nothing from the generator of the user.
+    settings = draw(space, count, own)
     search = _Search(Team(where, list(built(build, settings)), task, None, executor), task, settings, name, mode)
-    began = time.perf_counter()
     sizes = _sizes(count) if pairs is None else [size for size, _ in pairs]
     with Progress(len(sizes), where, progress, "rung") as bar:
+        given.bit_generator.state = own.bit_generator.state
+        began = time.perf_counter()
         for place, size in enumerate(sizes):
             share = (limit - time.perf_counter() + began) / (len(sizes) - place)
             search.rung(size, search.parts(share) if pairs is None else [pairs[place][1]])
@@ -305,11 +309,11 @@ def _watched(monitor: object, validation: object) -> tuple[str, Mode]:
         )
     if monitor is None:
         return "loss" if validation is None else "validation_loss", "min"
-    if monitor in ("loss", "validation_loss"):
+    if isinstance(monitor, str) and monitor in ("loss", "validation_loss"):
         if (monitor == "loss") != (validation is None):
             wanted = "no validation data, which nothing would use" if monitor == "loss" else "validation=(x, y)"
             raise ArgumentError(f'{where}: expected with "{monitor}" {wanted}, got validation={described(validation)}')
-        return str(monitor), "min"
+        return monitor, "min"
     if not callable(monitor):
         raise ArgumentError(
             f'{where}: expected "loss", "validation_loss" or a metric, got {described(monitor)}; '

@@ -27,7 +27,7 @@ from .._core.arrays import dense, listed, positive_int
 from .._core.interrupts import Interrupts
 from .._core.parameter import Parameter
 from .._core.progress import Progress
-from .._data import Rows, described
+from .._data import Rows, check_lengths, described
 from .._training.compiled_engine import UPDATES, WORK, EngineName
 from .._training.validation import Validation, ValidationData
 from ..errors import ArgumentError, CompileError, DivergenceError, DTypeError
@@ -256,7 +256,9 @@ def _cores() -> int:
 
 def arrays(where: str, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Rows, Rows]:
     """Return data as arrays, so that all Trainers share it."""
-    return dense(x, f"{where}(x)"), dense(y, f"{where}(y)")
+    found = dense(x, f"{where}(x)"), dense(y, f"{where}(y)")
+    check_lengths(x=found[0], y=found[1])
+    return found
 
 
 def fit_all(

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._core.arrays import listed, positive_int, real
-from .._data import batch_count
-from ..errors import ArgumentError
+from .._data import batch_count, described
+from ..errors import ArgumentError, DTypeError
 from ..trainer import Callback, Trainer
 from ._many import Task, Team, arrays
 from ._show import new_figure, table
@@ -135,6 +135,8 @@ def compare_rates(
     if not tried:
         raise ArgumentError(f"{where}(rates): expected at least one number, got none")
     count = positive_int(updates, f"{where}(updates)")
+    if not callable(build):
+        raise DTypeError(f"{where}(build): expected a function that makes a Trainer, got {described(build)}")
     task = Task(*arrays(where, x, y), positive_int(batch_size, f"{where}(batch_size)"))
     team = Team(where, [call(build, rate) for rate in tried], task, count * len(tried), executor)
     before = [trainer.evaluate(task.x, task.y)["loss"] for trainer in team.trainers]
