@@ -103,7 +103,7 @@ class JAXScan(Peer):
     @override
     def many_trainings(self, network: Network, models: int) -> Iterator[tuple[str, ManyTraining]]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", cores)  # Before anything runs; this peer has a process of its own.
         for layout, (gathered, epoch), devices in product(LAYOUTS, GATHERED.items(), sorted({1, cores})):
             states = [_state(network, layout, seed) for seed in range(1, models + 1)]
             state = jax.tree.map(lambda *values: jnp.stack(values), *states)
