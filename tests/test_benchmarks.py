@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +14,14 @@ from typing_extensions import override
 from tests.campaigns.benchmarks import table
 from tests.campaigns.benchmarks.__main__ import main
 from tests.campaigns.benchmarks.agreement import DisagreementError
-from tests.campaigns.benchmarks.networks import ONLINE, SMALL, VARIATIONS, WIDE, Array, Network
+from tests.campaigns.benchmarks.networks import ONLINE, SMALL, TINY, VARIATIONS, WIDE, Array, Network
 from tests.campaigns.benchmarks.peers import PEERS, installed
 from tests.campaigns.benchmarks.peers.minidl_peer import Fit, InNumPy
-from tests.campaigns.benchmarks.peers.peer import Peer, PredictionCall, Training
+from tests.campaigns.benchmarks.peers.numpy_peer import NumPyLoop
+from tests.campaigns.benchmarks.peers.peer import ManyTraining, Peer, PredictionCall, Training
 from tests.campaigns.benchmarks.programs.peak_memory import peak
 from tests.campaigns.benchmarks.timing import Task, alternate
-from tests.campaigns.benchmarks.works import Prediction, Update
+from tests.campaigns.benchmarks.works import ManyModels, Prediction, Update
 
 WIDE_IN_SMALL = Network("5-6-4", (5, 6, 4), 3, 4, np.float32, "relu", "half squared error", 0.1)
 RATIO = r"\d+(\.\d+)? \(\d+(\.\d+)?–\d+(\.\d+)?\)"
@@ -93,12 +95,12 @@ class Altered(Peer):
         self._alter = alter
 
     @override
-    def training(self, network: Network) -> Training:
-        return InNumPy().training(self._alter(network))
+    def trainings(self, network: Network) -> Iterator[tuple[str, Training]]:
+        return InNumPy().trainings(self._alter(network))
 
     @override
-    def prediction(self, network: Network, x: Array) -> PredictionCall:
-        return Fit().prediction(self._alter(network), x)
+    def predictions(self, network: Network, x: Array) -> Iterator[tuple[str, PredictionCall]]:
+        return Fit().predictions(self._alter(network), x)
 
 
 def test_a_peer_with_another_learning_rate_is_found() -> None:
@@ -138,8 +140,8 @@ class Remote(InNumPy):
     apart = True
 
     @override
-    def prediction(self, network: Network, x: Array) -> PredictionCall | None:  # type: ignore[override]
-        return super().prediction(network, x) if network.name == SMALL.name else None
+    def predictions(self, network: Network, x: Array) -> Iterator[tuple[str, PredictionCall]]:
+        return super().predictions(network, x) if network.name == SMALL.name else iter(())
 
 
 def test_a_peer_in_a_process_of_its_own_is_compared_and_times_itself() -> None:
@@ -150,6 +152,58 @@ def test_a_peer_in_a_process_of_its_own_is_compared_and_times_itself() -> None:
     with pytest.raises(DisagreementError, match="altered and remote are"):
         Prediction(SMALL, 2).tasks([Remote(), other])
     assert [task.name for task in Prediction(ONLINE, 2).tasks([InNumPy(), Remote()])] == ["minidl in NumPy"]
+
+
+class TwoForms(InNumPy):
+    """minidl in two forms: one that waits before each training, and one that may do something else."""
+
+    def __init__(self, other: Callable[[Network], Network] = lambda network: network) -> None:
+        self._other = other
+
+    @override
+    def trainings(self, network: Network) -> Iterator[tuple[str, Training]]:
+        (_, train), = super().trainings(network)
+
+        def slow(epochs: int) -> list[float]:
+            time.sleep(0.2)
+            return train(epochs)
+
+        yield "slow", slow
+        (_, other), = super().trainings(self._other(network))
+        yield "fast", other
+
+
+def test_the_fastest_form_of_a_peer_is_timed() -> None:
+    by_hand, = Update(TINY).tasks([TwoForms()])
+    assert by_hand.form == "fast"
+    assert by_hand.seconds(1) < 0.2
+
+
+def test_a_form_that_computes_something_else_is_found() -> None:
+    other = TwoForms(lambda network: replace(network, learning_rate=network.learning_rate * 1.01))
+    with pytest.raises(DisagreementError, match="minidl in NumPy, fast and minidl in NumPy, slow are"):
+        Update(TINY).tasks([other])
+
+
+def test_many_models_are_timed_in_threads_and_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--quick", "--rounds", "1", "--peers", "--only", "models"])
+    printed = capsys.readouterr().out
+    assert re.search(rf"\| update 3 models 1-20-20-1 \| .* (µs|ms) \| – \| {RATIO} \|", printed)
+    assert re.search(rf"of minidl's time on all cores: one thread {RATIO}, processes {RATIO}", printed)
+    assert "models 1-20-20-1: minidl threads; NumPy one after the other." in printed
+
+
+class OtherModels(InNumPy):
+    """The NumPy loop over many models, at another learning rate."""
+
+    @override
+    def many_trainings(self, network: Network, models: int) -> Iterator[tuple[str, ManyTraining]]:
+        return NumPyLoop().many_trainings(replace(network, learning_rate=network.learning_rate * 1.01), models)
+
+
+def test_many_models_that_are_trained_otherwise_are_found() -> None:
+    with pytest.raises(DisagreementError, match="minidl in NumPy, one after the other and NumPy, one after"):
+        ManyModels(ONLINE, 2, 1).tasks([NumPyLoop(), OtherModels()])
 
 
 @pytest.fixture(autouse=True)

@@ -43,13 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         print("The quick size shows that everything runs; its times say nothing.\n")
     print(table.header(names), flush=True)
-    remarks = []
+    remarks, fastest = [], []
     for work in chosen:
-        times = alternate(work.tasks(peers), rounds, size.turn)
+        tasks = work.tasks(peers)
+        times = alternate(tasks, rounds, size.turn)
         print(table.row(work.name, times, names, work.written), flush=True)
         if (remark := work.remark(times)) is not None:
             remarks.append(f"- {work.name}: {remark}.")
+        if forms := [f"{task.name} {task.form}" for task in tasks if task.form]:
+            fastest.append(f"- {work.name}: {'; '.join(forms)}.")
     print("\n".join([f"\n{table.CAPTION} {rounds} rounds.\n", *remarks]))
+    print("\n".join(["\nThe fastest forms, which were timed:\n", *fastest, ""]))
     for peer in peers:
         if peer.note:
             print(f"- {peer.name}: {peer.note}")

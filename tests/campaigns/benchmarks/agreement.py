@@ -39,5 +39,5 @@ def check_learned(work: str, losses: Mapping[str, Array], dtype: type[np.floatin
         DisagreementError: the last loss is not clearly below the first.
     """
     for name, found in losses.items():
-        if not found[-1] < found[0] * (1.0 - 20.0 * TOLERANCES[np.dtype(dtype)]):
+        if not np.all(found[-1] < found[0] * (1.0 - 20.0 * TOLERANCES[np.dtype(dtype)])):
             raise DisagreementError(f"{work}: {name} does not learn, its losses are {found}")

@@ -1,4 +1,4 @@
-"""Repeat and time a piece of work, in this process or in another.
+"""Repeat and time a piece of work in its fastest form, in this process or in another.
 
 Tools with thread pools of their own disturb one another in one process: which pool gets both cores differs from process
 to process, and makes a factor of two.
@@ -8,82 +8,80 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from tests.campaigns.benchmarks.timing import Task, alternate
+
 Repeated: TypeAlias = Callable[[int], Any]
 """Repeats a piece of work, and returns its result."""
+
+Make: TypeAlias = Callable[[], Iterable[tuple[str, Repeated]]]
+"""Makes the forms of a piece of work: what each is called, and what repeats it. All give the same result."""
+
+ROUNDS, TURN = 5, 0.03
+"""Rounds and seconds of the turns in which the fastest form is found."""
 
 
 class Here:
     """Do the work in this process.
 
     Args:
-        work: What to repeat.
+        make: Makes its forms.
+        times: Repetitions for the results.
+        turn: Seconds of the turns in which the fastest form is found.
+
+    Attributes:
+        results: The result of each form; empty if the work cannot be done.
+        form: The fastest form.
     """
 
-    def __init__(self, work: Repeated) -> None:
-        self._work = work
-
-    def result(self, times: int) -> Any:
-        """Repeat the work, and return its result as an array."""
-        return np.asarray(self._work(times))
+    def __init__(self, make: Make, times: int, turn: float = TURN) -> None:
+        forms = dict(make())
+        self.results = {form: np.asarray(work(times)) for form, work in forms.items()}
+        self.form = next(iter(forms), "")
+        if len(forms) > 1:
+            found = alternate([Task(form, partial(_seconds, work)) for form, work in forms.items()], ROUNDS, turn)
+            self.form = min(found, key=lambda form: min(found[form]))
+        self._work = forms.get(self.form)
 
     def seconds(self, times: int) -> float:
         """Repeat the work, and return the seconds that it took."""
-        began = time.perf_counter()
-        self._work(times)
-        return time.perf_counter() - began
+        assert self._work is not None
+        return _seconds(self._work, times)
 
 
 class Elsewhere:
-    """Do the work in another process, which times itself.
+    """Do the work in another process, which times itself: as `Here`, but ``make`` can be pickled."""
 
-    Args:
-        make: Makes the work there, or returns None if it cannot be done; a function that can be pickled.
-    """
-
-    def __init__(self, make: Callable[[], Repeated | None]) -> None:
+    def __init__(self, make: Make, times: int, turn: float = TURN) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
-        context.Process(target=_serve, args=(make, there), daemon=True).start()
+        context.Process(target=_serve, args=(there, make, times, turn), daemon=True).start()
         there.close()
-        self.able = bool(self._pipe.recv())
-
-    def result(self, times: int) -> Any:
-        """Repeat the work, and return its result as an array."""
-        return self._ask("result", times)
+        self.results, self.form = self._pipe.recv()
 
     def seconds(self, times: int) -> float:
         """Repeat the work, and return the seconds that it took."""
-        return float(self._ask("seconds", times))
-
-    def _ask(self, what: str, times: int) -> Any:
-        self._pipe.send((what, times))
-        return self._pipe.recv()
+        self._pipe.send(times)
+        return float(self._pipe.recv())
 
 
-def _serve(make: Callable[[], Repeated | None], pipe: Connection) -> None:
-    work = make()
-    pipe.send(work is not None)
-    if work is None:
-        return
-    here = Here(work)
-    while True:
+def _serve(pipe: Connection, make: Make, times: int, turn: float) -> None:
+    here = Here(make, times, turn)
+    pipe.send((here.results, here.form))
+    while here.results:
         try:
-            what, times = pipe.recv()
+            pipe.send(here.seconds(pipe.recv()))
         except EOFError:
             return
-        pipe.send(getattr(here, what)(times))
 
 
-def ready(make: Callable[[], Repeated | None], *, apart: bool) -> Here | Elsewhere | None:
-    """Make a piece of work ready, in another process if `apart`; None if it cannot be done."""
-    if apart:
-        there = Elsewhere(make)
-        return there if there.able else None
-    work = make()
-    return None if work is None else Here(work)
+def _seconds(work: Repeated, times: int) -> float:
+    began = time.perf_counter()
+    work(times)
+    return time.perf_counter() - began

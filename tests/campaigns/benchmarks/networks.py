@@ -54,9 +54,9 @@ class Network:
         weights = [wide_in * wide_out for wide_in, wide_out in pairwise(self.sizes)]
         return self.batch * (3 * sum(weights) - weights[0])
 
-    def initial_values(self) -> Iterator[tuple[Array, Array]]:
+    def initial_values(self, seed: int = 1) -> Iterator[tuple[Array, Array]]:
         """Draw (weight, bias) of each layer in order: He's normal weights, ``(out, in)``, and small biases."""
-        rng = np.random.default_rng(1)
+        rng = np.random.default_rng(seed)
         for wide_in, wide_out in pairwise(self.sizes):
             weight = rng.normal(size=(wide_out, wide_in)) * (2.0 / wide_in) ** 0.5
             yield weight.astype(self.dtype), (rng.normal(size=wide_out) * 0.1).astype(self.dtype)

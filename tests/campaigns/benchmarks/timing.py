@@ -16,12 +16,14 @@ class Task:
         units: Updates, calls, … in one repetition.
         warm_up: Smallest number of untimed repetitions before each turn, which take a fifth of the turn: the task
             before has left the caches full and the threads of its pool spinning. 0 for none.
+        form: The form of the task that was found to be the fastest.
     """
 
     name: str
     seconds: Callable[[int], float]
     units: int = 1
     warm_up: int = 1
+    form: str = ""
 
 
 def alternate(tasks: Sequence[Task], rounds: int, turn: float) -> dict[str, list[float]]:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,9 @@ from typing_extensions import override
 
 from tests.campaigns.benchmarks import table
 from tests.campaigns.benchmarks.agreement import check_learned, check_same
-from tests.campaigns.benchmarks.doing import Here, Repeated, ready
+from tests.campaigns.benchmarks.doing import Elsewhere, Here, Make, Repeated
 from tests.campaigns.benchmarks.networks import MIDDLE, ONLINE, PLANE, SMALL, TINY, VARIATIONS, WIDE, Array, Network
-from tests.campaigns.benchmarks.peers.minidl_peer import long_engine
+from tests.campaigns.benchmarks.peers.minidl_peer import fitting_all, fitting_one_by_one, long_engine
 from tests.campaigns.benchmarks.peers.peer import Peer
 from tests.campaigns.benchmarks.timing import Task
 
@@ -65,14 +67,14 @@ class Update(Work):
 
     @override
     def tasks(self, peers: Sequence[Peer]) -> list[Task]:
-        makers = {p.name: ready(partial(p.training, self.network), apart=p.apart) for p in peers}
-        trainings = {name: training for name, training in makers.items() if training is not None}
-        losses = {name: training.result(AGREEING) for name, training in trainings.items()}
+        trainings = all_ready({p: partial(p.trainings, self.network) for p in peers}, AGREEING)
+        losses = _results(trainings)
         alike = losses if self.network.between != "dropout" else _own(losses)  # Each tool draws numbers of its own.
         check_same(self.name, alike, self.network.dtype)
         check_learned(self.name, losses, self.network.dtype)
-        tasks = [Task(name, training.seconds, self.network.batches) for name, training in trainings.items()]
-        return [*tasks, Task(PEAK, Here(_repeated(_product())).seconds)] if self.network is WIDE else tasks
+        tasks = [Task(name, work.seconds, self.network.batches, form=work.form) for name, work in trainings.items()]
+        peak = Here(lambda: [("", _repeated(_product()))], 1)
+        return [*tasks, Task(PEAK, peak.seconds)] if self.network is WIDE else tasks
 
     @override
     def remark(self, times: table.Times) -> str | None:
@@ -103,18 +105,61 @@ class Prediction(Work):
     @override
     def tasks(self, peers: Sequence[Peer]) -> list[Task]:
         x = self.network.inputs(self.rows)
-        makers = {p.name: ready(partial(predicting, p, self.network, x), apart=p.apart) for p in peers}
-        predictions = {name: prediction for name, prediction in makers.items() if prediction is not None}
+        predictions = all_ready({p: partial(predicting, p, self.network, x) for p in peers}, 1)
         shape = (self.rows, self.network.sizes[-1])
-        results = {name: prediction.result(1).reshape(shape) for name, prediction in predictions.items()}
+        results = {name: found.reshape(shape) for name, found in _results(predictions).items()}
         check_same(self.name, results, self.network.dtype)
-        return [Task(name, prediction.seconds) for name, prediction in predictions.items()]
+        return [Task(name, work.seconds, form=work.form) for name, work in predictions.items()]
 
 
-def predicting(peer: Peer, network: Network, x: Array) -> Repeated | None:
+def predicting(peer: Peer, network: Network, x: Array) -> Iterator[tuple[str, Repeated]]:
     """Make ready what predicts the same rows again and again."""
-    call = peer.prediction(network, x)
-    return None if call is None else _repeated(call)
+    for form, call in peer.predictions(network, x):
+        yield form, _repeated(call)
+
+
+@dataclass(frozen=True)
+class ManyModels(Work):
+    """One update of one of many models of a network that are trained together, in a training of so many epochs."""
+
+    network: Network
+    models: int = 64
+    epochs: int = 1000
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"update {self.models} models {self.network.name}"
+
+    @override
+    def tasks(self, peers: Sequence[Peer]) -> list[Task]:
+        makers = {p: partial(p.many_trainings, self.network, self.models) for p in peers}
+        works = all_ready(makers, AGREEING)
+        own = {name: works.pop(name) for name in ("minidl",) if name in works}
+        check_same(self.name, _results(works), self.network.dtype)
+        if own:
+            one, processes = ThreadPoolExecutor(1), ProcessPoolExecutor(mp_context=get_context("spawn"))
+            for name, executor in ((ONE_THREAD, one), (PROCESSES, processes)):
+                own[name] = Here(partial(_fitting_all, self.network, self.models, executor), AGREEING)
+            loop = {"a loop": np.asarray(fitting_one_by_one(self.network, self.models, AGREEING))}
+            check_same(self.name, loop | _results(own), self.network.dtype)
+        every = own | works
+        check_learned(self.name, _results(every), self.network.dtype)
+        return [self._task(name, work) for name, work in every.items()]
+
+    @override
+    def remark(self, times: table.Times) -> str | None:
+        parts = [f"{name} {_multiple(times, name)}" for name in (ONE_THREAD, PROCESSES) if name in times]
+        return f"of minidl's time on all cores: {', '.join(parts)}" if parts else None
+
+    def _task(self, name: str, work: Here | Elsewhere) -> Task:
+        epochs = min(self.epochs, LOOPED) if name == "NumPy" else self.epochs
+        units = epochs * self.network.batches * self.models
+        return Task(name, lambda times: work.seconds(times * epochs), units, warm_up=0, form=work.form)
+
+
+def _fitting_all(network: Network, models: int, executor: Executor) -> list[tuple[str, Repeated]]:
+    return [("", fitting_all(network, models, executor))]
 
 
 @dataclass(frozen=True)
@@ -222,8 +267,30 @@ class Memory(Work):
 
 PROGRAMS = "tests.campaigns.benchmarks.programs"
 PEAK, NUMPY_ENGINE, NUMBA, DATA = "BLAS", "NumPy engine", "Numba", "data"
+ONE_THREAD, PROCESSES = "one thread", "processes"
+LOOPED = 5
+"""Epochs of the NumPy loop over many models, each of which takes it as long as the one before."""
 SIDE = 1024
 """Rows and columns of the matrices whose product shows what BLAS can do."""
+
+
+def all_ready(makers: Mapping[Peer, Make], times: int) -> dict[str, Here | Elsewhere]:
+    """Make a piece of work ready for each peer that can do it, in a process of its own where the peer wants one."""
+    works = {peer.name: (Elsewhere if peer.apart else Here)(make, times) for peer, make in makers.items()}
+    return {name: work for name, work in works.items() if work.results}
+
+
+def _results(works: Mapping[str, Here | Elsewhere]) -> dict[str, Array]:
+    """Return the results of all forms of all peers."""
+    return {
+        f"{name}, {form}".removesuffix(", "): found
+        for name, work in works.items()
+        for form, found in work.results.items()
+    }
+
+
+def _multiple(times: table.Times, name: str) -> str:
+    return table.ratio(np.asarray(times[name]) / np.asarray(times["minidl"]))
 
 
 def _own(losses: dict[str, Array]) -> dict[str, Array]:
@@ -267,6 +334,7 @@ def works(*, quick: bool = False) -> list[Work]:
     return [
         *(Update(network) for network in (ONLINE, PLANE, TINY, SMALL, MIDDLE, WIDE, *VARIATIONS)),
         *(Prediction(network, rows) for rows in (1, 4096) for network in (ONLINE, SMALL, MIDDLE)),
+        ManyModels(ONLINE, 3 if quick else 64, 2 if quick else 1000),
         Import(),
         Process(f"{epochs} epochs of SGD", ("sine_by_sgd", str(epochs)), epochs, timed),
         Process("Levenberg–Marquardt to 1e-6", ("sine_by_levenberg_marquardt",), epochs, timed),

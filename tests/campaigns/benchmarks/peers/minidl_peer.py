@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from functools import partial
 from importlib.util import find_spec
 from typing import Literal
@@ -32,8 +34,9 @@ from minidl import (
 )
 from minidl.callbacks import StopAfter
 from minidl.optimizers import Optimizer
+from minidl.search import fit_all
 from tests.campaigns.benchmarks.networks import Array, Network
-from tests.campaigns.benchmarks.peers.peer import Peer, PredictionCall, Training, by_steps
+from tests.campaigns.benchmarks.peers.peer import ManyTraining, Peer, PredictionCall, Training, by_steps
 
 LONG = 1_000_000
 """Epochs of a training that is worth compiling for, whatever the network."""
@@ -66,7 +69,7 @@ class Fit(Peer):
         return f"minidl {minidl.__version__} (Numba {numba.__version__}, {numba.get_num_threads()} threads)"
 
     @override
-    def training(self, network: Network) -> Training:
+    def trainings(self, network: Network) -> Iterator[tuple[str, Training]]:
         x, y = network.data()
         trainer = trainer_of(network, long_engine(network))
 
@@ -74,12 +77,16 @@ class Fit(Peer):
             history = trainer.fit(x, y, epochs=epochs, batch_size=network.batch, shuffle=False, progress=False)
             return history.loss[-epochs:]
 
-        return train
+        yield "", train
 
     @override
-    def prediction(self, network: Network, x: Array) -> PredictionCall:
+    def many_trainings(self, network: Network, models: int) -> Iterator[tuple[str, ManyTraining]]:
+        yield "threads", fitting_all(network, models)
+
+    @override
+    def predictions(self, network: Network, x: Array) -> Iterator[tuple[str, PredictionCall]]:
         model = _model(network)
-        return partial(model.predict if find_spec("numba") is None else Predictor(model), x)
+        yield "", partial(model.predict if find_spec("numba") is None else Predictor(model), x)
 
 
 class InNumPy(Peer):
@@ -89,7 +96,7 @@ class InNumPy(Peer):
     note = "`forward`, `backward_parameters` and `step` written out by hand, or `predict`, all on NumPy."
 
     @override
-    def training(self, network: Network) -> Training:
+    def trainings(self, network: Network) -> Iterator[tuple[str, Training]]:
         model, loss = _model(network), LOSSES[network.loss]()
         optimizer = _optimizer(network, model)
 
@@ -99,17 +106,45 @@ class InNumPy(Peer):
             optimizer.step()
             return error
 
-        return by_steps(step, network.data_in_batches())
+        yield "", by_steps(step, network.data_in_batches())
 
     @override
-    def prediction(self, network: Network, x: Array) -> PredictionCall:
-        return partial(_model(network).predict, x)
+    def predictions(self, network: Network, x: Array) -> Iterator[tuple[str, PredictionCall]]:
+        yield "", partial(_model(network).predict, x)
 
 
-def trainer_of(network: Network, engine: Literal["numpy", "compiled"]) -> Trainer:
+def fitting_all(network: Network, models: int, executor: Executor | None = None) -> ManyTraining:
+    """Make ready `fit_all`, in an order of the rows that each model draws for each epoch."""
+    x, y = network.data()
+    trainers = _trainers(network, models)
+
+    def train(epochs: int) -> list[list[float]]:
+        nonlocal trainers
+        trainers = fit_all(trainers, x, y, epochs=epochs, batch_size=network.batch, executor=executor, progress=False)
+        return [[trainer.history.loss[epoch] for trainer in trainers] for epoch in range(-epochs, 0)]
+
+    return train
+
+
+def fitting_one_by_one(network: Network, models: int, epochs: int) -> list[list[float]]:
+    """Do the same by `Trainer.fit` of one model after the other, to compare with."""
+    x, y = network.data()
+    losses = [
+        trainer.fit(x, y, epochs=epochs, batch_size=network.batch, progress=False).loss
+        for trainer in _trainers(network, models)
+    ]
+    return [list(epoch) for epoch in zip(*losses, strict=True)]
+
+
+def _trainers(network: Network, models: int) -> list[Trainer]:
+    engine = long_engine(network)
+    return [trainer_of(network, engine, seed) for seed in range(1, models + 1)]
+
+
+def trainer_of(network: Network, engine: Literal["numpy", "compiled"], seed: int = 1) -> Trainer:
     """Make the Trainer of a network at its first values."""
-    model = _model(network)
-    return Trainer(model, LOSSES[network.loss](), _optimizer(network, model), rng=0, engine=engine)
+    model = _model(network, seed)
+    return Trainer(model, LOSSES[network.loss](), _optimizer(network, model), rng=seed, engine=engine)
 
 
 def long_engine(network: Network) -> Literal["numpy", "compiled"]:
@@ -122,9 +157,9 @@ def long_engine(network: Network) -> Literal["numpy", "compiled"]:
     return "compiled" if trainer.last_engine == "compiled" else "numpy"
 
 
-def _model(network: Network) -> Sequential:
+def _model(network: Network, seed: int = 1) -> Sequential:
     layers: list[Layer] = []
-    *hidden, last = [_dense(weight, bias) for weight, bias in network.initial_values()]
+    *hidden, last = [_dense(weight, bias) for weight, bias in network.initial_values(seed)]
     for dense in hidden:
         layers.append(dense)
         if network.between == "LayerNorm":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 from typing_extensions import override
 
 from tests.campaigns.benchmarks.networks import Array, Network
-from tests.campaigns.benchmarks.peers.peer import Peer, PredictionCall, Training, by_steps
+from tests.campaigns.benchmarks.peers.peer import ManyTraining, Peer, PredictionCall, Training, by_steps
 
 
 class NumPyLoop(Peer):
@@ -20,39 +20,50 @@ class NumPyLoop(Peer):
     note = "a loop written by hand for just this network: vectors and `np.outer` for single rows, matrices for batches."
 
     @override
-    def training(self, network: Network) -> Training | None:
-        if not network.plain:
-            return None
-        if network.batch == 1 and network.activation == "sigmoid" and network.loss == "half squared error":
-            return _online_squared(network)
-        if network.activation == "relu":
-            return _batched_squared(network) if network.loss == "half squared error" else _batched_softmax(network)
-        return None
+    def trainings(self, network: Network) -> Iterator[tuple[str, Training]]:
+        if network.plain:
+            for layout in LAYOUTS:
+                yield layout, _training(network, layout)
 
     @override
-    def prediction(self, network: Network, x: Array) -> PredictionCall:
+    def many_trainings(self, network: Network, models: int) -> Iterator[tuple[str, ManyTraining]]:
+        trainings = [_training(network, "(out, in)", seed) for seed in range(1, models + 1)]
+        yield "one after the other", lambda epochs: np.transpose([train(epochs) for train in trainings]).tolist()
+
+    @override
+    def predictions(self, network: Network, x: Array) -> Iterator[tuple[str, PredictionCall]]:
         activation: Callable[[Array], Array] = _logistic() if network.activation == "sigmoid" else _relu
-        weights, biases = _values(network)
-        if len(x) == 1:
-            return partial(_predict_row, weights, biases, activation, x[0])
-        return partial(_predict_rows, weights, biases, activation, x)
+        for layout in LAYOUTS:
+            weights, biases = _values(network, layout)
+            yield layout, partial(_predict, weights, biases, activation, x[0] if len(x) == 1 else x)
 
 
-def _online_squared(network: Network) -> Training:
+LAYOUTS = ("(out, in)", "(in, out)")
+"""How weights lie in memory. The loops below take them as (in, out): as they are, or as the transpose of the others."""
+
+
+def _training(network: Network, layout: str, seed: int = 1) -> Training:
+    if network.batch == 1 and network.activation == "sigmoid" and network.loss == "half squared error":
+        return _online_squared(network, layout, seed)
+    return (_batched_squared if network.loss == "half squared error" else _batched_softmax)(network, layout, seed)
+
+
+def _online_squared(network: Network, layout: str, seed: int) -> Training:
     """Write equations (1) to (7) with vectors, one row at a time, sigmoid between the layers."""
-    weights, biases = _values(network)
+    weights, biases = _values(network, layout, seed)
+    gradient = np.outer if layout == "(in, out)" else lambda x, error: np.outer(error, x).T
     last, rate, expit = len(weights) - 1, network.learning_rate, _logistic()
 
     def step(x: Array, y: Array) -> float:
         outputs = [x]
         for i in range(last):
-            outputs.append(expit(weights[i] @ outputs[i] + biases[i]))
-        error = weights[last] @ outputs[last] + biases[last] - y
+            outputs.append(expit(outputs[i] @ weights[i] + biases[i]))
+        error = outputs[last] @ weights[last] + biases[last] - y
         loss = 0.5 * float(error @ error)
         for i in range(last, -1, -1):
-            weight_gradient, bias_gradient = np.outer(error, outputs[i]), error
+            weight_gradient, bias_gradient = gradient(outputs[i], error), error
             if i > 0:
-                error = (error @ weights[i]) * outputs[i] * (1.0 - outputs[i])
+                error = (weights[i] @ error) * outputs[i] * (1.0 - outputs[i])
             weights[i] -= rate * weight_gradient
             biases[i] -= rate * bias_gradient
         return loss
@@ -60,23 +71,25 @@ def _online_squared(network: Network) -> Training:
     return by_steps(step, [(x[0], y[0]) for x, y in network.data_in_batches()])
 
 
-def _batched_squared(network: Network) -> Training:
+def _batched_squared(network: Network, layout: str, seed: int) -> Training:
     """Write the update for a batch, ReLU between the layers, half the squared error."""
-    weights, biases = _values(network)
+    weights, biases = _values(network, layout, seed)
+    descend = _descent(layout, network.learning_rate)
 
     def step(x: Array, y: Array) -> float:
         outputs = _forward_relu(weights, biases, x)
         difference = outputs.pop() - y
         loss = 0.5 * float(np.sum(difference * difference)) / len(x)
-        _descend_relu(weights, biases, outputs, difference / len(x), network.learning_rate)
+        descend(weights, biases, outputs, difference / len(x))
         return loss
 
     return by_steps(step, network.data_in_batches())
 
 
-def _batched_softmax(network: Network) -> Training:
+def _batched_softmax(network: Network, layout: str, seed: int) -> Training:
     """Write the update for a batch, ReLU between the layers, cross-entropy of the softmax with integer labels."""
-    weights, biases = _values(network)
+    weights, biases = _values(network, layout, seed)
+    descend = _descent(layout, network.learning_rate)
 
     def step(x: Array, y: Array) -> float:
         outputs = _forward_relu(weights, biases, x)
@@ -89,7 +102,7 @@ def _batched_softmax(network: Network) -> Training:
         error = exponentials / sums
         error[rows, y] -= 1.0
         error /= len(x)
-        _descend_relu(weights, biases, outputs, error, network.learning_rate)
+        descend(weights, biases, outputs, error)
         return loss
 
     return by_steps(step, network.data_in_batches())
@@ -99,32 +112,31 @@ def _forward_relu(weights: list[Array], biases: list[Array], x: Array) -> list[A
     """Return the input, the output of each hidden layer, and the output of the last one."""
     outputs = [x]
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        outputs.append(np.maximum(outputs[-1] @ weight.T + bias, 0.0))
-    outputs.append(outputs[-1] @ weights[-1].T + biases[-1])
+        outputs.append(np.maximum(outputs[-1] @ weight + bias, 0.0))
+    outputs.append(outputs[-1] @ weights[-1] + biases[-1])
     return outputs
 
 
-def _descend_relu(weights: list[Array], biases: list[Array], inputs: list[Array], error: Array, rate: float) -> None:
-    """Go down the layers with the error of the last one, and update each on the way."""
-    for i in range(len(weights) - 1, -1, -1):
-        weight_gradient, bias_gradient = error.T @ inputs[i], error.sum(axis=0)
-        if i > 0:
-            error = (error @ weights[i]) * (inputs[i] > 0.0)
-        weights[i] -= rate * weight_gradient
-        biases[i] -= rate * bias_gradient
+def _descent(layout: str, rate: float) -> Callable[[list[Array], list[Array], list[Array], Array], None]:
+    """Write the way down the layers with the error of the last one, which updates each on the way."""
+    across = layout == "(out, in)"
+
+    def descend(weights: list[Array], biases: list[Array], inputs: list[Array], error: Array) -> None:
+        for i in range(len(weights) - 1, -1, -1):
+            weight_gradient = (error.T @ inputs[i]).T if across else inputs[i].T @ error
+            bias_gradient = error.sum(axis=0)
+            if i > 0:
+                error = (error @ weights[i].T) * (inputs[i] > 0.0)
+            weights[i] -= rate * weight_gradient
+            biases[i] -= rate * bias_gradient
+
+    return descend
 
 
-def _predict_row(weights: list[Array], biases: list[Array], activation: Callable[[Array], Array], x: Array) -> Array:
+def _predict(weights: list[Array], biases: list[Array], activation: Callable[[Array], Array], x: Array) -> Array:
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        x = activation(weight @ x + bias)
-    y: Array = weights[-1] @ x + biases[-1]
-    return y
-
-
-def _predict_rows(weights: list[Array], biases: list[Array], activation: Callable[[Array], Array], x: Array) -> Array:
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        x = activation(x @ weight.T + bias)
-    y: Array = x @ weights[-1].T + biases[-1]
+        x = activation(x @ weight + bias)
+    y: Array = x @ weights[-1] + biases[-1]
     return y
 
 
@@ -141,9 +153,10 @@ def _relu(x: Array) -> Array:
     return y
 
 
-def _values(network: Network) -> tuple[list[Array], list[Array]]:
-    layers = list(network.initial_values())
-    return [weight for weight, _ in layers], [bias for _, bias in layers]
+def _values(network: Network, layout: str, seed: int = 1) -> tuple[list[Array], list[Array]]:
+    layers = list(network.initial_values(seed))
+    weights = [weight.T if layout == "(out, in)" else weight.T.copy() for weight, _ in layers]
+    return weights, [bias for _, bias in layers]
 
 
 PEERS: tuple[Peer, ...] = (NumPyLoop(),)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -11,7 +14,8 @@ from typing_extensions import override
 from tests.campaigns.benchmarks.networks import Array, Network
 from tests.campaigns.benchmarks.peers.peer import Peer, PredictionCall
 
-THREADS = 2
+FORMS = {"2 threads": (2, "1"), "2 threads that do not spin": (2, "0"), "1 thread": (1, "1")}
+"""Number of threads, and whether those of the pool wait in a loop for the next call."""
 
 
 class ONNXRuntime(Peer):
@@ -19,19 +23,25 @@ class ONNXRuntime(Peer):
 
     name = "onnxruntime"
     package = "onnxruntime"
-    note = f"a session on {THREADS} threads, graph optimisations as they come."
+    note = "a session on one thread or two, with or without spinning; graph optimisations as they come."
     apart = True
 
     @override
     def about(self) -> str:
-        return f"onnxruntime {onnxruntime.__version__} ({THREADS} threads)"
+        return f"onnxruntime {onnxruntime.__version__}"
 
     @override
-    def prediction(self, network: Network, x: Array) -> PredictionCall:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = THREADS
-        session = onnxruntime.InferenceSession(_graph(network), options, providers=["CPUExecutionProvider"])
-        return lambda: session.run(None, {"a0": x})[0]
+    def predictions(self, network: Network, x: Array) -> Iterator[tuple[str, PredictionCall]]:
+        for form, (threads, spinning) in FORMS.items():
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+            session = onnxruntime.InferenceSession(_graph(network), options, providers=["CPUExecutionProvider"])
+            yield form, partial(_first, session, {"a0": x})
+
+
+def _first(session: Any, inputs: dict[str, Array]) -> Any:
+    return session.run(None, inputs)[0]
 
 
 def _graph(network: Network) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from tests.campaigns.benchmarks.networks import Array, Network
@@ -11,6 +11,9 @@ Training: TypeAlias = Callable[[int], list[float]]
 """Trains for a number of epochs, batch by batch in order, and returns the mean loss of each epoch.
 A second call goes on where the first one stopped."""
 
+ManyTraining: TypeAlias = Callable[[int], list[list[float]]]
+"""The same for many models; returns the mean losses of the models in each epoch."""
+
 PredictionCall: TypeAlias = Callable[[], Any]
 """Predicts the rows that it was made for; ``np.asarray`` of the result has the numbers of ``(rows, outputs)``."""
 
@@ -18,7 +21,9 @@ Rows = TypeVar("Rows")
 
 
 class Peer:
-    """A tool that does the same work. What it cannot do is None, as here, and left out of the table.
+    """A tool that does the same work, in one form or several, of which the fastest is taken.
+
+    A form is its name and what does the work. What the tool cannot do has no forms, as here, and is left out.
 
     Attributes:
         name: Its column in the table.
@@ -36,13 +41,17 @@ class Peer:
         """Name its version and threads, for the head of the report; empty where there is nothing to say."""
         return ""
 
-    def training(self, network: Network) -> Training | None:
+    def trainings(self, network: Network) -> Iterable[tuple[str, Training]]:
         """Make ready to train ``network`` from its first values, the loss computed in every update."""
-        return None
+        return ()
 
-    def prediction(self, network: Network, x: Array) -> PredictionCall | None:
+    def many_trainings(self, network: Network, models: int) -> Iterable[tuple[str, ManyTraining]]:
+        """Make ready to train so many models of a network, each from first values of its own."""
+        return ()
+
+    def predictions(self, network: Network, x: Array) -> Iterable[tuple[str, PredictionCall]]:
         """Make ready to predict ``x`` with the first values of ``network``: its outputs, or logits."""
-        return None
+        return ()
 
 
 def by_steps(step: Callable[[Rows, Rows], float], batches: Sequence[tuple[Rows, Rows]]) -> Training:

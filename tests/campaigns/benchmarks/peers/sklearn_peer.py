@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from typing_extensions import override
 from tests.campaigns.benchmarks.networks import Array, Network
 from tests.campaigns.benchmarks.peers.peer import Peer, PredictionCall, Training
 
+sklearn.set_config(assume_finite=True)
+
 
 class ScikitLearn(Peer):
     """`MLPRegressor` and `MLPClassifier` with solver='sgd' and everything beyond plain SGD turned off."""
@@ -22,7 +26,7 @@ class ScikitLearn(Peer):
     package = "sklearn.neural_network"
     apart = True
     note = (
-        "one `fit` of many epochs in the order of the data, everything in it included; "
+        "one `fit` of many epochs in the order of the data, or `partial_fit` for each; no checks for finite numbers; "
         "the classifier predicts logits (its last softmax is turned off)."
     )
 
@@ -31,29 +35,32 @@ class ScikitLearn(Peer):
         return f"scikit-learn {sklearn.__version__}"
 
     @override
-    def training(self, network: Network) -> Training | None:
+    def trainings(self, network: Network) -> Iterator[tuple[str, Training]]:
         if not network.plain:
-            return None
+            return
         x, y = _data(network)
-        model = _model(network)
         # Its loss is the mean over the outputs, while its gradient is that of the sum.
         factor = network.sizes[-1] if network.loss == "half squared error" else 1
 
-        def train(epochs: int) -> list[float]:
+        def fit(model: Any, epochs: int) -> list[float]:
             model.set_params(max_iter=epochs)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(x, y)
             return [float(loss) * factor for loss in model.loss_curve_[-epochs:]]
 
-        return train
+        def partial_fit(model: Any, epochs: int) -> list[float]:
+            return [float(model.partial_fit(x, y).loss_) * factor for _ in range(epochs)]
+
+        yield "fit", partial(fit, _model(network))
+        yield "partial_fit", partial(partial_fit, _model(network))
 
     @override
-    def prediction(self, network: Network, x: Array) -> PredictionCall:
+    def predictions(self, network: Network, x: Array) -> Iterator[tuple[str, PredictionCall]]:
         model = _model(network)
         model.out_activation_ = "identity"
         predict = model.predict_proba if network.loss == "softmax cross-entropy" else model.predict
-        return lambda: predict(x)
+        yield "", lambda: predict(x)
 
 
 def _data(network: Network) -> tuple[Array, Array]:

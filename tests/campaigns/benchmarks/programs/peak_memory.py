@@ -17,8 +17,7 @@ def main(what: str, network: Network, epochs: int) -> None:
     if what == "loop":
         from tests.campaigns.benchmarks.peers.numpy_peer import NumPyLoop
 
-        train = NumPyLoop().training(network)
-        assert train is not None
+        _, train = next(NumPyLoop().trainings(network))
         train(epochs)
     elif what in ("numpy", "compiled"):
         from tests.campaigns.benchmarks.peers.minidl_peer import trainer_of
