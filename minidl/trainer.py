@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from ._core.arrays import listed, positive_int
 from ._core.configuration import arguments
 from ._core.generators import Seed
-from ._data import check_ending, check_parts, described, nearest
+from ._data import check_ending, check_parts, checked, described, nearest
 from ._training.compiled_engine import EngineName, check_engine, make_engine
 from ._training.history import History
 from ._training.loop import train
@@ -428,7 +429,8 @@ class Trainer:
             rng = run.generator(0) if plan.shuffle and validation is not None else None
             x, y, sample_weight = feed
             arrays = data.split(x, y, sample_weight, validation, rng)
-            source = ArraySource(arrays, plan.batch_size, plan.shuffle)
+            check = partial(checked, run.model, run.loss, zeros=True)
+            source = ArraySource(arrays, plan.batch_size, plan.shuffle, check)
         source.held_out = data.arrays
         try:
             engine, snapshot = self._begin(plan, callbacks, source, data.directions())
