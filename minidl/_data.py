@@ -92,14 +92,16 @@ def checked_data(
         counts = counts or bool(piece[2].any())
     if not counts:
         check_weights(arrays[2], rows, piece[2].dtype, f"{where}sample_weight", zeros=False)
-    if arrays[1].ndim < piece[1].ndim:
-        return arrays[0], arrays[1][:, None], *arrays[2:]
-    return arrays
+    targets = arrays[1][:, None] if arrays[1].ndim < piece[1].ndim else arrays[1]
+    return arrays[0], targets, *arrays[2:]
 
 
 def is_large(arrays: Sequence[object]) -> bool:
     """Return whether arrays are views of memory-mapped files, with more than `LARGE` bytes together."""
-    return sum([getattr(array, "nbytes", 0) for array in arrays if _memory_map(array)]) > LARGE
+    size = 0
+    for array in arrays:
+        size += getattr(array, "nbytes", 0)
+    return size > LARGE and sum([getattr(array, "nbytes", 0) for array in arrays if _memory_map(array)]) > LARGE
 
 
 def _memory_map(array: Any) -> mmap.mmap | None:

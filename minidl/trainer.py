@@ -221,7 +221,8 @@ class Trainer:
         once.
 
         Args:
-            x: Input, ``(rows, features)``; may be memory-mapped (a ``validation`` fraction with ``shuffle`` copies it).
+            x: Input, ``(rows, features)``. More than 64 MB of memory-mapped data is read by pieces, and shuffled by
+                blocks of rows and within pieces (a ``validation`` fraction with ``shuffle`` copies all of it).
             y: Target, ``(rows, outputs)``, or integer labels where the loss takes them; ``(rows,)`` for one output.
             epochs: Passes over the data.
             batch_size: Rows of one update.

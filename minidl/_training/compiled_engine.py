@@ -113,8 +113,7 @@ class CompiledEngine(Engine):
         self.enter(source, 0)
         if not isinstance(source, ArraySource) or source.is_large:
             return []
-        count = min(len(epochs), self.at_once // source.count)
-        if count < 2:
+        if (count := min(len(epochs), self.at_once // source.count)) < 2:
             return []
         self._refresh()
         orders = np.empty((count, len(source.arrays[0]) if source.shuffle else 0), np.intp)

@@ -128,10 +128,9 @@ class ArraySource(Source):
     @override
     def begin_epoch(self, rng: np.random.Generator) -> None:
         """Draw the order of the rows; of large data the order of its blocks, and a seed for the rows of each piece."""
-        if not self.shuffle:
-            return
         rows = len(self.arrays[0])
-        self.order = rng.permutation(-(-rows // self._block) if self.is_large else rows)
+        if self.shuffle:
+            self.order = rng.permutation(-(-rows // self._block) if self.is_large else rows)
         if self.is_large:
             self._seed, self._recent = int(rng.integers(1 << 63)), (-1, (), None)
 

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from minidl import SGD, MeanSquaredError, Tanh, Trainer, mlp
+from minidl._training.compiled_engine import EngineName
 from minidl.callbacks import Callback
-from minidl.trainer import EngineName
 
 GOAL = 1_000_000
 MEMORY = 100.0
