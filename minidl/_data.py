@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._core.arrays import dense, features, finite
-from .errors import DataError, DTypeError, ShapeError, StructureError
+from .errors import DataError, DTypeError, MinidlError, ShapeError, StructureError
 from .layers.activations import Sigmoid, Softmax
 from .layers.base import Layer, trait
 from .layers.dense import Dense
@@ -20,6 +21,13 @@ from .losses import Loss, check_weights
 
 Rows: TypeAlias = npt.NDArray[Any]
 """An array with one row, or one label, for each sample."""
+
+LARGE = 1 << 26
+"""Bytes of memory-mapped data above which it is read by pieces, so that a fit needs little memory for it. It is four
+pieces: a shuffle within pieces of smaller data would be all of the shuffle or nearly all."""
+
+PIECE = 1 << 24
+"""Approximate bytes of a piece of large data. A piece is in memory twice for a moment, and a third time for a cast."""
 
 
 def checked(
@@ -53,6 +61,71 @@ def checked(
         return inputs, targets
     weights = check_weights(sample_weight, rows, inputs.dtype, f"{where}sample_weight", zeros=zeros)
     return inputs, targets, weights
+
+
+def checked_data(
+    model: Layer,
+    loss: Loss,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    *,
+    where: str = "",
+) -> tuple[Rows, ...]:
+    """Return what `checked` returns; but data that `is_large` is checked by pieces, and returned without a cast.
+
+    Whoever reads a piece of it calls `checked` for the piece, which casts it.
+    """
+    if not is_large((x, y, sample_weight)):
+        return checked(model, loss, x, y, sample_weight, where=where)
+    given = {"x": x, "y": y} | ({} if sample_weight is None else {"sample_weight": sample_weight})
+    arrays = tuple([dense(array, name) for name, array in given.items()])
+    rows, counts = check_lengths(**dict(zip(given, arrays, strict=True))), len(arrays) == 2
+    size = rows_of_piece(arrays, PIECE)
+    for begin in range(0, rows, size):
+        end = min(begin + size, rows)
+        try:
+            piece = checked(model, loss, *[array[begin:end] for array in arrays], where=where, zeros=True)
+        except MinidlError as error:
+            error.add_note(f"in the rows from {begin} to {end}, counted from {begin} as row 0")
+            raise
+        counts = counts or bool(piece[2].any())
+    if not counts:
+        check_weights(arrays[2], rows, piece[2].dtype, f"{where}sample_weight", zeros=False)
+    targets = arrays[1][:, None] if arrays[1].ndim < piece[1].ndim else arrays[1]
+    return arrays[0], targets, *arrays[2:]
+
+
+def is_large(arrays: Sequence[object]) -> bool:
+    """Return whether arrays are views of memory-mapped files, with more than `LARGE` bytes together."""
+    size = 0
+    for array in arrays:
+        size += getattr(array, "nbytes", 0)
+    return size > LARGE and sum([getattr(array, "nbytes", 0) for array in arrays if _memory_map(array)]) > LARGE
+
+
+def _memory_map(array: Any) -> mmap.mmap | None:
+    """Return the memory map that an array is a view of; None for other data."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array if isinstance(array, mmap.mmap) else None
+
+
+def read_ahead(array: Rows, parts: Sequence[slice]) -> None:
+    """Make the system read parts of a memory-mapped file at once; page after page would take three times as long."""
+    file, stride = _memory_map(array), array.strides[0]
+    if file is None or stride < 0 or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    first = array.__array_interface__["data"][0] - np.frombuffer(file, np.uint8).__array_interface__["data"][0]
+    for part in parts:
+        begin, end = first + part.start * stride, first + part.stop * stride
+        page = begin - begin % mmap.PAGESIZE
+        file.madvise(mmap.MADV_WILLNEED, page, end - page)
+
+
+def rows_of_piece(arrays: Sequence[Rows], size: int) -> int:
+    """Return how many rows of the arrays together have ``size`` bytes, at least one."""
+    return max(1, size * len(arrays[0]) // (sum([array.nbytes for array in arrays]) + 1))
 
 
 def checked_input(model: Layer, x: npt.ArrayLike, where: str) -> Rows:

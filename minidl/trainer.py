@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -16,7 +17,7 @@ from ._core.arrays import flag, listed, one_of, positive_int
 from ._core.configuration import arguments
 from ._core.generators import Seed
 from ._core.progress import Progress
-from ._data import check_ending, check_parts, described, nearest
+from ._data import check_ending, check_parts, checked, described, nearest
 from ._training.compiled_engine import ENGINES, EngineName, make_engine
 from ._training.history import History
 from ._training.loop import train
@@ -222,7 +223,8 @@ class Trainer:
         once.
 
         Args:
-            x: Input, ``(rows, features)``; may be memory-mapped (a ``validation`` fraction with ``shuffle`` copies it).
+            x: Input, ``(rows, features)``. More than 64 MB of memory-mapped data is read by pieces, and shuffled by
+                blocks of rows and within pieces (a ``validation`` fraction with ``shuffle`` copies all of it).
             y: Target, ``(rows, outputs)``, or integer labels where the loss takes them; ``(rows,)`` for one output.
             epochs: Passes over the data.
             batch_size: Rows of one update.
@@ -429,7 +431,8 @@ class Trainer:
             rng = run.generator(0) if plan.shuffle and validation is not None else None
             x, y, sample_weight = feed
             arrays = data.split(x, y, sample_weight, validation, rng)
-            source = ArraySource(arrays, plan.batch_size, plan.shuffle)
+            check = partial(checked, run.model, run.loss, zeros=True)
+            source = ArraySource(arrays, plan.batch_size, plan.shuffle, check)
         source.held_out = data.arrays
         bar = Progress(plan.epochs - len(run.history.loss), "fit", progress)
         try:

@@ -88,12 +88,16 @@ class CompiledEngine(Engine):
         self._refresh()
         source, total, rows, done, bad = self._source, np.array([so_far]), 0, 0, -1
         if isinstance(source, ArraySource):
-            orders = IN_ORDER if source.order is None else source.order[np.newaxis]
-            count, size = min(most, source.count - self._next), source.batch_size
-            bad = self._call(source.arrays, orders, self._next * size, size, count, total)
-            done = count if bad < 0 else bad
-            rows = source.first_row(self._next + done) - source.first_row(self._next)
-            self._next += done
+            first, size = self._next, source.batch_size
+            while bad < 0 and done < most and self._next < source.count:
+                number, offset = divmod(self._next, source.piece)
+                arrays, order = source.read(number)
+                orders = IN_ORDER if order is None else order[np.newaxis]
+                count = min(most - done, source.piece - offset, source.count - self._next)
+                bad = self._call(arrays, orders, offset * size, size, count, total)
+                done += count if bad < 0 else bad
+                self._next = first + done
+            rows = source.first_row(self._next) - source.first_row(first)
         else:
             for batch in islice(self._stream, most):
                 bad = self._call(batch, IN_ORDER, 0, len(batch[0]), 1, total)
@@ -108,7 +112,9 @@ class CompiledEngine(Engine):
     @override
     def run_epochs(self, source: Source, epochs: range, rng: Callable[[int], np.random.Generator]) -> list[Figures]:
         self.enter(source, 0)
-        if not isinstance(source, ArraySource) or (count := min(len(epochs), self.at_once // source.count)) < 2:
+        if not isinstance(source, ArraySource) or source.is_large:
+            return []
+        if (count := min(len(epochs), self.at_once // source.count)) < 2:
             return []
         self._refresh()
         orders = np.empty((count, len(source.arrays[0]) if source.shuffle else 0), np.intp)

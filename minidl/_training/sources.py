@@ -6,13 +6,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._data import Rows, batch_count, checked, described
+from .._data import PIECE, Rows, batch_count, checked, described, is_large, read_ahead, rows_of_piece
 from ..errors import ArgumentError, DataError, DTypeError
 from ..layers.base import Layer
 from ..losses import Loss
@@ -24,6 +25,10 @@ Batch: TypeAlias = tuple[Rows, ...]
 
 HASHED = 1 << 26
 """Bytes up to which a fingerprint covers all of the data; of larger data it covers evenly spaced rows."""
+
+BLOCK = 1 << 18
+"""Approximate bytes of a block of rows of large data. Blocks are read one after the other, from random places: a disk
+reads them nearly as fast as the whole file in order. A piece has rows of 64 blocks."""
 
 REPLAYED = 1 << 25
 """Approximate bytes of a stream that are kept for a replay."""
@@ -86,17 +91,31 @@ class Source(ABC):
 class ArraySource(Source):
     """Batches of arrays in memory or memory-mapped, shuffled or in order.
 
+    Data that `is_large` is read by pieces of many batches. A shuffle first puts blocks of consecutive rows into a
+    random order; the pieces are cut from this order, and the rows of each piece are shuffled in memory.
+
     Args:
-        arrays: (x, y) or (x, y, sample_weight), checked.
+        arrays: (x, y) or (x, y, sample_weight), from `checked_data`.
         batch_size: Rows in a batch.
         shuffle: Whether each epoch has its own random order.
+        checked: Checks a piece of large data and casts it; None if that is not necessary.
+
+    Attributes:
+        piece: Number of batches of a piece; of all batches where the data is not large.
     """
 
-    def __init__(self, arrays: Batch, batch_size: int, shuffle: bool) -> None:
-        self.arrays, self.batch_size, self.shuffle = arrays, batch_size, shuffle
+    def __init__(
+        self, arrays: Batch, batch_size: int, shuffle: bool, checked: Callable[..., Batch] | None = None
+    ) -> None:
+        self.arrays, self.batch_size, self.shuffle, self._checked = arrays, batch_size, shuffle, checked
         self.order: npt.NDArray[np.intp] | None = None
-        self.count = batch_count(len(arrays[0]), batch_size)
+        self.count = self.piece = batch_count(len(arrays[0]), batch_size)
         self.batch_rows = min(batch_size, len(arrays[0]))
+        self.is_large = is_large(arrays)
+        if self.is_large:
+            self.piece = max(1, rows_of_piece(arrays, PIECE) // batch_size)
+            self._block = rows_of_piece(arrays, BLOCK)
+        self._recent: tuple[int, Batch, npt.NDArray[np.intp] | None] = -1, (), None
 
     def first_row(self, batch: int) -> int:
         """Return the position of the first row of a batch in the order; of the end, for the number of batches."""
@@ -108,11 +127,50 @@ class ArraySource(Source):
 
     @override
     def begin_epoch(self, rng: np.random.Generator) -> None:
-        self.order = rng.permutation(len(self.arrays[0])) if self.shuffle else None
+        """Draw the order of the rows; of large data the order of its blocks, and a seed for the rows of each piece."""
+        rows = len(self.arrays[0])
+        if self.shuffle:
+            self.order = rng.permutation(-(-rows // self._block) if self.is_large else rows)
+        if self.is_large:
+            self._seed, self._recent = int(rng.integers(1 << 63)), (-1, (), None)
 
     @override
     def batches(self, start: int) -> Iterator[Batch]:
-        return slices(self.arrays, self.order, self.batch_size, start)
+        if not self.is_large:
+            return slices(self.arrays, self.order, self.batch_size, start)
+        numbers = range(start // self.piece, -(-self.count // self.piece))
+        return chain.from_iterable(
+            slices(*self.read(number), self.batch_size, max(start - number * self.piece, 0)) for number in numbers
+        )
+
+    def read(self, number: int) -> tuple[Batch, npt.NDArray[np.intp] | None]:
+        """Return piece ``number`` of the epoch: its arrays, and the order of their rows; None for their own."""
+        if not self.is_large:
+            return self.arrays, self.order
+        if self._recent[0] != number:
+            self._recent = -1, (), None  # So that it is not in memory together with the next.
+            begin, end = self.first_row(number * self.piece), self.first_row(min((number + 1) * self.piece, self.count))
+            parts = self._parts(begin, end)
+            for array in self.arrays:
+                read_ahead(array, parts)
+            arrays = tuple([np.concatenate([array[part] for part in parts]) for array in self.arrays])
+            if self._checked is not None:
+                arrays = self._checked(*arrays)
+            order = np.random.default_rng((self._seed, number)).permutation(end - begin) if self.shuffle else None
+            self._recent = number, arrays, order
+        return self._recent[1:]
+
+    def _parts(self, begin: int, end: int) -> list[slice]:
+        """Return where in the data the rows from ``begin`` to ``end`` of the shuffled blocks are."""
+        if self.order is None:
+            return [slice(begin, end)]
+        first = self.order * self._block
+        last = np.minimum(first + self._block, len(self.arrays[0]))
+        ends = np.cumsum(last - first)
+        here = slice(np.searchsorted(ends, begin, "right"), np.searchsorted(ends, end) + 1)
+        low = np.maximum(first, last - (ends - begin))[here]
+        high = np.minimum(last, last - (ends - end))[here]
+        return [slice(*part) for part in zip(low.tolist(), high.tolist(), strict=True)]
 
     @override
     def mark(self) -> int:
@@ -125,7 +183,8 @@ class ArraySource(Source):
     @override
     def fingerprint(self) -> Fingerprint:
         shapes = [list(array.shape) for array in self.arrays]
-        return Fingerprint(_hash(self.arrays), shapes, validation=_hash(self.held_out))
+        order = [f"blocks of {self._block}, pieces of {self.piece} batches"] if self.is_large and self.shuffle else []
+        return Fingerprint(_hash(self.arrays, *order), shapes, validation=_hash(self.held_out))
 
 
 class StreamSource(Source):
@@ -238,13 +297,15 @@ def _counts(batch: Batch) -> bool:
     return len(batch) == 2 or bool(batch[2].any())
 
 
-def _hash(arrays: Batch) -> str:
-    """Hash arrays: all bytes of up to `HASHED` bytes, evenly spaced rows of larger ones."""
+def _hash(arrays: Batch, order: str = "") -> str:
+    """Hash arrays: all bytes of up to `HASHED` bytes, evenly spaced rows of larger ones; and how they are shuffled."""
     import hashlib
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(order.encode())
     for array in arrays:
         row_bytes = max(array.nbytes // max(len(array), 1), 1)
-        step = max(1, len(array) * row_bytes // HASHED)
-        digest.update(np.ascontiguousarray(array[::step]).data)
+        chosen = array[:: max(1, len(array) * row_bytes // HASHED)]
+        size = max(1, BLOCK // row_bytes)
+        for begin in range(0, len(chosen), size):
+            digest.update(np.ascontiguousarray(chosen[begin : begin + size]).data)
     return digest.hexdigest() if arrays else ""

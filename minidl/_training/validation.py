@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array, all_finite, listed
 from .._core.blas import one_blas_thread
-from .._data import Rows, checked, described
+from .._data import Rows, checked, checked_data, described, is_large
 from ..errors import ArgumentError, DataError, DTypeError, ShapeError
 from ..layers.base import Layer
 from ..losses import BinaryCrossEntropy, Loss, SigmoidCrossEntropy
@@ -69,12 +69,12 @@ class Validation:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise DTypeError("validation: expected (x, y) or (x, y, sample_weight), or in a fit to arrays a fraction "
                              f"of the rows such as 0.2, got {described(validation)}")
-        self.arrays = checked(self._model, self._loss, *validation, where="validation: ")
+        self.arrays = checked_data(self._model, self._loss, *validation, where="validation: ")
         self._try_metrics(self.arrays)
 
     def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None) -> dict[str, float]:
         """Return the loss under ``"loss"`` and each metric under its name, of what the model predicts."""
-        self.arrays = checked(self._model, self._loss, x, y, sample_weight)
+        self.arrays = checked_data(self._model, self._loss, x, y, sample_weight)
         self._check_target(self.arrays[1])
         return self.figures(self._model.predict)
 
@@ -98,7 +98,7 @@ class Validation:
             validation: (x, y), (x, y, sample_weight), a fraction of the rows, or None.
             rng: Generator that chooses the rows of a fraction; None for the last rows.
         """
-        arrays = checked(self._model, self._loss, x, y, sample_weight)
+        arrays = checked_data(self._model, self._loss, x, y, sample_weight)
         if validation is None:
             self._try_metrics(arrays)
             return arrays
@@ -121,8 +121,11 @@ class Validation:
         if not all(weights[side].any() for weights in arrays[2:] for side in (kept, held_out)):
             raise DataError(f"fit(validation): {validation:g} of {rows} rows leaves only rows of sample_weight 0 on "
                             "one side; choose another fraction, or give validation=(x, y, sample_weight)")
+        rest = tuple(array[kept] for array in arrays)
+        if is_large(arrays):  # Copies, and parts that are not large, are not cast yet.
+            self.arrays, rest = [checked_data(self._model, self._loss, *side) for side in (self.arrays, rest)]
         self._try_metrics(self.arrays)
-        return tuple(array[kept] for array in arrays)
+        return rest
 
     def _classes(self, targets: Rows) -> Rows | None:
         """Return the class of each row if the loss knows classes, else None."""
@@ -149,7 +152,7 @@ class Validation:
         if self.arrays:
             return self.figures(predict)
         if self._metrics and isinstance(source, ArraySource):
-            outputs = [predict(batch[0]) for batch in slices(source.arrays, None, ROWS_AT_ONCE)]
+            outputs = [predict(batch[0]) for batch in self._batches(source.arrays)]
             return self._scores(source.arrays, outputs)
         return {}
 
@@ -158,19 +161,24 @@ class Validation:
         total, outputs = 0.0, []
         largest = max([parameter.size for parameter in self._model.parameters()], default=0)
         with one_blas_thread(min(ROWS_AT_ONCE, len(self.arrays[0])) * largest):
-            for batch in slices(self.arrays, None, ROWS_AT_ONCE):
+            for batch in self._batches(self.arrays):
                 output = predict(batch[0])
                 total += self._loss(output, *batch[1:]) * len(output)
                 if self._metrics:
                     outputs.append(output)
         return {"loss": total / len(self.arrays[0]), **self._scores(self.arrays, outputs)}
 
+    def _batches(self, arrays: Batch) -> Iterator[Batch]:
+        """Yield checked data in the order of its rows; cast it where `checked_data` has left it as it is."""
+        found = slices(arrays, None, ROWS_AT_ONCE)
+        return (checked(self._model, self._loss, *batch, zeros=True) for batch in found) if is_large(arrays) else found
+
     def _try_metrics(self, arrays: Batch) -> None:
         """Compute the metrics once, with predictions of a few rows, so that errors come before training."""
         if self._metrics:
             self._check_target(arrays[1])
             with np.errstate(all="ignore"):
-                few = self._model.predict(arrays[0][:ROWS_TO_TRY])
+                few = self._model.predict(next(self._batches(arrays))[0][:ROWS_TO_TRY])
             self._scores(arrays, [np.resize(few, (len(arrays[0]), *few.shape[1:]))])
 
     def _check_target(self, target: Rows) -> None:
