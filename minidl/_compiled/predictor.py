@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache, cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._core.arrays import Array, features
+from .._core.blas import SMALL, libraries, one_blas_thread
 from .._data import check_parts
 from ..errors import CompileError
 from ..layers._parts import walk
@@ -25,6 +27,12 @@ from .program import PredictionProgram
 SINGLE = 1 << 18
 """Most multiplications of a matrix product that OpenBLAS computes in the calling thread."""
 
+SHORT = 1_000_000
+"""Most multiplications of a matrix product for which OpenBLAS does not copy its factors into another order first."""
+
+BLOCK = 256
+"""Most rows of a block of a thread."""
+
 WIDE_BLOCK = 1024
 """Rows of a block if BLAS uses its own threads."""
 
@@ -36,8 +44,9 @@ class Predictor:
     """Predict as ``model.predict`` does, to rounding, in one call of compiled code.
 
     Each call uses the present state of the model, so the model may be trained further. A call changes nothing, so any
-    number of threads may call at once. Narrow networks are computed in blocks of rows by ``numba.get_num_threads()``
-    threads; the bits do not depend on their number. The first call of each kind (a single row, some rows, many rows)
+    number of threads may call at once. Many rows are computed in blocks by ``numba.get_num_threads()`` threads, and the
+    bits do not depend on their number. For wide networks this needs threadpoolctl, which gives each of them one thread
+    of BLAS; without it BLAS uses its own threads. The first call of each kind (a single row, some rows, many rows)
     compiles. This takes a second or two if the cache on disk does not have the code.
 
     Args:
@@ -70,7 +79,7 @@ class Predictor:
     def source(self) -> str:
         """The program that predicts many rows: the pass at its end, over one kernel for each layer."""
         passes = self._passes
-        return (passes.narrow if passes.narrow_block else passes.wide).source
+        return (passes.narrow if passes.block else passes.wide).source
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Predictor, (self.model,)
@@ -103,8 +112,7 @@ class Passes:
         self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
         self._sample = parameters[0]
         self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
-        block = SINGLE // max(self._products, default=1)
-        self.narrow_block = min(block - block % 16, 256)  # 0 if a layer is too wide.
+        self._largest = max(self._products, default=1)
         self._widths: tuple[int, ...] = ()
 
     def are_current(self) -> bool:
@@ -123,27 +131,42 @@ class Passes:
         y: Array = np.empty((rows, widths[-1]), self.dtype)
         if rows == 1:
             self.one_row(x, y, 1, widths)
-        elif self.narrow_block and rows >= 2 * self.narrow_block:
-            self._in_blocks(x, y, widths)
+        elif rows >= 2 * (self._rows_within(SINGLE) or BLOCK) and self.block:
+            narrow = self.narrow  # Making it loads Numba, and so the BLAS that is to be limited.
+            with one_blas_thread(self.block * self._largest, above=SINGLE, to=sys.maxsize):
+                self._in_blocks(narrow, x, y, widths)
         elif rows:
-            self.wide(x, y, WIDE_BLOCK, widths)
+            wide = self.wide
+            with one_blas_thread(min(rows, WIDE_BLOCK) * self._largest, above=SINGLE, to=SMALL):
+                wide(x, y, WIDE_BLOCK, widths)
         return y
 
-    def _in_blocks(self, x: Array, y: Array, widths: tuple[int, ...]) -> None:
+    @cached_property
+    def block(self) -> int:
+        """Rows of a block of a thread; 0 if BLAS must use its own threads."""
+        single, short = self._rows_within(SINGLE), self._rows_within(SHORT)
+        return single if single == BLOCK or not libraries() else short if single else BLOCK
+
+    def _rows_within(self, most: int) -> int:
+        """Return for how many rows, in whole registers, no product has more multiplications than ``most``."""
+        rows = most // self._largest
+        return min(rows - rows % 16, BLOCK)
+
+    def _in_blocks(self, narrow: Forward, x: Array, y: Array, widths: tuple[int, ...]) -> None:
         """Divide blocks among threads; the cuts do not depend on the number of threads."""
-        block, threads = self.narrow_block, thread_count()
+        block, threads = self.block, thread_count()
         blocks = -(-len(x) // block)
         work = block * (sum(self._products) + sum(widths))
-        helped = max(blocks - WAKING // max(work, 1), 0) // threads
-        own = (blocks - helped * (threads - 1)) * block
+        helped = -(-max(blocks - WAKING // max(work, 1), 0) // threads)
+        own = max(blocks - helped * (threads - 1), helped) * block
         others = []
         for begin in range(own, len(x), helped * block or 1):
             part = slice(begin, begin + helped * block)
             try:
-                others.append(pool(threads).submit(self.narrow, x[part], y[part], block, widths))
+                others.append(pool(threads).submit(narrow, x[part], y[part], block, widths))
             except RuntimeError:  # Python is shutting down, and starts no more threads.
-                self.narrow(x[part], y[part], block, widths)
-        self.narrow(x[:own], y[:own], block, widths)
+                narrow(x[part], y[part], block, widths)
+        narrow(x[:own], y[:own], block, widths)
         for other in others:
             other.result()
 

@@ -23,7 +23,7 @@ from ..layers.normalization import LayerNorm, RMSNorm
 from ..layers.parallel import Parallel
 from ..layers.residual import Residual
 from ..layers.sequential import Sequential
-from ._problem import checked_rows, chosen_parameters, refuse_coupled_rows, refuse_random
+from ._problem import blas_threads_for, checked_rows, chosen_parameters, refuse_coupled_rows, refuse_random
 
 
 def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
@@ -49,11 +49,12 @@ def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
                 [0., 6.]]])
     """
     own, rows, _ = _private("jacobian", model, x)
-    outputs = own.forward(rows).shape[1]
-    found: Array = np.empty((len(rows), outputs, rows[0].size), rows.dtype)
-    for output in range(outputs):
-        y = own.forward(rows)
-        found[:, output] = own.backward(_select(y, output)).reshape(len(rows), -1)
+    with blas_threads_for(own, rows):
+        outputs = own.forward(rows).shape[1]
+        found: Array = np.empty((len(rows), outputs, rows[0].size), rows.dtype)
+        for output in range(outputs):
+            y = own.forward(rows)
+            found[:, output] = own.backward(_select(y, output)).reshape(len(rows), -1)
     return found
 
 
@@ -79,9 +80,10 @@ def parameter_jacobian(model: Layer, x: npt.ArrayLike, parameters: Iterable[Para
     chosen = chosen_parameters("parameter_jacobian", model, parameters)
     own, rows, copies = _private("parameter_jacobian", model, x)
     gradients = RowGradients(own, [copies.get(id(parameter), parameter) for parameter in chosen])
-    outputs = own.forward(rows).shape[1]
-    found: Array = np.zeros((len(rows), outputs, gradients.size), rows.dtype)
-    gradients.evaluate(rows, found)
+    with blas_threads_for(own, rows):
+        outputs = own.forward(rows).shape[1]
+        found: Array = np.zeros((len(rows), outputs, gradients.size), rows.dtype)
+        gradients.evaluate(rows, found)
     return found
 
 

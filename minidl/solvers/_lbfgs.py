@@ -14,7 +14,7 @@ from .._core.parameter import Parameter
 from ..layers.base import Layer
 from ..losses import Loss
 from ..optimizers.penalties import Penalty
-from ._problem import Problem, Validation, loss_by_keyword
+from ._problem import Problem, Validation, blas_threads_for, loss_by_keyword
 from ._result import SolverResult
 from ._solver_run import Finished, SolverRun
 
@@ -80,6 +80,8 @@ def lbfgs(
         >>> model.weight.value.round(3), model.bias.value.round(3)
         (array([[3.]]), array([1.]))
     """
+    from scipy.optimize import minimize
+
     problem = Problem("lbfgs", model, loss, x, y, sample_weight, penalties, validation, parameters)
     memory = positive_int(memory, "lbfgs(memory)")
     run = SolverRun(problem, goal=goal, tolerance=tolerance, patience=patience, max_iterations=max_iterations,
@@ -110,8 +112,6 @@ def lbfgs(
 
     def minimised(scale: npt.NDArray[np.float64]) -> bool:
         """Do steps in the parameters times ``scale`` to the end; return whether the gradient is small there."""
-        from scipy.optimize import minimize
-
         first = max(len(run.loss) - 1, 0)
 
         def scaled(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
@@ -142,4 +142,4 @@ def lbfgs(
                 break
         raise Finished("converged" if flat else "stalled")
 
-    return run.follow(solve)
+    return run.follow(solve, blas_threads_for(model, problem.x))

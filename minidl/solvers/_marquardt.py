@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._core.arrays import Array, real
+from .._core.blas import one_blas_thread
 from .._core.parameter import Parameter
 from ..errors import ArgumentError
 from ..layers.base import Layer
@@ -29,6 +30,10 @@ LEAST_DAMPING = 1e-16
 
 LAST_DAMPINGS = (1e-30, 1e-24, 1e-18, 1e-14, 1e-10, 1e-6, 1e-3)
 """Dampings of the last steps: a run ends only if all of them fail, because a large damping may hide a possible gain."""
+
+SMALL_STEP = 1 << 27
+"""Multiplications of JᵀJ or J Jᵀ up to which a step is small. Where BLAS takes a second thread, it waits in each of the
+many smaller products of a step too."""
 
 
 @loss_by_keyword
@@ -177,7 +182,8 @@ def levenberg_marquardt(
             best, mu = reached, max(mu, LEAST_DAMPING)
             run.record(best / divisor + constant)
 
-    return run.follow(solve)
+    few, many = sorted((targets.size, vector.values.size))
+    return run.follow(solve, one_blas_thread(few * few * many, to=SMALL_STEP))
 
 
 def sensitivities(jacobian: Array, decay: Array, pooled: list[tuple[slice, tuple[int, ...]]]) -> Array:

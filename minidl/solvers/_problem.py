@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import ParamSpec, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .._core.arrays import Array
+from .._core.blas import one_blas_thread
 from .._core.parameter import Parameter, unique_parameters
 from .._data import check_ending, check_lengths, check_parts, checked, checked_input
 from ..errors import ArgumentError, DTypeError, StructureError
@@ -228,7 +230,7 @@ def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
                 "a batch; use LayerNorm or RMSNorm, or freeze() it where it is a BatchNorm, or use lbfgs"
             )
     own, some = copy.deepcopy(model), slice(None, None, 2)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), blas_threads_for(model, x):
         together, apart = own.forward(x)[some], own.forward(x[some])
         rounding = float(np.finfo(apart.dtype).eps) ** 0.5 * max(1.0, float(np.abs(together).max(initial=0.0)))
         if not np.allclose(together, apart, rtol=0.0, atol=rounding, equal_nan=True):
@@ -236,6 +238,11 @@ def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
                 f"{where}: expected outputs that depend on their own row of x alone, but half of the rows gave other "
                 "outputs than all rows; a layer couples rows or draws random numbers without declaring it"
             )
+
+
+def blas_threads_for(model: Layer, x: Array) -> AbstractContextManager[None]:
+    """Return a context for passes of all rows through a model: BLAS uses one thread in it if they are small."""
+    return one_blas_thread(len(x) * max([parameter.size for parameter in model.parameters()], default=0))
 
 
 def parts(model: Layer) -> list[tuple[str, Layer | Merge]]:

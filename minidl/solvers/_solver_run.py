@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from math import isfinite
 from typing import NoReturn
 
@@ -71,14 +72,14 @@ class SolverRun:
         self.vector = ParameterVector(problem.parameters)
         self._best, self._best_step = self.vector.values.copy(), 0
 
-    def follow(self, solve: Callable[[], NoReturn]) -> SolverResult:
+    def follow(self, solve: Callable[[], NoReturn], blas_threads: AbstractContextManager[None]) -> SolverResult:
         """Call ``solve`` until the run is over, then put the best parameters into the model."""
         began = time.perf_counter()
         statistics = [(buffer, buffer.value) for buffer in named(self._problem.model, Buffer).values()]
         reason: Reason = "interrupted"
         try:
             # A loss that is not finite only makes the next step shorter, so NumPy's warnings would not help.
-            with self._progress, np.errstate(all="ignore"):
+            with self._progress, np.errstate(all="ignore"), blas_threads:
                 self._drop_gradients()
                 solve()
         except Finished as end:

@@ -38,6 +38,7 @@ from minidl import (
     Softplus,
     Tanh,
     Trainer,
+    mlp,
 )
 from minidl._compiled import predictor as prediction
 from minidl._compiled.chain import chain
@@ -274,3 +275,46 @@ def test_where_no_thread_can_be_had_the_caller_computes_alone(monkeypatch: pytes
     monkeypatch.setattr(prediction, "thread_count", lambda: 3)
     monkeypatch.setattr(prediction, "pool", refusing)
     assert np.array_equal(predict(X), wanted)
+
+
+def test_wide_networks_are_divided_among_threads_of_one_blas_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    model = Sequential(Dense(5, 600), Tanh(), Dense(600, 30), Tanh(), Dense(30, 2)).initialize(rng=0)
+    predict, whole = Predictor(model), prediction.Forward.__call__
+    seen: list[tuple[str, int, set[int]]] = []
+
+    def noted(self: Any, x: Any, *others: Any) -> None:
+        pools = threadpoolctl.threadpool_info()
+        threads = {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"}
+        seen.append((threading.current_thread().name, len(x), threads))
+        whole(self, x, *others)
+
+    monkeypatch.setattr(prediction.Forward, "__call__", noted)
+    found = []
+    with threadpoolctl.threadpool_limits(3, user_api="blas"):
+        for threads in (1, 2, 3):
+            monkeypatch.setattr(prediction, "thread_count", lambda threads=threads: threads)
+            seen.clear()
+            found.append(predict(X))
+            assert sum(rows for _, rows, _ in seen) == ROWS
+            assert all(limit == {1} for _, _, limit in seen)
+            assert len(seen) == threads
+            assert sum(name.startswith("minidl") for name, *_ in seen) == threads - 1
+    assert all(np.array_equal(other, found[0]) for other in found)
+    assert close(found[0], model.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "with_limit", "without"),
+    [((1, 20, 20, 1), 256, 256), ((64, 128, 10), 112, 32), ((128, 128, 10), 48, 16), ((784, 256, 10), 256, 0)],
+)
+def test_blocks_depend_on_the_sizes_alone(
+    sizes: tuple[int, ...], with_limit: int, without: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("threadpoolctl")
+    model = mlp(sizes, rng=0)
+    assert prediction.Passes(model).block == with_limit
+    monkeypatch.setattr(prediction, "libraries", tuple)
+    assert prediction.Passes(model).block == without
+    x = np.random.default_rng(0).normal(size=(ROWS, sizes[0]))
+    assert close(Predictor(model)(x), model.predict(x))
