@@ -129,12 +129,30 @@ def test_an_error_in_another_thread_reaches_the_caller(monkeypatch: pytest.Monke
         share(fail, 40)
 
 
-def test_the_settings_of_errstate_hold_in_every_thread(count: int) -> None:
-    zeros = np.zeros(64 * 40)
-    with np.errstate(all="ignore"):
-        threads.in_blocks(lambda x: np.divide(1.0, x, out=x.copy()), (zeros,))
-    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
-        threads.in_blocks(lambda x: np.divide(1.0, x, out=x.copy()), (zeros,))
+def test_the_settings_of_errstate_hold_in_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "blas_threads", lambda: 2)
+    together = threading.Barrier(2, timeout=20)
+    raised = set()
+
+    def divide(thread: int, block: int) -> None:
+        if block < 2:
+            together.wait()
+            with pytest.raises(FloatingPointError):
+                np.divide(1.0, np.zeros(1))
+            raised.add(thread)
+
+    with np.errstate(all="raise"):
+        share(divide, 40)
+    assert raised == {0, 1}
+
+
+def test_the_calling_thread_does_the_work_of_threads_that_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "blas_threads", lambda: 2)
+    free = threading.Event()
+    busy = threads.pool(2).submit(free.wait, 20)
+    share(lambda thread, block: None, 40)
+    assert not busy.done()
+    free.set()
 
 
 def test_one_thread_of_blas_means_one_thread_here() -> None:
@@ -174,12 +192,23 @@ def test_work_at_the_end_of_the_interpreter_is_done(when: str) -> None:
 
 @pytest.mark.skipif(not hasattr(sys.modules["os"], "fork"), reason="no fork")
 def test_a_forked_process_starts_threads_of_its_own() -> None:
-    fork = "child = os.fork()\nwork()\nif child: sys.exit(os.waitpid(child, 0)[1])"
+    fork = """
+def meet(part):
+    if part[0] < 2:
+        together.wait()
+child = os.fork()
+together = threading.Barrier(2, timeout=20)
+numbers = np.arange(threads.BLOCK * 20) // threads.BLOCK
+threads.in_blocks(meet, (numbers,))
+print("met", flush=True)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", END + fork], cwd=ROOT, capture_output=True, text=True, check=True,
         timeout=60,
     )
-    assert run.stdout.split() == ["done"] * 3
+    assert run.stdout.split() == ["done", "met", "met"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
