@@ -8,6 +8,7 @@ import numpy as np
 
 from .._core.arrays import all_finite
 from .._core.parameter import Buffer, Parameter
+from .._core.threads import in_blocks
 from ..layers._parts import Holder, named
 from ..layers.base import Layer
 from ..optimizers import Optimizer
@@ -55,7 +56,7 @@ class Snapshot:
         """
         self._optimizer.slots()
         for vector, kept in self._vectors:
-            kept[...] = vector
+            in_blocks(np.copyto, (kept, vector))
         self._numbers = self._optimizer.numbers()
         self._buffers = [(buffer, buffer.value.copy()) for buffer in self._found_buffers]
         self._generators = [(own, copy.deepcopy(own.bit_generator.state)) for own in self._found_generators]

@@ -12,8 +12,9 @@ from typing_extensions import override
 
 from .._core.arrays import Array
 from .._core.parameter import Parameter
+from .._core.threads import in_blocks
 from ..schedules import LearningRate
-from .optimizer import Optimizer, blocks, descend, follow, rate, setting
+from .optimizer import Optimizer, descend, follow, rate, setting
 
 
 @dataclass(eq=False, repr=False)
@@ -51,10 +52,13 @@ class Adam(Optimizer):
         # √v̂ + ε = (√v + ε c) / c with c = √(1 − β₂ᵗ): the corrections of m̂ and v̂ are two numbers, not two vectors.
         c = sqrt(1.0 - self.beta2**t)
         rate, epsilon = learning_rate * c / (1.0 - self.beta1**t), self.epsilon * c
-        for w, g, m, v, work in blocks(values, gradients, self.first_moment, self.second_moment, self._scratch):
+
+        def move(w: Array, g: Array, m: Array, v: Array, work: Array) -> None:
             follow(m, g, self.beta1, work)  # m ← β₁ m + (1 − β₁) g
             follow(v, np.multiply(g, g, out=work), self.beta2, work)  # v ← β₂ v + (1 − β₂) g²
             descend(w, m, v, rate, epsilon, work)  # W ← W − η m̂ / (√v̂ + ε)
+
+        in_blocks(move, (values, gradients, self.first_moment, self.second_moment), self._scratch)
 
 
 @dataclass(eq=False, repr=False)
@@ -77,9 +81,11 @@ class AdamW(Adam):
     @override
     def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> Array:
         """W ← W − η λ W; the gradients stay as they are."""
-        for w, strength, work in blocks(values, strengths, self._scratch):
+        def shrink(w: Array, strength: Array, work: Array) -> None:
             np.multiply(strength, w, out=work)
             w -= np.multiply(work, learning_rate, out=work)
+
+        in_blocks(shrink, (values, strengths), self._scratch)
         return gradients
 
 
@@ -125,13 +131,16 @@ class NAdam(Adam):
         c = sqrt(1.0 - self.beta2**t)
         rate, epsilon = learning_rate * c, self.epsilon * c
         of_m, of_g = rate * following / (1.0 - p * following), rate * (1.0 - momentum) / (1.0 - p)
-        moments, memory = (self.first_moment, self.second_moment), (self._scratch_ahead, self._scratch)
-        for w, g, m, v, ahead, work in blocks(values, gradients, *moments, *memory):
+
+        def move(w: Array, g: Array, m: Array, v: Array, ahead: Array, work: Array) -> None:
             follow(m, g, self.beta1, work)
             follow(v, np.multiply(g, g, out=work), self.beta2, work)
             np.multiply(g, of_g, out=ahead)
             ahead += np.multiply(m, of_m, out=work)
             descend(w, ahead, v, 1.0, epsilon, work)
+
+        moments = self.first_moment, self.second_moment
+        in_blocks(move, (values, gradients, *moments), self._scratch_ahead, self._scratch)
 
     def _momentum(self, t: int) -> float:
         """Return μₜ."""

@@ -10,8 +10,9 @@ from typing_extensions import override
 
 from .._core.arrays import Array
 from .._core.parameter import Parameter
+from .._core.threads import in_blocks
 from ..schedules import LearningRate
-from .optimizer import Optimizer, blocks, descend, follow, rate, setting
+from .optimizer import Optimizer, descend, follow, rate, setting
 
 
 @dataclass(eq=False, repr=False)
@@ -39,9 +40,11 @@ class Adagrad(Optimizer):
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        for w, g, s, work in blocks(values, gradients, self.square_sum, self._scratch):
+        def move(w: Array, g: Array, s: Array, work: Array) -> None:
             s += np.multiply(g, g, out=work)
             descend(w, g, s, learning_rate, self.epsilon, work)
+
+        in_blocks(move, (values, gradients, self.square_sum), self._scratch)
 
 
 @dataclass(eq=False, repr=False)
@@ -74,8 +77,7 @@ class RMSProp(Optimizer):
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        velocity = gradients if self.velocity is None else self.velocity
-        for w, g, s, v, work in blocks(values, gradients, self.square_mean, velocity, self._scratch):
+        def move(w: Array, g: Array, s: Array, v: Array, work: Array) -> None:
             follow(s, np.multiply(g, g, out=work), self.rho, work)
             if self.velocity is None:
                 descend(w, g, s, learning_rate, self.epsilon, work)
@@ -83,3 +85,6 @@ class RMSProp(Optimizer):
                 v *= self.momentum
                 descend(v, g, s, -1.0, self.epsilon, work)
                 w -= np.multiply(v, learning_rate, out=work)
+
+        velocity = gradients if self.velocity is None else self.velocity
+        in_blocks(move, (values, gradients, self.square_mean, velocity), self._scratch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, InitVar, dataclass
 from functools import cache
 from math import inf
@@ -17,9 +17,6 @@ from .._core.parameter import Parameter, unique_parameters
 from .._core.vector import ParameterVector
 from ..errors import ArgumentError, CallOrderError, DTypeError
 from ..schedules import Epochs, LearningRate, Schedule
-
-BLOCK = 1 << 15
-"""How many numbers are updated at a time, so that intermediate results stay in the cache."""
 
 
 def setting(default: float, *, slot: str = "", **bounds: float) -> Any:
@@ -283,15 +280,7 @@ def _constructor_arguments(kind: type) -> frozenset[str]:
 
 
 # Work memory: a new array for each operation costs 5 % of an update of 64-128-10 with Adam, and far more beyond the
-# cache. The equations of the optimizers are therefore written over blocks, with one vector to work in.
-
-
-def blocks(*vectors: Array) -> Sequence[tuple[Array, ...]]:
-    """Cut vectors of one length into blocks of at most `BLOCK` numbers; views, to be written to."""
-    size = len(vectors[0])
-    if size <= BLOCK:
-        return (vectors,)
-    return [tuple(vector[begin : begin + BLOCK] for vector in vectors) for begin in range(0, size, BLOCK)]
+# cache. The equations of the optimizers are therefore written for a block, with one vector to work in.
 
 
 def follow(mean: Array, newest: Array, kept: float, work: Array) -> None:

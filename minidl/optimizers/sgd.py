@@ -10,8 +10,9 @@ from typing_extensions import override
 
 from .._core.arrays import Array, flag
 from .._core.parameter import Parameter
+from .._core.threads import in_blocks
 from ..errors import ArgumentError
-from .optimizer import Optimizer, blocks, setting
+from .optimizer import Optimizer, setting
 
 
 @dataclass(eq=False, repr=False)
@@ -43,11 +44,10 @@ class SGD(Optimizer):
 
     @override
     def update(self, values: Array, gradients: Array, learning_rate: float) -> None:
-        if self.velocity is None:
-            for w, g, work in blocks(values, gradients, self._scratch):
-                w -= np.multiply(g, learning_rate, out=work)
-            return
-        for w, g, v, work in blocks(values, gradients, self.velocity, self._scratch):
+        def plain(w: Array, g: Array, work: Array) -> None:
+            w -= np.multiply(g, learning_rate, out=work)
+
+        def with_momentum(w: Array, g: Array, v: Array, work: Array) -> None:
             v *= self.momentum
             v += g
             if self.nesterov:
@@ -55,3 +55,8 @@ class SGD(Optimizer):
                 w -= np.multiply(v, learning_rate * self.momentum, out=work)
             else:
                 w -= np.multiply(v, learning_rate, out=work)
+
+        if self.velocity is None:
+            in_blocks(plain, (values, gradients), self._scratch)
+        else:
+            in_blocks(with_momentum, (values, gradients, self.velocity), self._scratch)

@@ -12,9 +12,9 @@ import pytest
 from typing_extensions import override
 
 from minidl import SGD, Adagrad, Adam, AdamW, Array, NAdam, Parameter, RMSProp
+from minidl._core import threads
 from minidl.errors import ArgumentError, CallOrderError, DTypeError, MinidlError
 from minidl.optimizers import Optimizer
-from minidl.optimizers import optimizer as module
 from tests.support.refusal import refused
 
 MAKERS: dict[str, Callable[[list[Parameter]], Any]] = {
@@ -45,13 +45,13 @@ def take_steps(optimizer: Optimizer, count: int, first: int = 0) -> Array:
 @pytest.mark.parametrize("name", MAKERS)
 def test_an_update_by_blocks_gives_the_bits_of_one_over_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = take_steps(MAKERS[name]([start()]), 5)
-    monkeypatch.setattr(module, "BLOCK", 5)
+    monkeypatch.setattr(threads, "BLOCK", 5)
     assert take_steps(MAKERS[name]([start()]), 5).tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.5, False), (0.5, True)])
 def test_sgd_beyond_the_size_of_a_block_follows_its_equation(momentum: float, nesterov: bool) -> None:
-    size = 2 * module.BLOCK + 7
+    size = 2 * threads.BLOCK + 7
     parameter = start(size)
     optimizer = SGD([parameter], 0.1, momentum=momentum, nesterov=nesterov)
     w, v = parameter.value.ravel().copy(), np.zeros(size)
