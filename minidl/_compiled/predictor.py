@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from .._core.arrays import Array, features
 from .._core.blas import SMALL, libraries, one_blas_thread
+from .._core.threads import pool
 from .._data import check_parts
 from ..errors import CompileError
 from ..layers._parts import walk
@@ -212,15 +212,3 @@ def thread_count() -> int:
     import numba
 
     return int(numba.get_num_threads())
-
-
-@cache
-def pool(threads: int) -> Any:
-    """Return the threads that help the calling thread."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(threads - 1, "minidl")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=pool.cache_clear)  # A fork copies the pool, but not its threads.

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from .arrays import Array
-from .blas import _libraries as libraries
+from .blas import libraries
 
 BLOCK = 1 << 16
 """How many numbers are computed at a time, so that intermediate results stay in the cache."""
@@ -60,8 +60,7 @@ def in_blocks(function: Callable[..., object], vectors: Sequence[Array], *work: 
 
 def blas_threads() -> int:
     """Return how many threads BLAS uses for a large product; 1 if threadpoolctl is not installed."""
-    found = [] if (blas := libraries()) is None else [own.get_num_threads() or 1 for own in blas.lib_controllers]
-    return min(found, default=1)
+    return min([library.get_num_threads() or 1 for library in libraries()], default=1)
 
 
 @cache
