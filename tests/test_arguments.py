@@ -43,6 +43,7 @@ from minidl import (
     load_weights,
     mlp,
     schedules,
+    search,
 )
 from minidl.callbacks import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAfter
 from minidl.errors import ArgumentError, DTypeError
@@ -249,6 +250,9 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     load_weights: {"strict": True, "cast": False, "allow_nonfinite": False},
     lbfgs: {**SOLVER, "memory": 20},
     levenberg_marquardt: {**SOLVER, "damping": 1.0},
+    search.fit_all: {"batch_size": 32},
+    search.find_settings: {"candidates": 64, "seconds": 10.0, "batch_size": 32},
+    search.compare_rates: {"updates": 400, "batch_size": 32},
 }
 """Maps each public class, method and function to its defaults other than None and the empty tuple."""
 
@@ -269,7 +273,7 @@ def public() -> list[Any]:
     found: dict[Any, None] = {}
     for module in (minidl, *(getattr(minidl, name) for name in minidl._MODULES if name not in ("testing", "errors"))):
         for thing in (getattr(module, name) for name in module.__all__):
-            if inspect.isclass(thing) and not hasattr(thing, "_fields") and thing is not History:
+            if inspect.isclass(thing) and not hasattr(thing, "_fields") and thing not in (History, search.Candidate):
                 methods = [method for name, method in vars(thing).items() if name[0] != "_"]
                 found |= dict.fromkeys([thing, *filter(inspect.isfunction, methods)])
             elif inspect.isfunction(thing):

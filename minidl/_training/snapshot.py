@@ -45,7 +45,7 @@ class Snapshot:
         self.not_held = {path: part for path, part in self.parameters.items() if id(part) not in held}
         self._found_buffers = [part for part in found.values() if isinstance(part, Buffer)]
         self._found_generators = [part for part in found.values() if isinstance(part, np.random.Generator)]
-        self.holders = [self._model, *(part for part in found.values() if isinstance(part, Holder))]
+        self.holders = [self._model, *[part for part in found.values() if isinstance(part, Holder)]]
         self.may_grow = {type(part).__module__.split(".")[0] for part in self.holders} != {"minidl"}
 
     def take(self) -> None:

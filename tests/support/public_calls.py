@@ -316,7 +316,8 @@ MORE = [
 RECORDS = [
     "trainer.History.series", "trainer.History.last", "trainer.History.to_dict", "trainer.History.plot",
     "schedules.Epochs", "solvers.SolverResult", "testing.Check", "testing.Report", "testing.Outcome",
-    "testing.Measurement", "testing.ConformanceError", "trainer.History",
+    "testing.Measurement", "testing.ConformanceError", "trainer.History", "search.Candidate", "search.Rates",
+    "search.Rates.plot", "search.SearchResult", "search.SearchResult.plot",
 ]  # fmt: skip
 
 EXCEPTIONS = {

@@ -126,8 +126,8 @@ def test_evaluate_gives_weighted_loss_and_metrics_and_changes_nothing() -> None:
     (["accuracy"], "metrics: expected functions such as metrics.r2, got 'accuracy'"),
     ({"score": "r2"}, "metrics: expected functions such as metrics.r2, got 'r2'"),
     (b"r2", "metrics: expected functions such as metrics.r2, got b'r2'"),
-    (3, "metrics: expected functions such as metrics.r2, got 3"),
-    (None, "metrics: expected functions such as metrics.r2, got None"),
+    (3, "metrics: expected a list of functions such as r2, got 3"),
+    (None, "metrics: expected a list of functions such as r2, got None"),
     ({3: metrics.r2}, "metrics: expected functions such as metrics.r2, got one with the name 3, which is no text"),
 ])
 def test_what_is_no_list_of_metrics_is_refused(given: Any, words: str) -> None:
