@@ -49,6 +49,7 @@ from minidl.errors import ArgumentError, DTypeError
 from minidl.initializers import Normal, Orthogonal, TruncatedNormal, Uniform
 from minidl.optimizers import Optimizer
 from minidl.schedules import Constant, Cosine, Exponential, OneCycle, Step, Warmup
+from minidl.search import Candidate, compare_rates, find_settings, fit_all
 from minidl.solvers import lbfgs, levenberg_marquardt
 from minidl.trainer import History
 from tests.support.refusal import refused
@@ -249,6 +250,9 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     load_weights: {"strict": True, "cast": False, "allow_nonfinite": False},
     lbfgs: {**SOLVER, "memory": 20},
     levenberg_marquardt: {**SOLVER, "damping": 1.0},
+    fit_all: {"batch_size": 32},
+    find_settings: {"candidates": 64, "seconds": 10.0, "batch_size": 32},
+    compare_rates: {"updates": 400, "batch_size": 32},
 }
 """Maps each public class, method and function to its defaults other than None and the empty tuple."""
 
@@ -269,7 +273,7 @@ def public() -> list[Any]:
     found: dict[Any, None] = {}
     for module in (minidl, *(getattr(minidl, name) for name in minidl._MODULES if name not in ("testing", "errors"))):
         for thing in (getattr(module, name) for name in module.__all__):
-            if inspect.isclass(thing) and not hasattr(thing, "_fields") and thing is not History:
+            if inspect.isclass(thing) and not hasattr(thing, "_fields") and thing not in (Candidate, History):
                 methods = [method for name, method in vars(thing).items() if name[0] != "_"]
                 found |= dict.fromkeys([thing, *filter(inspect.isfunction, methods)])
             elif inspect.isfunction(thing):
