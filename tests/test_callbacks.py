@@ -467,6 +467,23 @@ def test_checkpoints_come_at_every_multiple_of_their_batches(tmp_path: Path, eve
     assert [int(path.name[19:26]) for path in keeper.files()] == list(range(every, 301, every))
 
 
+def test_checkpoints_come_every_few_minutes_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Clock(Callback):
+        every_batches = 1
+
+        @override
+        def on_batches_end(self, trainer: Trainer) -> None:
+            now[0] += 15.0
+
+    keeper = Checkpoint(tmp_path, every_epochs=None, every_minutes=1, keep_last=1000)
+    now[0] = 3600.0  # The hour between the making of the callback and the fit does not count.
+    trainer().fit(np.ones((10, 1)), np.ones((10, 1)), epochs=1, batch_size=1, callbacks=[Clock(), keeper])
+    assert [int(path.name[19:26]) for path in keeper.files()] == [4, 8]
+
+
 def test_an_exception_in_the_middle_leaves_weights_and_position_that_agree() -> None:
     broken = [True]
 

@@ -54,7 +54,7 @@ COMPARISON: dict[type[ast.cmpop], list[ast.cmpop]] = {
 }  # fmt: skip
 OPPOSITE = {"min": "max", "any": "all", "minimum": "maximum", "floor": "ceil", "argmin": "argmax", "nanmin": "nanmax"}
 FUNCTIONS = {**OPPOSITE, **{new: old for old, new in OPPOSITE.items()}, "deepcopy": "copy"}
-SYMMETRIC = {*FUNCTIONS, "isinstance", "issubclass", "getattr", "hasattr", "array_equal", "suppress"}
+SYMMETRIC = {*FUNCTIONS, "array_equal", "getattr", "hasattr", "isinstance", "issubclass", "suppress", "union1d"}
 """Functions for which swapped arguments are the same, or fail at once."""
 
 
@@ -199,8 +199,10 @@ class Mutator(ast.NodeVisitor):
             self.replace(function, ".".join([*parts[:-1], FUNCTIONS[name]]))
         if name == "copy" and not arguments and isinstance(function, ast.Attribute):
             self.replace(node, function.value)
-        if len(arguments) >= 2 and name not in SYMMETRIC and not isinstance(arguments[1], ast.Starred | ast.JoinedStr):
-            self.changed(node, args=[arguments[1], arguments[0], *arguments[2:]])
+        swapped = [*arguments[1:2], *arguments[:1], *arguments[2:]]
+        is_other = [*map(ast.unparse, swapped)] != [*map(ast.unparse, arguments)] and name not in SYMMETRIC
+        if is_other and not isinstance(swapped[0], ast.Starred | ast.JoinedStr):
+            self.changed(node, args=swapped)
         self.generic_visit(node)
 
 
@@ -328,6 +330,7 @@ class Campaign:
         near = [test for test in self._tests if any(name in test for name in names)]
         found = 0
         for tests in (near, [test for test in self._tests if test not in near]):
+            random.shuffle(tests)  # so that several workers trace several files
             traces = {test: trace for test in tests if (trace := self.trace(test))["seconds"] < self._longest}
             ran = {test: trace["functions"].get(mutant.path, []) for test, trace in traces.items()}
             group = [test for test, functions in ran.items() if mutant.function in functions]
