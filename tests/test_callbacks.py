@@ -444,6 +444,14 @@ def test_a_checkpoint_that_is_used_again_leaves_the_files_of_the_first_fit(tmp_p
     assert sorted(int(path.name[6:12]) for path in tmp_path.glob("epoch-*")) == [2, 3, 5, 6]
 
 
+def test_a_callback_has_a_state_before_its_first_fit(tmp_path: Path) -> None:
+    keeper, stopping = Checkpoint(tmp_path), EarlyStopping()
+    assert (keeper.files(), keeper.state()["written"]) == ([], [])
+    other = EarlyStopping()
+    other.restore(stopping.state())
+    assert (other.best, other.waited, other.state()) == (None, 0, stopping.state())
+
+
 def test_checkpoints_of_another_run_in_the_folder_stay(tmp_path: Path) -> None:
     trainer().fit(X, Y, epochs=6, callbacks=[Checkpoint(tmp_path, keep_last=2)])
     keeper = Checkpoint(tmp_path, keep_last=2)
