@@ -253,6 +253,7 @@ class SendSignal(Callback):
 def test_a_signal_ends_the_batch_and_the_run_goes_on_from_there(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     run, whole = trainer(), trainer()
+    assert not run.interrupted
     history = run.fit(X, Y, epochs=3, batch_size=4, callbacks=[SendSignal(number, 4)])
     assert history.stopped_by == number.name
     assert (len(history), run.position.batch) == (0, 4)
@@ -810,6 +811,8 @@ def test_the_position_and_the_figures_are_there_for_callbacks() -> None:
 def test_one_callback_instead_of_a_list_and_a_number_as_clip_are_refused() -> None:
     with pytest.raises(DTypeError, match=r"write callbacks=\["):
         trainer().fit(X, Y, epochs=1, callbacks=EarlyStopping())  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match=r"expected Callback objects, got 5$"):
+        trainer().fit(X, Y, epochs=1, callbacks=[5])  # type: ignore[list-item]
     model = mlp([1, 1], rng=0)
     with pytest.raises(DTypeError, match="ClipGlobalNorm"):
         Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), clip=1.0)  # type: ignore[arg-type]

@@ -188,7 +188,9 @@ def test_a_result_is_drawn_with_every_candidate(tmp_path: Path) -> None:
     (axes,) = figure.axes
     assert sorted(len(line.get_xdata()) for line in axes.lines) == [1, 1, 1, 1, 2, 3]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("epochs", "loss", "log")
-    negative = search(space={"learning_rate": [1e-9, 1e200]}, monitor=metrics.r2)
+    negative = search(space={"learning_rate": [1e-9, 1e200, 0.1]}, monitor=metrics.r2)
+    figures = [number for one in negative.candidates for number in one.figures]
+    assert min(figures) < 0 < max(figures)
     assert negative.plot().axes[0].get_yscale() == "linear"
 
 
