@@ -557,6 +557,24 @@ def test_a_generator_keeps_its_place_where_something_holds_it(tmp_path: Path) ->
     assert again.forward(np.zeros((2, 2))).tolist() == model.forward(np.zeros((2, 2))).tolist()
 
 
+class Late(Noise):
+    """Makes a layer in its first pass."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._late = Tanh()
+        return self._late.forward(x)
+
+
+def test_a_layer_that_forward_makes_and_keeps_for_backward_is_not_saved(tmp_path: Path) -> None:
+    model = Sequential(Late(), Dense(2, 2)).initialize(0)
+    model.forward(np.ones((2, 2)))
+    save(model, tmp_path / "m")
+    again = load(tmp_path / "m", custom=[Late])
+    assert isinstance(again, Sequential)
+    assert not hasattr(again[0], "_late")
+
+
 class Rates(Layer):
     """Makes a mapping in its constructor."""
 
