@@ -176,7 +176,8 @@ def test_each_damping_of_levenberg_marquardt_is_that_of_the_page(damping: float)
     found = levenberg_marquardt(model, x[:, None], np.sin(2 * x)[:, None], damping=damping, max_iterations=12)
 
     def residual(w: Array) -> Array:
-        return w[2] * np.tanh(w[0] * x + w[1]) + w[3] - np.sin(2 * x)
+        difference: Array = w[2] * np.tanh(w[0] * x + w[1]) + w[3] - np.sin(2 * x)
+        return difference
 
     mu, scale, r, trials = damping, None, residual(w), []
     wanted = [np.mean(r**2)]
