@@ -291,7 +291,6 @@ class Checkpoint(Monitor):
         )
         self.keep_last: int = positive_int(keep_last, "Checkpoint(keep_last)")
         self.keeps_best: bool = monitor is not None
-        self._saved_at = time.monotonic()
 
     @override
     def reset(self) -> None:
@@ -306,7 +305,7 @@ class Checkpoint(Monitor):
         try_to_save(trainer.model)
         self.folder = self.folder.absolute()  # The program may change its folder during the run.
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._saved_at = time.monotonic()
+        self._saved_at = time.monotonic()  # The time since the callback was made does not count.
 
     @override
     def on_batches_end(self, trainer: Trainer) -> None:

@@ -253,6 +253,7 @@ class SendSignal(Callback):
 def test_a_signal_ends_the_batch_and_the_run_goes_on_from_there(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     run, whole = trainer(), trainer()
+    assert not run.interrupted
     history = run.fit(X, Y, epochs=3, batch_size=4, callbacks=[SendSignal(number, 4)])
     assert history.stopped_by == number.name
     assert (len(history), run.position.batch) == (0, 4)
@@ -444,6 +445,14 @@ def test_a_checkpoint_that_is_used_again_leaves_the_files_of_the_first_fit(tmp_p
     assert sorted(int(path.name[6:12]) for path in tmp_path.glob("epoch-*")) == [2, 3, 5, 6]
 
 
+def test_a_callback_has_a_state_before_its_first_fit(tmp_path: Path) -> None:
+    keeper, stopping = Checkpoint(tmp_path), EarlyStopping()
+    assert (keeper.files(), keeper.state()["written"]) == ([], [])
+    other = EarlyStopping()
+    other.restore(stopping.state())
+    assert (other.best, other.waited, other.state()) == (None, 0, stopping.state())
+
+
 def test_checkpoints_of_another_run_in_the_folder_stay(tmp_path: Path) -> None:
     trainer().fit(X, Y, epochs=6, callbacks=[Checkpoint(tmp_path, keep_last=2)])
     keeper = Checkpoint(tmp_path, keep_last=2)
@@ -465,6 +474,23 @@ def test_checkpoints_come_at_every_multiple_of_their_batches(tmp_path: Path, eve
     keeper = Checkpoint(tmp_path, every_epochs=None, every_batches=every, keep_last=1000)
     trainer().fit(np.ones((300, 1)), np.ones((300, 1)), epochs=1, batch_size=1, callbacks=[keeper, Other()])
     assert [int(path.name[19:26]) for path in keeper.files()] == list(range(every, 301, every))
+
+
+def test_checkpoints_come_every_few_minutes_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Clock(Callback):
+        every_batches = 1
+
+        @override
+        def on_batches_end(self, trainer: Trainer) -> None:
+            now[0] += 15.0
+
+    keeper = Checkpoint(tmp_path, every_epochs=None, every_minutes=1, keep_last=1000)
+    now[0] = 3600.0  # The hour between the making of the callback and the fit does not count.
+    trainer().fit(np.ones((10, 1)), np.ones((10, 1)), epochs=1, batch_size=1, callbacks=[Clock(), keeper])
+    assert [int(path.name[19:26]) for path in keeper.files()] == [4, 8]
 
 
 def test_an_exception_in_the_middle_leaves_weights_and_position_that_agree() -> None:
@@ -785,6 +811,8 @@ def test_the_position_and_the_figures_are_there_for_callbacks() -> None:
 def test_one_callback_instead_of_a_list_and_a_number_as_clip_are_refused() -> None:
     with pytest.raises(DTypeError, match=r"write callbacks=\["):
         trainer().fit(X, Y, epochs=1, callbacks=EarlyStopping())  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match=r"expected Callback objects, got 5$"):
+        trainer().fit(X, Y, epochs=1, callbacks=[5])  # type: ignore[list-item]
     model = mlp([1, 1], rng=0)
     with pytest.raises(DTypeError, match="ClipGlobalNorm"):
         Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), clip=1.0)  # type: ignore[arg-type]

@@ -108,6 +108,14 @@ def test_labels_of_absent_classes_count_where_the_number_of_classes_is_given() -
 SEVERAL = np.array([[1, 1, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0]])
 
 
+def test_labels_are_several_where_the_scores_do_not_sum_to_1() -> None:
+    p, target = np.array([[0.9, 0.6], [0.2, 0.7], [0.1, 0.3]]), np.array([[1, 0], [0, 1], [1, 0]])
+    right = np.where(target == 1, p, 1 - p)
+    assert metrics.log_loss(p, target) == pytest.approx(-np.log(right).mean(), rel=1e-14)
+    assert metrics.brier_score(p, target) == pytest.approx(((p - target) ** 2).mean(), rel=1e-14)
+    assert metrics.roc_auc(p, target) == (0.5 + 1.0) / 2
+
+
 def test_several_labels_are_compared_one_by_one() -> None:
     scores = np.array([[0.9, 0.8, 0.1], [0.2, 0.1, 0.4], [0.3, 0.7, 0.2], [0.6, 0.1, 0.2]])  # label 2 of row 2 missed
     for prediction, given in [(scores, {"threshold": 0.5}), ((scores >= 0.5).astype(int), {})]:

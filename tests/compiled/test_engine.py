@@ -357,6 +357,19 @@ def test_divergence_is_explained_as_in_numpy(batch_size: int) -> None:
     assert found["compiled"] == found["numpy"]
 
 
+@pytest.mark.parametrize("callbacks", [[], [Count(100)]])
+def test_a_loss_that_is_infinite_in_the_first_batch_is_a_divergence(callbacks: list[Callback]) -> None:
+    found = []
+    for engine in ("numpy", "compiled"):
+        model = Sequential(Dense(2, 5), Dense(5, 1)).initialize(rng=1)
+        model[1].parameters()[0].value[...] = 1e200
+        run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=2, engine=engine)
+        with pytest.raises(DivergenceError) as caught:
+            run.fit(X, Y, epochs=2, batch_size=7, callbacks=callbacks)
+        found.append((str(caught.value), run.optimizer.steps, run.position))
+    assert found[0] == found[1]
+
+
 def test_frozen_parameters_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for engine in ("numpy", "compiled"):

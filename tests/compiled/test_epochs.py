@@ -92,7 +92,9 @@ def fitted(run: Trainer, epochs: int, batch_size: int) -> Trainer:
     return run
 
 
-def test_a_divergence_among_many_epochs_is_found_at_its_batch() -> None:
+@pytest.mark.parametrize("at_once", [1 << 14, 120])  # All 50 epochs in one call, or two of them.
+def test_a_divergence_among_many_epochs_is_found_at_its_batch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minidl._training.compiled_engine.WORK_AT_ONCE", at_once * 21)
     ends = []
     for watched in ([Watching()], []):
         net = mlp([2, 5, 1], activation=Tanh, rng=1)

@@ -104,6 +104,15 @@ def test_every_way_to_add_a_gradient_agrees_in_every_order(look: bool) -> None:
             assert not parameter.has_grad
 
 
+def test_rows_that_are_added_in_place_are_a_gradient() -> None:
+    parameter = Parameter(np.ones((3, 2)))
+    assert not parameter.has_grad
+    parameter.grad[1] += 2.0
+    assert parameter.has_grad
+    parameter.zero_grad()
+    assert not parameter.has_grad
+
+
 def test_gradients_of_a_single_number() -> None:
     parameter = Parameter(2.0)
     parameter.add_product(np.arange(4.0), np.ones(4))

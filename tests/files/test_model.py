@@ -534,6 +534,64 @@ def test_every_bit_generator_comes_back(bits: str, tmp_path: Path) -> None:
     assert again.rng.integers(2**63, size=9).tolist() == model.rng.integers(2**63, size=9).tolist()
 
 
+class Noise(Layer):
+    """Adds numbers that it draws through a method of its generator."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng()
+        self._draw = self.rng.random
+
+    @override
+    def forward(self, x: Array) -> Array:
+        return x + self._draw(x.shape)
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return grad
+
+
+def test_a_generator_keeps_its_place_where_something_holds_it(tmp_path: Path) -> None:
+    model = Noise().initialize(3)
+    save(model, tmp_path / "m")
+    again = load(tmp_path / "m", custom=[Noise])
+    assert again.forward(np.zeros((2, 2))).tolist() == model.forward(np.zeros((2, 2))).tolist()
+
+
+class Late(Noise):
+    """Makes a layer in its first pass."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._late = Tanh()
+        return self._late.forward(x)
+
+
+def test_a_layer_that_forward_makes_and_keeps_for_backward_is_not_saved(tmp_path: Path) -> None:
+    model = Sequential(Late(), Dense(2, 2)).initialize(0)
+    model.forward(np.ones((2, 2)))
+    save(model, tmp_path / "m")
+    again = load(tmp_path / "m", custom=[Late])
+    assert isinstance(again, Sequential)
+    assert not hasattr(again[0], "_late")
+
+
+class Rates(Layer):
+    """Makes a mapping in its constructor."""
+
+    def __init__(self) -> None:
+        self.rates = {"a": 1, "b": 2}
+
+    forward, backward = Noise.forward, Noise.backward
+
+
+def test_one_changed_entry_of_a_mapping_is_found(tmp_path: Path) -> None:
+    model = Rates()
+    save(model, tmp_path / "m")
+    model.rates["b"] = 3
+    with refused(ArgumentError, "to make rates = {'a': 1, 'b': 3} again, got {'a': 1, 'b': 2}"):
+        save(model, tmp_path / "m")
+
+
 def test_float32_comes_back_where_the_constructor_has_no_dtype(tmp_path: Path) -> None:
     model = Sequential(Dense(4, 4), ScaledTanh(0.3)).astype(np.float32)
     save(model, tmp_path / "m")

@@ -9,7 +9,7 @@ import pytest
 
 from minidl import Columns, Embedding, Sequential
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.initializers import Zeros
+from minidl.initializers import Constant, Zeros
 from tests.support.refusal import refused
 
 X = np.arange(12.0).reshape(4, 3)
@@ -72,6 +72,13 @@ def test_float32_cannot_tell_more_than_2_to_the_24_codes_apart() -> None:
     assert predicted(last + 1, np.float64, [[last]]) == 7.0
     with refused(DTypeError, f"Embedding({last + 1} -> 1): expected at most {last} codes in float32", "use float64"):
         predicted(last + 1, np.float32, [[last]])
+
+
+def test_an_embedding_begins_with_the_numbers_of_its_initializer() -> None:
+    layer = Embedding(2, 3, weight_initializer=Constant(5.0))
+    assert (layer.weight.value == 5.0).all()
+    layer.weight.value[:] = 0.0
+    assert (layer.initialize(0).weight.value == 5.0).all()
 
 
 def test_the_gradient_of_a_code_in_many_rows_of_float32_is_exact() -> None:

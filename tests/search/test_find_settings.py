@@ -187,8 +187,11 @@ def test_a_result_is_drawn_with_every_candidate(tmp_path: Path) -> None:
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     (axes,) = figure.axes
     assert sorted(len(line.get_xdata()) for line in axes.lines) == [1, 1, 1, 1, 2, 3]
+    assert min(axes.lines, key=lambda line: line.get_zorder()).get_label().startswith("the best: learning_rate ")
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("epochs", "loss", "log")
-    negative = search(space={"learning_rate": [1e-9, 1e200]}, monitor=metrics.r2)
+    negative = search(space={"learning_rate": [1e-9, 1e200, 0.1]}, monitor=metrics.r2)
+    figures = [number for one in negative.candidates for number in one.figures]
+    assert min(figures) < 0 < max(figures)
     assert negative.plot().axes[0].get_yscale() == "linear"
 
 

@@ -136,6 +136,13 @@ def test_many_short_fits_are_compiled_and_few_are_not(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(weights(few[0]), weights(many[0]), rtol=1e-9)
 
 
+def test_even_a_short_fit_is_compiled_where_that_was_asked_for() -> None:
+    pytest.importorskip("numba")
+    asked = line()
+    asked.engine = "compiled"
+    assert fit_all([asked], X, Y, epochs=1)[0].last_engine == "compiled"
+
+
 def test_what_cannot_be_compiled_is_refused_only_where_that_was_asked_for() -> None:
     asked, other = interrupting(10**9), interrupting(10**9)
     asked.engine = "compiled"

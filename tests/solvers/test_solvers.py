@@ -170,6 +170,40 @@ def test_levenberg_marquardt_ends_where_scipy_does() -> None:
         assert result.loss[-1] == pytest.approx(2.0 * expected.cost / len(x), rel=1e-12)
 
 
+@pytest.mark.parametrize("damping", [1.0, 1e-9])
+def test_each_damping_of_levenberg_marquardt_is_that_of_the_page(damping: float) -> None:
+    x, w = np.linspace(-2.0, 3.0, 30), np.array([0.7, -0.4, 1.5, 0.2])
+    model = Sequential(Dense(1, 1), Tanh(), Dense(1, 1)).initialize(rng=0)
+    for parameter, number in zip(model.parameters(), w, strict=True):
+        parameter.value[...] = number
+    found = levenberg_marquardt(model, x[:, None], np.sin(2 * x)[:, None], damping=damping, max_iterations=12)
+
+    def residual(w: Array) -> Array:
+        difference: Array = w[2] * np.tanh(w[0] * x + w[1]) + w[3] - np.sin(2 * x)
+        return difference
+
+    mu, scale, r, trials = damping, None, residual(w), []
+    wanted = [np.mean(r**2)]
+    for _ in range(12):
+        t = np.tanh(w[0] * x + w[1])
+        jacobian = np.stack([w[2] * (1 - t**2) * x, w[2] * (1 - t**2), t, np.ones(30)], axis=1)
+        product = jacobian.T @ jacobian
+        scale = np.diag(np.diag(product)) if scale is None else scale
+        for trial in range(40):
+            step = -np.linalg.solve(product + mu * scale, jacobian.T @ r)
+            new = residual(w + step)
+            if new @ new < r @ r:
+                break
+            mu *= 2.0 ** (trial + 1)
+        trials.append(trial)
+        rho = (r @ r - new @ new) / (r @ r - np.sum((r + jacobian @ step) ** 2))
+        mu *= max(1 / 3, 1 - (2 * rho - 1) ** 3)
+        w, r = w + step, new
+        wanted.append(np.mean(r**2))
+    assert max(trials) >= (1 if damping == 1.0 else 2)
+    np.testing.assert_allclose(found.loss, wanted, rtol=1e-9)
+
+
 @pytest.mark.parametrize(("count", "size"), [(5, 9), (9, 5), (6, 6)])
 @pytest.mark.parametrize("strength", [0.0, 0.7])
 def test_a_damped_step_minimises_what_it_says_and_predicts_its_fall(count: int, size: int, strength: float) -> None:

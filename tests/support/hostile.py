@@ -437,6 +437,8 @@ RUNS: list[tuple[str, Any]] = [
     ("optimizer.slots.velocity", {"tensor": "nowhere"}),
     ("run.position.batch", 1e9), ("run.position.batch", 10**9), ("run.position.batch", -1),
     ("run.position.rows", 1), ("run.position.loss", "x"), ("run.position.loss", {"number": "nan"}),
+    ("run.position", {"items": {"batch": 0, "rows": 0, "loss": 1.0}}),
+    ("run.position", {"items": {"batch": 0, "rows": 1, "loss": 0.0}}),
     ("run.position.extra", 1), ("run.plan.batch_size", 0), ("run.plan.batch_size", 7), ("run.plan.batch_size", None),
     ("run.plan.epochs", 0), ("run.plan.epochs", 1), ("run.plan.epochs", 2.5), ("run.plan.shuffle", "yes"),
     ("run.plan.micro_batch_size", -2), ("run.plan.extra", 1), ("run.fingerprint.shapes", 3),

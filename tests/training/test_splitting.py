@@ -160,6 +160,12 @@ def test_every_fit_of_a_trainer_holds_out_the_same_rows() -> None:
     assert sets[0] == sets[1] == sets[2]
 
 
+def test_a_fit_without_a_shuffle_holds_out_the_last_rows() -> None:
+    y, loss, model = np.arange(50.0)[:, None], Recorded(), mlp([1, 1], rng=0)
+    Trainer(model, loss, SGD(model.parameters(), 1e-9), rng=0).fit(y, y, epochs=1, shuffle=False, validation=0.2)
+    assert loss.seen == set(range(40))
+
+
 def test_the_split_depends_on_the_seed() -> None:
     y = np.arange(50.0)[:, None]
     assert held_out(HalfSquaredError(), y, 3) == held_out(MeanSquaredError(), -2 * y, 3)
