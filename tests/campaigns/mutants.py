@@ -310,6 +310,7 @@ class Campaign:
         sources = [tree / test, *(path for folder in folders for path in sorted(folder.rglob("*.py")))]
         kept = self._kept / f"{hashlib.sha256(b''.join(path.read_bytes() for path in sources)).hexdigest()}.json"
         if not kept.exists():
+            print(f"tracing {test}", file=sys.stderr, flush=True)
             process = FORKS.Process(target=pytest_process, args=(tree, [test], self._kept / "compiled", kept))
             process.start()
             process.join()

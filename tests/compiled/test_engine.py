@@ -42,6 +42,9 @@ from minidl import (
     Trainer,
 )
 from minidl._compiled import CompiledLoop
+from minidl._compiled.chain import _of_functions
+from minidl._compiled.kernels import LAYERS
+from minidl._compiled.kernels.activations import ARRAY_ACTIVATION
 from minidl._compiled.program import FEW_LAYERS
 from minidl._compiled.source import kernel_source
 from minidl._core.parameter import Buffer, Parameter
@@ -636,6 +639,22 @@ def test_functions_of_the_user_are_compiled(pair: tuple[Any, Any]) -> None:
         run.fit(X, Y, epochs=2, batch_size=7)
         runs.append(run)
     np.testing.assert_allclose(runs[1].optimizer.vector.values, runs[0].optimizer.vector.values, rtol=1e-12)
+
+
+def test_a_function_is_compiled_for_numbers_where_that_is_possible() -> None:
+    found = [_of_functions("", Activation(*pair)) for pair in ((bend, bend_prime), (np.sin, np.cos), (ramp, step))]
+    assert found == [LAYERS[Activation], LAYERS[Activation], ARRAY_ACTIVATION]
+
+
+def test_batches_of_a_stream_may_differ_in_width() -> None:
+    found = []
+    for engine in ("numpy", "compiled"):
+        model = Sequential(Dropout(0.5), PReLU()).initialize(rng=1)
+        run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=2, engine=engine)
+        data = [np.random.default_rng(width).normal(size=(30, width)) for width in (1, 40, 2)]
+        run.fit_batches([(x, x) for x in data], epochs=2)
+        found.append([*run.history.loss, *run.optimizer.vector.values])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
 
 
 def test_two_threads_train_at_once() -> None:

@@ -53,6 +53,7 @@ from minidl._compiled.kernels.data import fetch_rows, fetch_sample_weight, fetch
 from minidl._compiled.kernels.language import Kernel, Needs, Real, Vector
 from minidl._compiled.kernels.losses import LOSSES
 from minidl._compiled.kernels.optimizers import OPTIMIZERS, step_of
+from minidl._compiled.kernels.rows import sum_of_products, sum_of_rows
 from minidl._compiled.source import module_source, parameters_of
 from minidl._core.parameter import Buffer
 from minidl.layers._parts import children
@@ -221,6 +222,17 @@ def test_a_batch_is_fetched_by_its_order(order: Any) -> None:
     assert np.array_equal(one_hot, np.eye(3)[labels[chosen]])
     assert np.array_equal(own, weights[chosen])
     assert np.array_equal(ones, np.ones(3))
+
+
+@pytest.mark.parametrize("rows", [1, 128, 129, 5000])
+def test_sums_of_more_than_128_rows_are_rounded_once(rows: int) -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, rows, 30)).astype(np.float32)
+    cases: list[tuple[Callable[..., None], Any, Any]] = [(sum_of_rows, (a,), a), (sum_of_products, (a, b), a * b)]
+    for function, given, terms in cases:
+        total, wanted = np.empty(30, np.float32), terms.sum(axis=0, dtype=np.float64)
+        function(*given, total)
+        np.testing.assert_allclose(total, wanted, rtol=0, atol=1e-4)
+        assert rows <= 128 or (total == wanted.astype(np.float32)).all()
 
 
 def test_dropout_draws_the_bits_of_the_numpy_path() -> None:

@@ -241,8 +241,9 @@ def test_validation_runs_in_compiled_code_with_the_training(monkeypatch: pytest.
     assert history.validation_loss[-1] == pytest.approx(HalfSquaredError()(model.predict(X), y), rel=1e-12)
 
 
-def test_a_model_that_was_changed_is_compiled_anew() -> None:
-    model = Sequential(Dense(5, 4), Tanh(), Sequential(Dense(4, 3))).initialize(rng=0)
+@pytest.mark.parametrize("last", [Dense(4, 3), Sequential(Dense(4, 3))], ids=["flat", "nested"])
+def test_a_model_that_was_changed_is_compiled_anew(last: Layer) -> None:
+    model = Sequential(Dense(5, 4), Tanh(), last).initialize(rng=0)
     predict = Predictor(model)
     assert close(predict(X[:9]), model.predict(X[:9]))
     model.layers = (model[0], ReLU(), model[2])
