@@ -74,7 +74,7 @@ def checked_data(
 ) -> tuple[Rows, ...]:
     """Return what `checked` returns; but data that `is_large` is checked by pieces, and returned without a cast.
 
-    Whoever reads a piece of it calls `checked` for the piece, which casts it.
+    A reader of it calls `checked` for each piece, which casts the piece.
     """
     if not is_large((x, y, sample_weight)):
         return checked(model, loss, x, y, sample_weight, where=where)

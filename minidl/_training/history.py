@@ -7,6 +7,8 @@ from math import nan
 from os import PathLike
 from typing import Any
 
+from .._core.picture import new_figure, saved
+
 
 @dataclass
 class History:
@@ -81,11 +83,7 @@ class History:
         Raises:
             ImportError: Matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError(f'history.plot needs Matplotlib: pip install "minidl[plot]" ({error})') from None
-        figure = Figure(figsize=(6, 3.2 + 2.2 * bool(self.metrics)), layout="constrained")
+        figure = new_figure("history.plot", 6.0, 3.2 + 2.2 * bool(self.metrics))
         axes = figure.subplots(1 + bool(self.metrics), 1, sharex=True, squeeze=False)[:, 0]
         epochs = range(1, len(self) + 1)
         axes[0].semilogy(epochs, self.loss, label="training")
@@ -97,9 +95,7 @@ class History:
         for axis in axes:
             axis.legend()
         axes[-1].set_xlabel("epoch")
-        if path is not None:
-            figure.savefig(path, dpi=120)
-        return figure
+        return saved(figure, path)
 
     def __len__(self) -> int:
         return len(self.loss)

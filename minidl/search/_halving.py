@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .._core.arrays import listed, positive_int, real
 from .._core.generators import Seed, generator
+from .._core.picture import new_figure, saved
 from .._core.progress import Progress
 from .._data import described
 from .._training.validation import ValidationData, declared, named_metrics
@@ -23,7 +24,7 @@ from ..errors import ArgumentError, DTypeError
 from ..metrics import Metric, Mode
 from ..trainer import Trainer
 from ._many import Outcome, Task, Team, arrays
-from ._show import new_figure, shown, table
+from ._show import shown, table
 from ._space import built, draw
 
 PART = 3
@@ -112,7 +113,8 @@ class SearchResult:
         Raises:
             ImportError: Matplotlib is not installed.
         """
-        figure, axes = new_figure("SearchResult.plot")
+        figure = new_figure("SearchResult.plot", 7.0, 4.5)
+        axes = figure.subplots()
         best, *others = [one for one in self.candidates if one.figures]
         for one in others:
             label = None if axes.lines else "the others"
@@ -126,9 +128,7 @@ class SearchResult:
         axes.set(xscale="log", yscale="log" if positive else "linear", xlabel="epochs", ylabel=self.monitor)
         axes.set_title(self._summary())
         figure.legend(loc="outside lower center")
-        if path is not None:
-            figure.savefig(path, dpi=120)
-        return figure
+        return saved(figure, path)
 
 
 def find_settings(
@@ -149,8 +149,8 @@ def find_settings(
 ) -> SearchResult:
     """Find good settings: train many candidates for a short time, the best third for longer, and so on.
 
-    The candidates are a Latin hypercube. One that goes on does not begin again. Models are compiled wherever their
-    engine allows it, however short the training is.
+    The candidates are a Latin hypercube. One that goes on does not begin again. Models are compiled if their engine
+    allows it, even for a short training.
 
     Ctrl-C and SIGTERM end the search; the result has the best candidate of the rungs that were complete. A second
     Ctrl-C stops at once.

@@ -1,4 +1,4 @@
-"""Train many Trainers on the same data, in threads or wherever an executor runs them."""
+"""Train many Trainers on the same data, in threads or in the workers of an executor."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def fit_all(
     Each gets what ``trainer.fit`` gives it alone, to the bit on the same engine. ``engine="auto"`` compiles where that
     is possible and all together take 40,000 updates or more.
 
-    Ctrl-C and SIGTERM end the training; the Trainers are returned as far as they came, and ``trainer.resume`` finishes
+    Ctrl-C and SIGTERM end the training; all Trainers are returned, some of them unfinished: ``trainer.resume`` finishes
     one that had begun. A second Ctrl-C stops at once.
 
     Args:

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._core.arrays import listed, positive_int, real
+from .._core.picture import new_figure, saved
 from .._data import batch_count, described
 from ..errors import ArgumentError, DTypeError
 from ..trainer import Callback, Trainer
 from ._many import Task, Team, arrays
-from ._show import new_figure, table
+from ._show import table
 from ._space import call
 
 RATES = [*(float(f"{digit}e{power}") for power in range(-5, 1) for digit in (1, 2, 5)), 10.0]
@@ -73,7 +74,8 @@ class Rates:
         Raises:
             ImportError: Matplotlib is not installed.
         """
-        figure, axes = new_figure("Rates.plot")
+        figure = new_figure("Rates.plot", 7.0, 4.5)
+        axes = figure.subplots()
         finite = [(rate, after) for rate, after in zip(self.rates, self.after, strict=True) if after < inf]
         axes.plot(*zip(*finite, strict=True), "o-", color="#0072B2", label="after the updates")
         axes.plot(self.rates, self.before, "--", color="black", label="before")
@@ -85,9 +87,7 @@ class Rates:
             axes.axvline(stable, ls="-.", color="#009E73", label=f"largest stable: {stable:g}")
         axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss")
         figure.legend(loc="outside lower center", ncols=3)
-        if path is not None:
-            figure.savefig(path, dpi=120)
-        return figure
+        return saved(figure, path)
 
 
 class _StopAt(Callback):
