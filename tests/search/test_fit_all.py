@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
-from minidl import SGD, Activation, Dense, HalfSquaredError, Sequential, Trainer
+from minidl import SGD, Activation, Array, Dense, HalfSquaredError, Sequential, Trainer
 from minidl.errors import ArgumentError, CompileError, DataError, DTypeError, ShapeError
 from minidl.search import fit_all
 from tests.search.common import X, Y, build, interrupting, weights
@@ -181,6 +185,25 @@ def test_a_process_that_gets_ctrl_c_begins_no_other_fit_of_the_call(processes: P
     assert after.history.stopped_by == "epochs"
 
 
+class TwoCtrlC(Dense):
+    """Send Ctrl-C in the first forward pass, and again once the first was noted: two at once arrive as one."""
+
+    first = True
+
+    @override
+    def forward(self, x: Array) -> Array:
+        if self.first:
+            self.first = False
+            noted: Any = signal.getsignal(signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            while noted.__self__.received is None:
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().forward(x)
+
+
 def test_a_second_ctrl_c_stops_at_once() -> None:
+    model = Sequential(TwoCtrlC(1, 1)).initialize(rng=0)
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0)
     with pytest.raises(KeyboardInterrupt):
-        fit_all([interrupting(50), interrupting(52)], X, Y, epochs=10_000, batch_size=1)
+        fit_all([trainer, build(0.1)], X, Y, epochs=10_000, batch_size=1)
