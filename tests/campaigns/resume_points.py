@@ -110,16 +110,16 @@ def killed(optimizer: str, extra: str, shuffle: bool, folder: Path, seconds: flo
 def points(count: int, seed: int) -> Iterator[tuple[str, bool]]:
     """Yield, for each kill that came after the first save, what was killed and whether the resumed run is equal."""
     rng = np.random.default_rng(seed)
-    whole = {}
-    took = {}
-    for kind in KINDS:
-        with tempfile.TemporaryDirectory() as folder:
-            whole[kind] = build(kind[0], kind[1])
-            began = time.perf_counter()
-            fit(whole[kind], kind[0], kind[2], Checkpoint(folder, every_batches=1, keep_last=2))
-            took[kind] = time.perf_counter() - began
+    whole: dict[tuple[str, str, bool], Trainer] = {}
+    took: dict[tuple[str, str, bool], float] = {}
     done = 0
-    for kind in itertools.cycle(KINDS):
+    for kind in itertools.cycle([KINDS[int(number)] for number in rng.permutation(len(KINDS))]):
+        if kind not in whole:
+            with tempfile.TemporaryDirectory() as folder:
+                whole[kind] = build(kind[0], kind[1])
+                began = time.perf_counter()
+                fit(whole[kind], kind[0], kind[2], Checkpoint(folder, every_batches=1, keep_last=2))
+                took[kind] = time.perf_counter() - began
         with tempfile.TemporaryDirectory() as folder:
             path = killed(*kind, Path(folder), float(rng.uniform(0, took[kind])))
             if path is not None:
