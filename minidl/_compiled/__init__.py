@@ -1,6 +1,7 @@
 """Compiled code (needs Numba): chains of built-in layers as one program, for training and for prediction."""
 
+from .halves import HalvesLoop, rows_are_independent
 from .loop import CompiledLoop
 from .predictor import Predictor
 
-__all__ = ["CompiledLoop", "Predictor"]
+__all__ = ["CompiledLoop", "HalvesLoop", "Predictor", "rows_are_independent"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from math import inf, prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from .program import TrainingProgram
 ALIGNED = 64
 """Bytes to which memory is aligned: a line of the cache. Else the time of a small network depends on where its arrays
 happen to lie."""
+
+PART = 1 << 12
+"""Most numbers of a part of the vectors: several arrays of this size stay in the first cache."""
 
 BYTES_AT_ONCE = 1 << 18
 """Approximate bytes of random numbers, and of copied rows, for one call."""
@@ -52,8 +55,10 @@ class CompiledLoop:
         rates: The learning rates of the batches of the last call of `run`.
     """
 
+    program: ClassVar[type[TrainingProgram]] = TrainingProgram
+
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = False) -> None:
-        program = TrainingProgram(model, loss, optimizer, one_row=one_row)
+        program = self.program(model, loss, optimizer, one_row=one_row)
         self.source = program.source
         self._links, self._arguments, self._optimizer = program.links, program.arguments, optimizer
         self._steps = step_of(optimizer)
@@ -125,15 +130,12 @@ class CompiledLoop:
             self._bound |= draw(self._uniform, number, size, last if ends else size, self._widths, arrays[0].dtype)
             rates = self.rates[done : done + number]
             self._set_rates(rates)
-            bad = int(
-                self._train(
-                    *data.rows(batch * size, rows if ends else (batch + number) * size, orders[epoch:]),
-                    size,
-                    rates,
-                    optimizer.steps + 1,
-                    totals[epoch:],
-                    *self._bound.values(),
-                )
+            bad = self._call(
+                *data.rows(batch * size, rows if ends else (batch + number) * size, orders[epoch:]),
+                size,
+                rates,
+                optimizer.steps + 1,
+                totals[epoch:],
             )
             steps = number if bad < 0 else bad
             optimizer.steps += steps
@@ -143,6 +145,10 @@ class CompiledLoop:
                 return done + bad
             done += number
         return -1
+
+    def _call(self, *given: Any) -> int:
+        """Call the program; return the number of the first batch with a loss that is not finite, -1 for none."""
+        return int(self._train(*given, *self._bound.values()))
 
     def _bind(self, width: int, rows: int) -> None:
         """Look up the arguments of the program that may have changed since the last call."""
@@ -192,7 +198,11 @@ class CompiledLoop:
             case "learning":
                 vector = self._optimizer.vector
                 places = zip(vector.parameters, vector.slices(), strict=True)
-                return np.array([(place.start, place.stop) for parameter, place in places if not parameter.frozen])
+                return np.array([
+                    (begin, min(begin + PART, place.stop))
+                    for parameter, place in places if not parameter.frozen
+                    for begin in range(place.start, place.stop, PART)
+                ])
             case "memory":
                 sizes = {"rows": self._rows, "features": self._widths[argument.place]}
                 return self._working(name, *(sizes[dimension] for dimension in argument.shape))

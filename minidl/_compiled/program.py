@@ -7,7 +7,7 @@ the gradients of the error with respect to them. Names of a layer end in its pat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,7 +34,10 @@ class Program:
     Attributes:
         arguments: Maps the name of each argument that only some programs have to its meaning.
         functions: Maps names in the source to functions of the user.
+        tools: Text of functions that the program needs besides its kernels.
     """
+
+    tools: ClassVar = ""
 
     def __init__(self) -> None:
         self.arguments: dict[str, Argument] = {}
@@ -82,7 +85,11 @@ class Program:
                 self._transposed[label] = self._own(argument.name, own, suffix)
             case _:
                 self.arguments[label] = argument
-        return label + {"uniform": "[batch]", "vector": self._part}.get(argument.kind, "")
+        return label + {"uniform": self._drawn(argument.place), "vector": self._part}.get(argument.kind, "")
+
+    def _drawn(self, place: int) -> str:
+        """Write which of the random numbers of a layer a batch uses."""
+        return "[batch]"
 
     def _seen(self, text: str, annotation: Any) -> str:
         """Write an argument in the form that the kernel expects."""
@@ -94,7 +101,7 @@ class Program:
     def module(self, title: str, dtype: np.dtype[Any], function: list[str], *, inline: bool = True) -> str:
         """Write the module: a title, the kernels, and the function that calls them."""
         kernels = module_source(self._kernels, dtype, inline=inline)
-        return "\n".join([f'"""{title}, {dtype}."""', "", kernels, "", "", *function, ""])
+        return "\n".join([f'"""{title}, {dtype}."""', "", kernels, self.tools, "", *function, ""])
 
 
 class TrainingProgram(Program):
@@ -112,9 +119,14 @@ class TrainingProgram(Program):
     Attributes:
         links: The layers.
         source: The program: a module with a function ``train``.
+        in_parts: Whether each step updates one part of the vectors after the other, even if nothing is frozen.
     """
 
-    given = ("rows_x", "rows_y", "rows_sample_weight", "orders", "begin", "size", "rates", "step", "totals")
+    in_parts: ClassVar = False
+
+    given: ClassVar[tuple[str, ...]] = (
+        "rows_x", "rows_y", "rows_sample_weight", "orders", "begin", "size", "rates", "step", "totals"
+    )
     """The arguments that every program has: the data; for each epoch the order of its rows, empty for the order of the
     data; the first position in the first order; rows of a batch; learning rates; number of the first step; for each
     epoch the sum of losses so far."""
@@ -144,50 +156,63 @@ class TrainingProgram(Program):
         self._kernels += [fetch_rows, fetch_targets, fetch_sample_weight]
         fixed = {"prediction": f"a{last}", "target": "target", "sample_weight": "sample_weight", "gradient": f"g{last}"}
         row = LOSSES[type(loss)]
-        lines = [
+        self._forward = [
             "order = orders[epoch]",
             "fetch_rows(rows_x, order, first, a0)",
             "fetch_targets(rows_y, order, first, target)",
             "fetch_sample_weight(rows_sample_weight, order, first, sample_weight)",
             *(self.layer_call(link.kernels.forward, link, number) for number, link in enumerate(links)),
             f"error = {self.call(row.kernel, fixed, row.arguments(loss), '_loss')}",
-            "if not isfinite(error):",
-            "    return batch",
-            "totals[epoch] += error * len(a0)",
         ]
+        self._backward = []
         for number in reversed(range(first, last)):
             kernels = links[number].kernels
             kernel = (without_dx if number == first else None) or kernels.backward
-            lines.append(self.layer_call(kernel, links[number], number))
-        fixed, indent = {"learning_rate": "rates[batch]", "step": "step + batch"}, ""
-        if any(parameter.frozen for parameter in vector.parameters):
-            # Frozen parameters are between the others in the vectors: the step updates only the parts that learn.
+            self._backward.append(self.layer_call(kernel, links[number], number))
+        fixed = {"learning_rate": "rates[batch]", "step": "step + batch"}
+        # Frozen parameters are between the others in the vectors: the step updates only the parts that learn.
+        if self.in_parts or any(parameter.frozen for parameter in vector.parameters):
             self.arguments["learning"] = Argument("learning")
-            lines += ["for part in range(len(learning)):", "    low, high = learning[part, 0], learning[part, 1]"]
-            self._part, indent = "[low:high]", "    "
+            self._part = "[low:high]"
         own = {name: Argument("vector", vector, name) for name in ("values", "gradients")}
-        for step in steps:
-            lines.append(indent + self.call(step.kernel, fixed, own | step.arguments(optimizer)))
-        lines += ["first += len(a0)", "if first == end:", "    epoch, first = epoch + 1, 0"]
+        self._step = [self.call(step.kernel, fixed, own | step.arguments(optimizer)) for step in steps]
+        title = f"{class_names(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
+        body = self._body(one_row)
+        self.source = self.module(title, vector.values.dtype, [
+            f"def train({', '.join([*self.given, *self.arguments])}):", *(f"    {line}" for line in body),
+        ], inline=one_row or last <= FEW_LAYERS)
+
+    def _body(self, one_row: bool) -> list[str]:
+        """Write the loop over the batches."""
         flat = [f"{name} = {array}.reshape(-1)" for name, array in self._flat.items()]
         once, each_batch = flat, []
         if not one_row:
             rows = "rows = size if first + size + 1 < end else end - first"  # A single row joins the batch before it.
-            once, each_batch = [], [rows, *self._of_a_batch(), *flat]
-        title = f"{class_names(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
-        self.source = self.module(title, vector.values.dtype, [
-            f"def train({', '.join([*self.given, *self.arguments])}):",
-            *(f"    {line}" for line in ["epoch, first, end = 0, begin, len(rows_x)", *once]),
-            "    for batch in range(len(rates)):",
-            *(f"        {line}" for line in [*each_batch, *lines]),
-            "    return -1",
-        ], inline=one_row or last <= FEW_LAYERS)
+            once, each_batch = [], [rows, *self._rows_of("[:rows]"), *flat]
+        step = self._step
+        if self._part:
+            step = ["for part in range(len(learning)):", "    low, high = learning[part, 0], learning[part, 1]",
+                    *(f"    {line}" for line in step)]
+        lines = [
+            *each_batch,
+            *self._forward,
+            "if not isfinite(error):",
+            "    return batch",
+            "totals[epoch] += error * len(a0)",
+            *self._backward,
+            *step,
+            "first += len(a0)",
+            "if first == end:",
+            "    epoch, first = epoch + 1, 0",
+        ]
+        return ["epoch, first, end = 0, begin, len(rows_x)", *once, "for batch in range(len(rates)):",
+                *(f"    {line}" for line in lines), "return -1"]
 
-    def _of_a_batch(self) -> list[str]:
-        """Write that memory for rows is used up to the rows of a batch; rename it in the arguments."""
+    def _rows_of(self, some: str) -> list[str]:
+        """Write that some rows of the memory for rows are used; rename it in the arguments."""
         with_rows = [name for name, argument in self.arguments.items() if "rows" in argument.shape]
         self.arguments = {f"all_{name}" if name in with_rows else name: a for name, a in self.arguments.items()}
-        return [f"{name} = all_{name}[:rows]" for name in with_rows]
+        return [f"{name} = all_{name}{some}" for name in with_rows]
 
 
 class PredictionProgram(Program):

@@ -31,8 +31,14 @@ UPDATES = 40_000
 WORK = 1 << 25
 """Rows of a batch times parameters up to which compiled code is faster; above it, BLAS takes the time of both."""
 
-WORK_AT_ONCE = 1 << 26
-"""Rows times parameters of one call: up to a tenth of a second, in which no interrupt is noticed."""
+LARGE, ROWS = 1 << 23, 128
+"""Least rows times parameters, and least rows, of a batch that two threads share."""
+
+WORK_IN_ALL = 1 << 40
+"""Rows times parameters times updates from which compiling pays where two threads share each batch: half a minute."""
+
+WORK_AT_ONCE = 1 << 30
+"""Rows times parameters of one call: up to a twentieth of a second, in which no interrupt is noticed."""
 
 IN_ORDER: npt.NDArray[np.intp] = np.empty((1, 0), np.intp)
 """Means that the rows of an epoch are in the order of the data."""
@@ -44,6 +50,7 @@ class CompiledEngine(Engine):
     Args:
         numpy: The same loop in NumPy: it finds the layer of a divergence, and raises the error of a refused batch.
         one_row: Whether each batch is a single row.
+        in_halves: Whether two threads share each batch.
 
     Raises:
         CompileError: something cannot be compiled; the message names it.
@@ -51,8 +58,8 @@ class CompiledEngine(Engine):
 
     name, runs_epochs = "compiled", True
 
-    def __init__(self, numpy: NumpyEngine, *, one_row: bool) -> None:
-        from .._compiled import CompiledLoop, Predictor
+    def __init__(self, numpy: NumpyEngine, *, one_row: bool, in_halves: bool) -> None:
+        from .._compiled import CompiledLoop, HalvesLoop, Predictor
 
         extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
         for name, value in extras.items():
@@ -60,7 +67,8 @@ class CompiledEngine(Engine):
                 raise CompileError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
         self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
-        self._lower = partial(CompiledLoop, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
+        kind = HalvesLoop if in_halves else CompiledLoop
+        self._lower = partial(kind, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
         self._parameters = numpy.optimizer.vector.values.size
         self._model = numpy.model
         self.at_once = 1
@@ -152,19 +160,42 @@ def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Sour
     Raises:
         CompileError: ``"compiled"`` was asked for, and something cannot be compiled.
     """
-    if wanted == "numpy" or (wanted == "auto" and not pays(numpy, plan, source)):
+    if wanted == "numpy":
+        return numpy
+    in_halves, worth_it = False, False
+    if isinstance(source, ArraySource):
+        rows, updates = min(source.batch_size, len(source.arrays[0])), (plan.epochs - plan.start) * source.count
+        work = rows * numpy.optimizer.vector.values.size
+        in_halves = rows >= ROWS and work >= LARGE and can_be_halved(numpy.model)
+        worth_it = pays(work, updates, in_halves=in_halves)
+    if wanted == "auto" and not worth_it:
         return numpy
     try:
-        return CompiledEngine(numpy, one_row=plan.batch_size == 1)
+        return CompiledEngine(numpy, one_row=plan.batch_size == 1, in_halves=in_halves)
     except CompileError as error:
         if wanted == "compiled":
             raise CompileError(f'Trainer(engine="compiled"): {error}; use engine="numpy" or "auto"') from None
         return numpy
 
 
-def pays(numpy: NumpyEngine, plan: Plan, source: Source) -> bool:
-    """Return whether a fit is long enough and its batches small enough for compiled code to pay."""
-    if not isinstance(source, ArraySource):
+def pays(work: int, updates: int, *, in_halves: bool) -> bool:
+    """Return whether a fit is long enough, and its batches small enough, for compiled code to pay.
+
+    Args:
+        work: Rows of a batch times parameters.
+        updates: Updates of the fit.
+        in_halves: Whether two threads would share each batch.
+    """
+    if in_halves and work * updates >= WORK_IN_ALL:
+        return True
+    return updates >= UPDATES and work <= WORK
+
+
+def can_be_halved(model: Layer) -> bool:
+    """Return whether a model is a chain whose layers treat each row of a batch alone."""
+    from .._compiled import rows_are_independent
+
+    try:
+        return rows_are_independent(model)
+    except CompileError:
         return False
-    work = min(source.batch_size, len(source.arrays[0])) * numpy.optimizer.vector.values.size
-    return (plan.epochs - plan.start) * source.count >= UPDATES and work <= WORK

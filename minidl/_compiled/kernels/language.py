@@ -63,7 +63,8 @@ class Argument(NamedTuple):
 
     Attributes:
         kind: ``"parameter"``, ``"gradient"``, ``"transposed"``, ``"buffer"``, ``"number"``, ``"function"``,
-            ``"vector"``, ``"memory"``, ``"uniform"``, or ``"learning"`` (the parts of the vectors that learn).
+            ``"vector"``, ``"memory"``, ``"uniform"``, ``"learning"`` (the parts of the vectors that learn), or
+            ``"half"`` (the gradient over one half of a batch; ``place`` is the number of the half).
         owner: The object that has it: a layer, a loss, an optimizer or its vector; None for memory.
         name: The name of its attribute there.
         shape: The dimensions of memory: ``"rows"``, ``"features"``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .language import Matrix, Row
+from .language import Matrix, Real, Row, Vector
 
 
 def add_to_rows(bias: Row, y: Matrix) -> None:
@@ -46,3 +46,9 @@ def sum_of_products(a: Matrix, b: Matrix, total: Row) -> None:
                 sums[j] += a[r, j] * b[r, j]
         for j in range(len(total)):
             total[j] = sums[j]
+
+
+def add_shares(first: Vector, second: Vector, share: Real, total: Vector) -> None:
+    """Compute s a + (1 − s) b, the mean over a batch from the means over its halves."""
+    for i in range(len(total)):
+        total[i] = share * first[i] + (1.0 - share) * second[i]
