@@ -1,7 +1,7 @@
 """See every number of one step of back-propagation.
 
-The network is the 2-2-1 network of docs/backpropagation.md. The program prints each step as a row of a table and saves
-a page that shows the steps one by one. Then it checks by hand that the update made the error smaller, as E and ΔW say.
+The network is the 2-2-1 network of docs/backpropagation.md. The program prints a table with all numbers and saves them in
+a file. Then it makes the same step on the model itself, and the error gets smaller.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     path = Path("pictures/see_a_step.json")
     path.parent.mkdir(exist_ok=True)
     t.save(path)
-    print(f"page: {path}")
+    print(f"saved: {path}")
 
     # The same step on the model itself: each weight moves against its gradient.
     loss, sgd = HalfSquaredError(), SGD(model.parameters(), learning_rate=0.5)
