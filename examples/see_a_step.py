@@ -1,7 +1,7 @@
 """See every number of one step of back-propagation.
 
-The network is the 2-2-1 network of docs/backpropagation.md. The program prints a table with all numbers and saves them in
-a file. Then it makes the same step on the model itself, and the error gets smaller.
+The network is the 2-2-1 network of docs/backpropagation.md. The program prints a table with all numbers and saves them
+in a file. Then it makes the same step on the model itself, and the error gets smaller.
 """
 
 from __future__ import annotations
