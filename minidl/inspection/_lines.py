@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeAlias
@@ -106,38 +106,47 @@ class _Noter:
         self.part, self.into, self.before, self.keep = part, into, before, keep
         self.code = code_of[type(part)]
         self.running: dict[FrameType, tuple[_Statement, Line]] = {}
+        self.returning: dict[FrameType, tuple[_Statement, Line]] = {}
+        """Lines with ``return`` inside of ``with`` or ``try``, which runs on after them."""
         self.last: Any = None
         """What the last line made."""
 
     def enter(self, frame: FrameType, event: str, _: Any) -> Any:
         """Follow a call of a method of the object, and no other."""
-        code = frame.f_code
-        own = code in self.code and code.co_varnames and frame.f_locals.get(code.co_varnames[0]) is self.part
+        method, names = self.code.get(frame.f_code), frame.f_code.co_varnames
+        own = method is not None and (method.nested or (names and frame.f_locals.get(names[0]) is self.part))
         return self.follow if own else None
 
     def follow(self, frame: FrameType, event: str, returned: Any) -> Any:
         """Finish the line that ran, and begin the next."""
         if event in ("line", "return"):
-            statement = self.code[frame.f_code].get(frame.f_lineno) if event == "line" else None
+            statement = self.code[frame.f_code].statements.get(frame.f_lineno) if event == "line" else None
             running = self.running.get(frame)
             if running is not None and running[0] is not statement:
-                self.finish(frame, *self.running.pop(frame), returned)
+                del self.running[frame]
+                if running[0].returns:
+                    self.returning[frame] = running
+                else:
+                    self.finish(frame, *running)
+            if event == "return" and frame in self.returning:
+                self.finish(frame, *self.returning.pop(frame), returned)
             if statement is not None and frame not in self.running:
                 read = dict(self.values(statement.reads, frame))
                 line = Line(statement.function, statement.number, statement.text, read)
                 self.running[frame] = statement, line
         return self.follow
 
-    def finish(self, frame: FrameType, statement: _Statement, line: Line, returned: Any) -> None:
+    def finish(self, frame: FrameType, statement: _Statement, line: Line, returned: Any = None) -> None:
         """Note what a line made, unless it only gives another name to a number or hands it on."""
         if statement.returns:
             line.made = dict(self.flat("return", returned))
         else:
-            line.made = dict(self.values(statement.targets, frame))
             now = dict(self.values(statement.reads, frame))
-            for name in reversed(now):  # Written to in place; functions that do so name it first.
-                if name not in line.made and _bits(now[name]) != _bits(line.read.get(name)):
-                    line.made[name] = now[name]
+            # What was written to in place; functions that do so name it first.
+            line.made = {name: now[name] for name in reversed(now) if _bits(now[name]) != _bits(line.read.get(name))}
+            for name, value in self.values(statement.targets, frame):
+                line.made.pop(name, None)
+                line.made[name] = value
         last = next(reversed(line.made.values()), None)
         known = [self.last] if statement.returns else [self.last, *line.read.values()]
         if last is not None and not (statement.hands_on and _bits(last) in map(_bits, known)):
@@ -178,8 +187,9 @@ class _Noter:
             owner = self.look_up(node.value, variables)
             if isinstance(owner, (dict, list)):
                 key = self.look_up(node.slice, variables)
-                within = isinstance(key, (str, int)) and (key in owner if isinstance(owner, dict) else key < len(owner))
-                return owner[key] if within else None
+                with suppress(KeyError, IndexError, TypeError):
+                    return owner[key]
+                return None
             return owner
         return None
 
@@ -213,38 +223,49 @@ class _Statement:
     hands_on: bool
 
 
+class _Method(NamedTuple):
+    """The statements of a method by line, or those of a function that is defined in one."""
+
+    statements: dict[int, _Statement]
+    nested: bool
+
+
 @ByClass
-def code_of(kind: type[Any]) -> dict[CodeType, dict[int, _Statement]]:
-    """Map the code of each method of a class to its statements by line; methods without source are left out."""
-    found = {}
+def code_of(kind: type[Any]) -> dict[CodeType, _Method]:
+    """Map the code of each method of a class to its statements; methods without source are left out."""
+    found: dict[CodeType, _Method] = {}
     for base in kind.__mro__:
         for name, value in vars(base).items():
             code = getattr(inspect.unwrap(value), "__code__", None) if inspect.isfunction(value) else None
             if code is not None and code not in HIDDEN and not name.startswith(("__", "check", "_check")):
-                found[code] = statements_of(code)
+                with suppress(OSError, TypeError, SyntaxError):  # No source: typed into a prompt, made by exec.
+                    source, first = inspect.getsourcelines(code)
+                    tree = ast.increment_lineno(ast.parse(textwrap.dedent("".join(source))), first - 1)
+                    if isinstance(tree.body[0], ast.FunctionDef):
+                        _add_method(found, code, tree.body[0], code.co_qualname.rpartition("<locals>.")[2])
     return found
 
 
-def statements_of(code: CodeType) -> dict[int, _Statement]:
-    """Map each line of a function to its statement; empty where there is no source, or another than the code's."""
-    try:
-        source, first = inspect.getsourcelines(code)
-        tree = ast.parse(textwrap.dedent("".join(source)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    function = tree.body[0]
-    if not isinstance(function, ast.FunctionDef) or function.name != code.co_name:
-        return {}
-    ast.increment_lineno(tree, first - 1)
-    found = {}
-    for node in ast.walk(function):
-        if isinstance(node, ast.stmt) and node is not function:
+def _add_method(found: dict[CodeType, _Method], code: CodeType, function: ast.FunctionDef, name: str) -> None:
+    """Add the statements of a function, and those of functions in it."""
+    if code.co_name != function.name:  # The file is another than the one that was imported.
+        return
+    statements: dict[int, _Statement] = {}
+    found[code] = _Method(statements, nested=code.co_name != name.rpartition(".")[2])
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.FunctionDef):
+            for inner in code.co_consts:
+                if isinstance(inner, CodeType) and inner.co_firstlineno == node.lineno:
+                    _add_method(found, inner, node, name)
+            continue
+        if isinstance(node, ast.stmt):
             body = getattr(node, "body", None)
-            end = node.end_lineno if body is None else body[0].lineno - 1
-            statement = _statement(code.co_qualname, node)
-            for number in range(node.lineno, max(node.lineno, end or 0) + 1):
-                found[number] = statement
-    return found
+            end = (node.end_lineno or 0) if body is None else body[0].lineno - 1
+            statement = _statement(name, node)
+            statements.update(dict.fromkeys(range(node.lineno, max(node.lineno, end) + 1), statement))
+        waiting += ast.iter_child_nodes(node)
 
 
 def _statement(function: str, node: ast.stmt) -> _Statement:
@@ -265,7 +286,7 @@ def _statement(function: str, node: ast.stmt) -> _Statement:
     return _Statement(
         function, node.lineno, ast.unparse(node).split("\n")[0], reads,
         {ast.unparse(name): name for target in targets for name in _each(target)},
-        isinstance(node, ast.Return), _is_name(value) or _is_own_call(value),
+        isinstance(node, ast.Return), isinstance(node, ast.Expr) or _is_name(value) or _is_own_call(value),
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from ..optimizers.clipping import Clip
 from ..optimizers.penalties import Penalty, checked_penalties
 from ._lines import Line, Value, gradient_of, kept_value, noted
 from ._trace import PartTrace, Step, Trace
+
+Arrays: TypeAlias = tuple[Any, ...]
+"""Arrays as the pass has them."""
 
 SAMPLES = 8
 """Rows of a batch that are kept."""
@@ -103,8 +107,8 @@ class _Call:
     path: str
     part: Component
     phase: str
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...] = ()
+    inputs: Arrays
+    outputs: Arrays = ()
     inner: list[_Call] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
 
@@ -154,7 +158,7 @@ class _Recorder:
         for buffer, value in buffers:
             buffer.value = value
 
-    def add(self, phase: str, path: str, part: Any, inputs: tuple[Any, ...], outputs: tuple[Any, ...], **more: Any) -> Step:
+    def add(self, phase: str, path: str, part: Any, inputs: Arrays, outputs: Arrays, **more: Any) -> Step:
         """Add a step."""
         step = self.step(phase, path, part, inputs, outputs, **more)
         self.trace.steps.append(step)
@@ -162,7 +166,7 @@ class _Recorder:
             self.makers.setdefault(id(array), (array, []))[1].append(step.number)
         return step
 
-    def step(self, phase: str, path: str, part: Any, inputs: tuple[Any, ...], outputs: tuple[Any, ...], **more: Any) -> Step:
+    def step(self, phase: str, path: str, part: Any, inputs: Arrays, outputs: Arrays, **more: Any) -> Step:
         """Make a step with copies of the first rows of the arrays."""
         sources = tuple([self.maker(array, part) for array in inputs])
         finite = all(bool(np.isfinite(array).all()) for array in (*outputs, *more.get("gradients", {}).values()))
@@ -171,10 +175,12 @@ class _Recorder:
 
     def maker(self, array: Any, reader: Any) -> int | None:
         """Return the number of the step that made an array, for the part that is given it."""
-        numbers = self.makers[id(array)][1] if id(array) in self.makers else [None]
+        if id(array) not in self.makers:
+            return None
+        numbers = self.makers[id(array)][1]
         # An error that a layer hands on as it is has several: take the layer that read the output of this one.
         if len(numbers) > 1 and id(reader) in self.passes:
-            (y,) = self.passes[id(reader)].outputs
+            y = self.passes[id(reader)].outputs[0]
             for number in numbers:
                 passed = self.passes.get(id(self.trace.steps[number].part))
                 if passed is not None and any(x is y for x in passed.inputs):
@@ -182,7 +188,7 @@ class _Recorder:
         return numbers[-1]
 
     def note(
-        self, phase: str, path: str, part: Any, method: Callable[..., Any], inputs: tuple[Any, ...] = (),
+        self, phase: str, path: str, part: Any, method: Callable[..., Any], inputs: Arrays = (),
         parameters: Mapping[str, Parameter] | None = None,
     ) -> Any:  # fmt: skip
         """Call a method of a loss or a penalty, and add its step."""
@@ -194,7 +200,7 @@ class _Recorder:
 
     def observed(
         self, part: Any, lines: list[Line], phase: str, own: Mapping[str, Parameter], method: Callable[..., Any],
-        inputs: tuple[Any, ...],
+        inputs: Arrays,
     ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
         """Call a method; return its result, and the values and gradients of the parameters that belong to its part."""
         before = {id(p): p._memory().copy() for p in own.values() if phase == "backward" and p.has_grad}
@@ -248,7 +254,7 @@ class _Recorder:
         return call
 
     def own_step(
-        self, call: _Call, array: Any, value: Any, inputs: tuple[Any, ...] = (), own: Mapping[str, Any] | None = None
+        self, call: _Call, array: Any, value: Any, inputs: Arrays = (), own: Mapping[str, Any] | None = None
     ) -> None:
         """Add the step in which a container made an array itself; none if a part has made it.
 
@@ -262,12 +268,22 @@ class _Recorder:
         if id(array) in self.makers and not (own and own["parameters"]):
             return
         terms = self.terms(call, array, value)
-        last = [place for place, line in enumerate(call.lines) if line.made and _is(array, [*line.made.values()][-1])]
-        lines = call.lines[: last[-1] + 1] if last else []
+        lines = self.own_lines(call, array, terms)
         self.add(call.phase, call.path, call.part, terms or inputs, (array,), lines=lines, is_sum=bool(terms),
                  **(own or {"depth": len(self.running) - 1}))
 
-    def terms(self, call: _Call, array: Any, value: Any) -> tuple[Any, ...]:
+    def own_lines(self, call: _Call, array: Any, terms: Arrays) -> list[Line]:
+        """Return the lines in which a container made an array: of a sum those that add, else those up to it."""
+        made = [next(reversed(line.made.values())) for line in call.lines]
+        ends = [place for place, value in enumerate(made) if _is(array, value)]
+        if not ends:
+            return []
+        sums = list(accumulate(terms, np.add))[1:]
+        handed = [y for inner in call.inner for y in inner.outputs]
+        return [line for line, value in zip(call.lines[: ends[-1] + 1], made, strict=False)
+                if any(_is(total, value) for total in sums) or not (sums or any(_is(y, value) for y in handed))]
+
+    def terms(self, call: _Call, array: Any, value: Any) -> Arrays:
         """Return the arrays whose sum is an array that a container made; none if it is not such a sum."""
         used = {id(x) for inner in call.inner for x in inner.inputs}
         unused = [y for inner in call.inner for y in inner.outputs if id(y) not in used]
@@ -275,9 +291,9 @@ class _Recorder:
         readers = [dx for inner in call.inner if call.phase == "backward" and id(inner.part) in self.passes
                    for x, dx in zip(self.passes[id(inner.part)].inputs, inner.outputs, strict=False) if x is value]
         for terms in (readers, [*call.inputs, *readers], unused, [*call.inputs, *unused]):
-            if len(terms) > 1 and all(term.shape == array.shape for term in terms):
-                if np.array_equal(reduce(np.add, terms), array, equal_nan=True):
-                    return tuple(terms)
+            fits = len(terms) > 1 and all(term.shape == array.shape for term in terms)
+            if fits and np.array_equal(reduce(np.add, terms), array, equal_nan=True):
+                return tuple(terms)
         return ()
 
     def update(self, parameters: Mapping[str, Parameter], clip: Clip | None) -> None:
@@ -306,8 +322,9 @@ class _Recorder:
 
         with noted(optimizer, lines, {}, keep) if self.lines else nullcontext():
             optimizer.step()
+        paths = {id(parameter): path for path, parameter in parameters.items()}
         for place, parameter in enumerate(vector.parameters):
-            path = next((path for path, own in parameters.items() if own is parameter), None)
+            path = paths.get(id(parameter))
             if path is not None and not parameter.frozen:
                 own = [replace(line, read=_at(place, line.read), made=_at(place, line.made)) for line in lines]
                 given = self.values[id(parameter)], found.gradients[path]
@@ -325,7 +342,8 @@ class _Recorder:
                 continue
             probe = 1.0 + np.arange(passed.outputs[0].size, dtype=passed.outputs[0].dtype).reshape(shapes[0])
             with suppress(Exception):  # A layer of the user's may refuse a second backward.
-                slope, mixed = [passed.part.backward(grad) for grad in (np.ones_like(probe), probe)]  # type: ignore[attr-defined]
+                layer: Any = passed.part
+                slope, mixed = [layer.backward(grad) for grad in (np.ones_like(probe), probe)]
                 if slope.shape == probe.shape and np.allclose(probe * slope, mixed, 1e-5, 0.0):
                     (seen.slope,) = _samples((slope,))
 
@@ -336,7 +354,7 @@ def added(parameter: Parameter, before: Mapping[int, Array]) -> Array:
     return np.zeros_like(parameter.value) if found is None else found
 
 
-def _samples(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+def _samples(arrays: Arrays) -> Arrays:
     """Copy the first rows of arrays."""
     return tuple([np.array(array[:SAMPLES] if np.ndim(array) else array) for array in arrays])
 

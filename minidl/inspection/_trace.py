@@ -65,9 +65,8 @@ class Step:
     def name(self) -> str:
         """The part in one line, with its path."""
         part = one_line(self.part) if isinstance(self.part, Component) else repr(self.part)
-        if self.part is None or not self.path:
-            return self.path or part
-        return f"{self.path}: sum in {part}" if self.is_sum else f"{self.path}: {part}"
+        what = f"sum in {part}" if self.is_sum else part
+        return self.path if self.part is None else f"{self.path}: {what}" if self.path else what
 
     def __repr__(self) -> str:
         return f"Step({self.number}, {self.phase}, {self.name})"
@@ -189,22 +188,22 @@ class Trace:
         return article_layers(self.steps) is not None
 
     @property
-    def I(self) -> dict[int, Array]:  # noqa: E743 - the article's letter
+    def I(self) -> dict[int, Array]:  # noqa: E743, N802 - the article's letter
         """Maps i to I_i, the input of layer i, ``(rows, n_i)``; for a chain, as the next five."""
         return {layer.number: layer.I for layer in self.layers if layer.I is not None}
 
     @property
-    def O(self) -> dict[int, Array]:  # noqa: E743
+    def O(self) -> dict[int, Array]:  # noqa: E743, N802 - the article's letter
         """Maps i to O_i, the output of layer i."""
         return {layer.number: layer.O for layer in self.layers}
 
     @property
-    def E(self) -> dict[int, Array]:
+    def E(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
         """Maps i to E_i = ∂e/∂I_i; each row carries the 1/N of the loss."""
         return {layer.number: layer.E for layer in self.layers if layer.E is not None}
 
     @property
-    def W(self) -> dict[int, Array]:
+    def W(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
         """Maps i to W_i, the weights from layer i to layer i + 1."""
         return self._by_number("weight", gradient=False)
 
@@ -214,7 +213,7 @@ class Trace:
         return self._by_number("bias", gradient=False)
 
     @property
-    def dW(self) -> dict[int, Array]:
+    def dW(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
         """Maps i to ΔW_i, the sum over the batch."""
         return self._by_number("weight", gradient=True)
 
@@ -233,11 +232,11 @@ class Trace:
         return found
 
     def symbols(self) -> dict[str, Array]:
-        """Map symbols to arrays: ``"I_2"``, ``"ΔW_1"`` by the article's numbers for a chain, else by path, ``"O_gate.0"``."""
+        """Map symbols to arrays: for a chain by the article's numbers, ``"ΔW_1"``, else by path, ``"E_gate.0"``."""
         found: dict[str, Array] = {}
         if self.is_chain:
             letters = {"I": self.I, "O": self.O, "W": self.W, "b": self.b, "E": self.E, "ΔW": self.dW, "Δb": self.db}
-            return {f"{letter}_{number}": array for letter, arrays in letters.items() for number, array in arrays.items()}
+            return {f"{letter}_{i}": array for letter, arrays in letters.items() for i, array in arrays.items()}
         for step in self.steps:
             if step.phase == "forward":
                 found[f"O_{step.path}"] = step.outputs[0]
