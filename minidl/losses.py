@@ -30,6 +30,9 @@ __all__ = [
 class Loss(ABC):
     """Measure the error of a prediction, e = (1/N) Σᵢ wᵢ eᵢ over the N rows of a batch (wᵢ = 1 by default).
 
+    In the equations of the losses, a is the prediction, y the target, N the number of rows and m the number of outputs.
+    With sample weights, eᵢ and its gradient are multiplied by wᵢ.
+
     A subclass writes the error of each row and its gradient::
 
         class LogCosh(Loss):
@@ -249,7 +252,13 @@ class _Distributions(_Probabilities):
 
 
 class HalfSquaredError(Loss):
-    """eᵢ = ½ ‖pᵢ − tᵢ‖², ∂eᵢ/∂pᵢ = pᵢ − tᵢ: the article's error, whose gradient starts equation (3)."""
+    """Sum half the squared differences: the article's error, whose gradient starts equation (3).
+
+    Forward:
+        e = (1/N) Σ over rows of ½ ‖a − y‖²
+    Backward:
+        ∂e/∂a = (1/N) (a − y)
+    """
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
@@ -263,7 +272,13 @@ class HalfSquaredError(Loss):
 
 
 class MeanSquaredError(Loss):
-    """eᵢ = (1/m) Σⱼ (pᵢⱼ − tᵢⱼ)² over the m outputs, ∂eᵢ/∂p = (2/m) (p − t): e is the mean over all elements."""
+    """Take the mean of the squared differences.
+
+    Forward:
+        e = mean((a − y)²)
+    Backward:
+        ∂e/∂a = 2 (a − y) / (N m)
+    """
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
@@ -278,7 +293,15 @@ class MeanSquaredError(Loss):
 
 
 class MeanAbsoluteError(Loss):
-    """eᵢ = (1/m) Σⱼ |pᵢⱼ − tᵢⱼ|, ∂eᵢ/∂p = sign(p − t) / m, and 0 at the kink."""
+    """Take the mean of the absolute differences.
+
+    Forward:
+        e = mean(|a − y|)
+    Backward:
+        ∂e/∂a = sign(a − y) / (N m)
+
+    The gradient is 0 where a = y.
+    """
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
@@ -293,7 +316,14 @@ class MeanAbsoluteError(Loss):
 
 
 class Huber(Loss):
-    """eᵢ = (1/m) Σⱼ h(dᵢⱼ), d = p − t, h(d) = ½ d² for |d| ≤ δ, else δ (|d| − ½ δ) (Huber 1964).
+    """Square small differences, and count large ones by their size (Huber 1964).
+
+    Forward:
+        d = a − y
+        h = ½ d² if |d| ≤ δ, else δ (|d| − ½ δ)
+        e = mean(h)
+    Backward:
+        ∂e/∂a = max(−δ, min(d, δ)) / (N m)
 
     Args:
         delta: δ > 0, where the square turns into a line.
@@ -320,9 +350,14 @@ class Huber(Loss):
 
 
 class BinaryCrossEntropy(_Probabilities):
-    """eᵢ = −Σⱼ [t log p + (1 − t) log(1 − p)] from probabilities p, ∂e/∂p = (p − t) / (p (1 − p)).
+    """Measure probabilities of yes and no by their negative log-likelihood.
 
-    p is kept between 2 / (the largest number), so that 1 / p is a number, and the greatest number below 1. From logits
+    Forward:
+        e = −(1/N) Σ (y ∘ log(a) + (1 − y) ∘ log(1 − a))
+    Backward:
+        ∂e/∂a = (1/N) (a − y) / (a ∘ (1 − a))
+
+    a is kept between 2 / (the largest number), so that 1 / a is a number, and the greatest number below 1. From logits
     `SigmoidCrossEntropy` is exact where this one has to stop.
     """
 
@@ -344,10 +379,15 @@ class BinaryCrossEntropy(_Probabilities):
 
 
 class CrossEntropy(_Distributions):
-    """eᵢ = −Σⱼ t log p from probabilities p, as after Softmax, ∂e/∂p = −t / p; t one-hot or probabilities.
+    """Measure probabilities of classes, as after Softmax, by their negative log-likelihood.
 
-    p is kept at or above 2 / (the largest number), so that 1 / p is a number. From logits
-    `SoftmaxCrossEntropy` is exact.
+    Forward:
+        e = −(1/N) Σ y ∘ log(a)
+    Backward:
+        ∂e/∂a = −(1/N) y / a
+
+    The rows of y are one-hot or probabilities. a is kept at or above 2 / (the largest number), so that 1 / a is a
+    number. From logits `SoftmaxCrossEntropy` is exact.
     """
 
     from_probabilities = True
@@ -365,9 +405,15 @@ class CrossEntropy(_Distributions):
 
 
 class SigmoidCrossEntropy(_Probabilities):
-    """eᵢ = Σⱼ [max(z, 0) − t z + log(1 + e^−|z|)] from logits z, ∂e/∂z = σ(z) − t.
+    """Measure logits of yes and no by the negative log-likelihood of σ(a).
 
-    It is `BinaryCrossEntropy` of σ(z), without its rounding; the model ends in a Dense layer.
+    Forward:
+        p = σ(a)
+        e = −(1/N) Σ (y ∘ log(p) + (1 − y) ∘ log(1 − p))
+    Backward:
+        ∂e/∂a = (1/N) (p − y)
+
+    It is `BinaryCrossEntropy` after `Sigmoid`, without its rounding. The model ends in a Dense layer.
     """
 
     from_logits = True
@@ -395,10 +441,17 @@ class SigmoidCrossEntropy(_Probabilities):
 
 
 class SoftmaxCrossEntropy(_Distributions):
-    """eᵢ = −Σⱼ t log softmax(z)ⱼ from logits z, ∂e/∂z = softmax(z) Σⱼ t − t.
+    """Measure logits of classes by the negative log-likelihood of softmax(a).
 
-    The target is one row of probabilities for each row, ``(batch, classes)``, or an integer label for each row,
-    ``(batch,)``. The model ends in a Dense layer.
+    Forward:
+        p = softmax(a)
+        e = −(1/N) Σ y ∘ log(p)
+    Backward:
+        ∂e/∂a = (1/N) (p − y)
+
+    It is `CrossEntropy` after `Softmax`, without its rounding. The model ends in a Dense layer. The target is one row
+    of probabilities for each row, ``(batch, classes)``, or an integer label for each row, ``(batch,)``, which stands
+    for a one-hot row. If a row of y does not sum to 1, the gradient multiplies p by the sum.
     """
 
     from_logits = True

@@ -197,7 +197,7 @@ def log_loss(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight:
 
 @metric("min", takes="classes")
 def brier_score(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
-    """Return the mean of (p − t)²: of class 1 for two classes, summed over the classes for more.
+    """Return the mean of (a − y)²: of class 1 for two classes, summed over the classes for more.
 
     For several labels it is the mean over the labels.
     """
@@ -210,21 +210,21 @@ def brier_score(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weig
 
 @metric("min", takes="values")
 def mean_absolute_error(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
-    """Return the mean of |p − t| over all elements."""
+    """Return the mean of |a − y| over all elements."""
     p, t, weight = _values(prediction, target, sample_weight)
     return _mean(np.abs(p - t), weight)
 
 
 @metric("min", takes="values")
 def mean_squared_error(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
-    """Return the mean of (p − t)² over all elements."""
+    """Return the mean of (a − y)² over all elements."""
     p, t, weight = _values(prediction, target, sample_weight)
     return _mean((p - t) ** 2, weight)
 
 
 @metric("max", takes="values")
 def r2(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
-    """Return R² = 1 − Σ (p − t)² / Σ (t − t̄)², the mean over the outputs.
+    """Return R² = 1 − Σ (a − y)² / Σ (y − ȳ)², the mean over the outputs.
 
     1 is perfect, 0 no better than the mean of the targets.
 

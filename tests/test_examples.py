@@ -12,6 +12,7 @@ from tests.campaigns.experiments import EXAMPLES, load_example
 
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 LONG = ["find_settings", "sine_classification", "sine_in_a_second", "sine_regression"]
+WITH_PAGE = ["see_a_step"]
 WITHOUT_PICTURE = ["check_my_layer", "larger_than_memory", "resume"]
 WITH_PICTURE = [
     "custom_activation_and_loss",
@@ -27,8 +28,8 @@ WITH_PICTURE = [
 IMPORTS = {
     *("__future__", "collections.abc", "pathlib", "sys", "tempfile", "time"),
     *("numpy", "numpy.typing", "scipy.stats", "typing_extensions", "matplotlib.figure"),
-    *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers", "minidl.schedules"),
-    *("minidl.search", "minidl.solvers", "minidl.testing", "minidl.trainer"),
+    *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers", "minidl.inspection"),
+    *("minidl.schedules", "minidl.search", "minidl.solvers", "minidl.testing", "minidl.trainer"),
 }
 """What any program may import."""
 
@@ -50,7 +51,7 @@ def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_programs_are_all_here() -> None:
-    assert sorted([*LONG, *WITHOUT_PICTURE, *WITH_PICTURE]) == PROGRAMS
+    assert sorted([*LONG, *WITH_PAGE, *WITHOUT_PICTURE, *WITH_PICTURE]) == PROGRAMS
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -76,6 +77,18 @@ def test_a_program_without_picture_holds_what_it_asserts_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     load_example(name).main()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_traced_step_is_printed_and_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    load_example("see_a_step").main()
+    printed = capsys.readouterr().out
+    assert "E_3 = [[-0.1192]]" in printed
+    assert "error 0.1141 before the step, 0.1012 after it" in printed
+    (page,) = (tmp_path / "pictures").iterdir()
+    assert f"saved: pictures/{page.name}" in printed
 
 
 @pytest.mark.parametrize("name", WITH_PICTURE)

@@ -71,7 +71,12 @@ class Rectifier(Pointwise, ABC):
 
 
 class Activation(Pointwise):
-    """Compute y = f(x) for any pair of elementwise functions: the article's equation (2).
+    """Apply any function, given with its derivative, to each number: the article's equation (2).
+
+    Forward:
+        y = f(x)
+    Backward:
+        ∂e/∂x = ∂e/∂y ∘ f′(x)
 
     Args:
         function: f, from an array to an array of its shape.
@@ -106,7 +111,13 @@ class Activation(Pointwise):
 
 
 class Identity(Pointwise):
-    """Compute y = x, y′ = 1."""
+    """Return the input as it is.
+
+    Forward:
+        y = x
+    Backward:
+        ∂e/∂x = ∂e/∂y
+    """
 
     @override
     def compute(self, x: Array) -> Array:
@@ -118,7 +129,13 @@ class Identity(Pointwise):
 
 
 class Sigmoid(Pointwise):
-    """Compute the logistic function y = 1 / (1 + e⁻ˣ), y′ = y (1 − y)."""
+    """Apply the logistic function, whose values are between 0 and 1.
+
+    Forward:
+        y = 1 / (1 + e⁻ˣ)
+    Backward:
+        ∂e/∂x = ∂e/∂y ∘ y ∘ (1 − y)
+    """
 
     @override
     def compute(self, x: Array) -> Array:
@@ -130,7 +147,13 @@ class Sigmoid(Pointwise):
 
 
 class Tanh(Pointwise):
-    """Compute y = tanh x, y′ = 1 − y²."""
+    """Apply the hyperbolic tangent, whose values are between −1 and 1.
+
+    Forward:
+        y = tanh(x)
+    Backward:
+        ∂e/∂x = ∂e/∂y ∘ (1 − y²)
+    """
 
     @override
     def compute(self, x: Array) -> Array:
@@ -142,7 +165,13 @@ class Tanh(Pointwise):
 
 
 class ReLU(Rectifier):
-    """Compute y = max(x, 0), y′ = 1 for x > 0, else 0."""
+    """Set negative numbers to zero: the rectified linear unit.
+
+    Forward:
+        y = max(x, 0)
+    Backward:
+        ∂e/∂x = ∂e/∂y if x > 0, else 0
+    """
 
     @override
     def compute(self, x: Array) -> Array:
@@ -155,7 +184,12 @@ class ReLU(Rectifier):
 
 
 class LeakyReLU(Rectifier):
-    """Compute y = x for x > 0, else a x.
+    """Multiply negative numbers by a small slope.
+
+    Forward:
+        y = x if x > 0, else a x
+    Backward:
+        ∂e/∂x = ∂e/∂y if x > 0, else a ∂e/∂y
 
     Args:
         slope: a, the slope below zero.
@@ -175,7 +209,12 @@ class LeakyReLU(Rectifier):
 
 
 class ELU(Rectifier):
-    """Compute y = x for x > 0, else a (eˣ − 1); y′ = 1, else a eˣ = y + a (Clevert et al. 2016, equation 15).
+    """Bend negative numbers towards a limit: the exponential linear unit (Clevert et al. 2016, equation 15).
+
+    Forward:
+        y = x if x > 0, else a (eˣ − 1)
+    Backward:
+        ∂e/∂x = ∂e/∂y if x > 0, else a eˣ ∘ ∂e/∂y
 
     Args:
         alpha: a, the limit far below zero.
@@ -223,7 +262,15 @@ class Gated(Rectifier, ABC):
 
 
 class GELU(Gated):
-    """Compute y = x Φ(x), y′ = Φ(x) + x φ(x), φ = Φ′ the normal density (Hendrycks and Gimpel 2016)."""
+    """Multiply each number by its normal probability: the Gaussian error linear unit (Hendrycks and Gimpel 2016).
+
+    Forward:
+        y = x ∘ Φ(x)
+    Backward:
+        ∂e/∂x = ∂e/∂y ∘ (Φ(x) + x ∘ φ(x))
+
+    Φ is the normal distribution function, and φ = Φ′ its density.
+    """
 
     @override
     def gate(self, x: Array) -> Array:
@@ -238,7 +285,15 @@ class GELU(Gated):
 
 
 class SiLU(Gated):
-    """Compute y = x σ(x), y′ = σ(x) (1 + x (1 − σ(x))), also called swish (Elfwing et al. 2018)."""
+    """Multiply each number by its logistic function; also called swish (Elfwing et al. 2018).
+
+    Forward:
+        y = x ∘ σ(x)
+    Backward:
+        ∂e/∂x = ∂e/∂y ∘ σ(x) ∘ (1 + x ∘ (1 − σ(x)))
+
+    σ is the function of `Sigmoid`.
+    """
 
     @override
     def gate(self, x: Array) -> Array:
@@ -251,7 +306,15 @@ class SiLU(Gated):
 
 
 class Softplus(Rectifier):
-    """Compute y = log(1 + eˣ), y′ = σ(x) (Dugas et al. 2001)."""
+    """Smooth the corner of `ReLU` (Dugas et al. 2001).
+
+    Forward:
+        y = log(1 + eˣ)
+    Backward:
+        ∂e/∂x = ∂e/∂y ∘ σ(x)
+
+    σ is the function of `Sigmoid`.
+    """
 
     @override
     def compute(self, x: Array) -> Array:
@@ -263,7 +326,13 @@ class Softplus(Rectifier):
 
 
 class Softmax(Pointwise):
-    """Compute y_j = eˣʲ / Σₖ eˣᵏ of each row; ∂e/∂x = y ∘ (g − Σₖ gₖ yₖ) with g = ∂e/∂y."""
+    """Turn each row into probabilities, which are positive and sum to 1.
+
+    Forward:
+        y = eˣ / Σ over columns of eˣ
+    Backward:
+        ∂e/∂x = y ∘ (∂e/∂y − Σ over columns of y ∘ ∂e/∂y)
+    """
 
     @override
     def compute(self, x: Array) -> Array:
@@ -277,9 +346,13 @@ class Softmax(Pointwise):
 
 
 class PReLU(Rectifier):
-    """Compute y = x for x > 0, else a x, with one learnable slope a (He et al. 2015, equation 1).
+    """Multiply negative numbers by one learnable slope (He et al. 2015, equation 1).
 
-    ∂e/∂a = Σ over x ≤ 0 of x ∂e/∂y.
+    Forward:
+        y = x if x > 0, else a x
+    Backward:
+        ∂e/∂x = ∂e/∂y if x > 0, else a ∂e/∂y
+        ∂e/∂a = Σ over x ≤ 0 of x ∘ ∂e/∂y
 
     Args:
         slope: First value of a.

@@ -13,9 +13,12 @@ from .base import Layer, kept, refuse_gradient
 
 
 class Columns(Layer):
-    """Select columns, y = x[:, indices], so that one table can feed several branches.
+    """Select columns, so that one table can feed several branches.
 
-    ∂e/∂x is ∂e/∂y in the selected columns and zero in the others; a column selected twice adds up.
+    Forward:
+        y[:, k] = x[:, indices[k]]
+    Backward:
+        ∂e/∂x[:, j] = Σ over k with indices[k] = j of ∂e/∂y[:, k]
 
     Args:
         indices: Columns to select, from 0, in the order wanted.

@@ -16,7 +16,16 @@ from .base import Layer, kept, refuse_gradient
 
 
 class Dense(Layer):
-    """Compute y = x Wᵀ + b (the article's equation (1), a batch being a stack of rows).
+    """Multiply by a matrix of weights and add a bias: the fully connected layer.
+
+    Forward:
+        y = x Wᵀ + b
+    Backward:
+        ∂e/∂x = ∂e/∂y W
+        ∂e/∂W = (∂e/∂y)ᵀ x
+        ∂e/∂b = Σ over rows of ∂e/∂y
+
+    These are the article's equations (1), (4), (5) and (6), for a batch: each row is a sample.
 
     Args:
         in_features: Width of ``x``.
@@ -55,7 +64,7 @@ class Dense(Layer):
         self.bias_initializer: Initializer = bias_initializer
 
     def compute(self, x: Array) -> Array:
-        """Y = x Wᵀ + b, equation (1)."""
+        """Compute y, equation (1)."""
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise width_error(self, self.in_features, x)
         y: Array = x.dot(self.weight.value.T)
@@ -70,13 +79,13 @@ class Dense(Layer):
 
     @override
     def backward(self, grad: Array) -> Array:
-        """∂e/∂x = (∂e/∂y) W, equation (4)."""
+        """Add ∂e/∂W and ∂e/∂b to the gradients, and compute ∂e/∂x, equation (4)."""
         self.add_gradients(grad)
         dx: Array = grad.dot(self.weight.value)
         return dx
 
     def add_gradients(self, grad: Array) -> None:
-        """∂e/∂W = (∂e/∂y)ᵀ x and ∂e/∂b = 1ᵀ (∂e/∂y), the sum over the batch, equations (5) and (6)."""
+        """Add ∂e/∂W and ∂e/∂b to the gradients, equations (5) and (6)."""
         x = self._x
         if grad.shape != (len(x), self.out_features):
             refuse_gradient(self, grad, (len(x), self.out_features))

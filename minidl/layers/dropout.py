@@ -11,7 +11,14 @@ from .base import Layer, kept, refuse_gradient
 
 
 class Dropout(KeepsWidth):
-    """Compute y = x ∘ m / (1 − p) in training, mᵢⱼ = 0 with probability p, else 1; y = x in prediction.
+    """Set numbers to zero at random in training; return the input as it is in prediction.
+
+    Forward:
+        y = x ∘ m / (1 − p)
+    Backward:
+        ∂e/∂x = ∂e/∂y ∘ m / (1 − p)
+
+    The mask m is 0 with probability p, else 1, drawn again for each number in each `forward`.
 
     Source: Srivastava et al. 2014, scaled in training ("inverted").
 

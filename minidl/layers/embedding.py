@@ -20,9 +20,15 @@ FLOAT32_CODES = 1 << 24
 
 
 class Embedding(Layer):
-    """Turn a column of codes into learned vectors, y = W[x].
+    """Look up a learned vector for each code.
 
-    ∂e/∂W adds each row of ∂e/∂y to the row of its code. A code is no quantity: ∂e/∂x is zero.
+    Forward:
+        y = W[x]
+    Backward:
+        ∂e/∂x = 0
+        ∂e/∂W[k] = Σ over rows with x = k of ∂e/∂y
+
+    A code is no quantity: ∂e/∂x is zero.
 
     Args:
         codes: How many codes there are; they are the whole numbers 0 … codes − 1.

@@ -12,7 +12,13 @@ from .base import Layer, kept, refuse_gradient
 
 
 class Flatten(Layer):
-    """Put all dimensions after the first into one: images ``(batch, height, width)`` become rows of features."""
+    """Put all dimensions after the first into one: images ``(batch, height, width)`` become rows of features.
+
+    Forward:
+        y = reshape(x)
+    Backward:
+        ∂e/∂x = reshape(∂e/∂y)
+    """
 
     takes_any_rank = True
     keeps_width = True

@@ -25,8 +25,12 @@ INPUT = "x"
 class Graph(Container):
     """Compute named nodes from one another: each is a layer with one input, or a merge with several.
 
-    The nodes may be given in any order; they are computed so that each comes after its inputs. A node that is used
-    several times gets the sum of the gradients.
+    Forward:
+        vᵢ = fᵢ(vⱼ, vₖ, …)
+    Backward:
+        ∂e/∂vⱼ = Σ over nodes i that read vⱼ of ∂e/∂vᵢ ∂fᵢ/∂vⱼ
+
+    Node i has the value vᵢ. The nodes may be given in any order; they are computed so that each comes after its inputs.
 
     Args:
         nodes: Maps the name of a node to its layer or merge and the names of its inputs; ``"x"`` is the input of the

@@ -71,7 +71,13 @@ class Combination(Merge, ABC):
 
 
 class Add(Combination):
-    """Compute y = Σᵢ xᵢ; ∂e/∂xᵢ = ∂e/∂y."""
+    """Add the inputs.
+
+    Forward:
+        y = x₁ + x₂ + …
+    Backward:
+        ∂e/∂xᵢ = ∂e/∂y
+    """
 
     @override
     def compute(self, *xs: Array) -> Array:
@@ -84,7 +90,13 @@ class Add(Combination):
 
 
 class Mean(Combination):
-    """Compute y = (1/n) Σᵢ xᵢ over the n inputs; ∂e/∂xᵢ = (1/n) ∂e/∂y."""
+    """Take the mean of the n inputs.
+
+    Forward:
+        y = (x₁ + x₂ + …) / n
+    Backward:
+        ∂e/∂xᵢ = ∂e/∂y / n
+    """
 
     @override
     def compute(self, *xs: Array) -> Array:
@@ -98,7 +110,13 @@ class Mean(Combination):
 
 
 class Multiply(Combination):
-    """Compute y = Πᵢ xᵢ, element by element; ∂e/∂xᵢ = ∂e/∂y ∘ Πⱼ≠ᵢ xⱼ."""
+    """Multiply the inputs, element by element.
+
+    Forward:
+        y = x₁ ∘ x₂ ∘ …
+    Backward:
+        ∂e/∂xᵢ = ∂e/∂y ∘ Π over j ≠ i of xⱼ
+    """
 
     _xs: tuple[Array, ...] = kept()
 
@@ -130,7 +148,13 @@ class Multiply(Combination):
 
 
 class Concat(Combination):
-    """Put the inputs side by side, y = [x₁ x₂ …]; ∂e/∂xᵢ is its columns of ∂e/∂y."""
+    """Put the columns of the inputs side by side.
+
+    Forward:
+        y = [x₁ x₂ …]
+    Backward:
+        [∂e/∂x₁ ∂e/∂x₂ …] = ∂e/∂y
+    """
 
     @override
     def compute(self, *xs: Array) -> Array:

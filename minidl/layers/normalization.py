@@ -76,9 +76,20 @@ class _Normalization(KeepsWidth):
 
 
 class LayerNorm(_Normalization):
-    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each row over its features.
+    """Shift and scale each row to mean 0 and variance 1, then by learned numbers (Ba et al. 2016).
 
-    ∂e/∂x = (h − mean(h) − x̂ mean(h ∘ x̂)) / √(σ² + ε) with h = w ∘ ∂e/∂y (Ba et al. 2016).
+    Forward:
+        μ = mean(x)
+        s = √(mean((x − μ)²) + ε)
+        x̂ = (x − μ) / s
+        y = w ∘ x̂ + b
+    Backward:
+        h = w ∘ ∂e/∂y
+        ∂e/∂x = (h − mean(h) − x̂ ∘ mean(h ∘ x̂)) / s
+        ∂e/∂w = Σ over rows of x̂ ∘ ∂e/∂y
+        ∂e/∂b = Σ over rows of ∂e/∂y
+
+    Each mean is that of a row.
 
     Args:
         features: Width of the input.
@@ -88,9 +99,18 @@ class LayerNorm(_Normalization):
 
 
 class RMSNorm(_Normalization):
-    """Compute y = w ∘ x̂, x̂ = x / √(mean(x²) + ε) of each row (Zhang and Sennrich 2019, equation 4).
+    """Divide each row by the root of its mean square, then scale by learned numbers.
 
-    ∂e/∂x = (h − x̂ mean(h ∘ x̂)) / √(mean(x²) + ε) with h = w ∘ ∂e/∂y.
+    Forward:
+        s = √(mean(x²) + ε)
+        x̂ = x / s
+        y = w ∘ x̂
+    Backward:
+        h = w ∘ ∂e/∂y
+        ∂e/∂x = (h − x̂ ∘ mean(h ∘ x̂)) / s
+        ∂e/∂w = Σ over rows of x̂ ∘ ∂e/∂y
+
+    Each mean is that of a row (Zhang and Sennrich 2019, equation 4).
 
     Args:
         features: Width of the input.
@@ -103,12 +123,22 @@ class RMSNorm(_Normalization):
 
 
 class BatchNorm(_Normalization):
-    """Compute y = w ∘ x̂ + b, x̂ = (x − μ) / √(σ² + ε), μ and σ² of each feature over the batch.
+    """Shift and scale each feature to mean 0 and variance 1, then by learned numbers (Ioffe and Szegedy 2015).
 
-    ∂e/∂x = w (g − mean(g) − x̂ mean(g ∘ x̂)) / √(σ² + ε) with g = ∂e/∂y, means over the batch
-    (Ioffe and Szegedy 2015). Prediction uses running statistics, which each `forward` moves by ``momentum``
-    towards those of the batch; the running variance is the unbiased one, as in PyTorch. Where it is frozen, `forward`
-    uses them as well and leaves them alone: ∂e/∂x = w g / √(σ² + ε).
+    Forward:
+        μ = mean(x)
+        s = √(mean((x − μ)²) + ε)
+        x̂ = (x − μ) / s
+        y = w ∘ x̂ + b
+    Backward:
+        h = w ∘ ∂e/∂y
+        ∂e/∂x = (h − mean(h) − x̂ ∘ mean(h ∘ x̂)) / s
+        ∂e/∂w = Σ over rows of x̂ ∘ ∂e/∂y
+        ∂e/∂b = Σ over rows of ∂e/∂y
+
+    Each mean is that of a feature over the batch. Prediction uses running statistics, which each `forward` moves by
+    ``momentum`` towards those of the batch; the running variance is the unbiased one, as in PyTorch. If the layer is
+    frozen, `forward` uses them as well and leaves them alone. Then μ and s do not depend on x: ∂e/∂x = h / s.
 
     Args:
         features: Width of the input.

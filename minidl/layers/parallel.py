@@ -16,7 +16,14 @@ from .merges import Concat, Merge
 
 
 class Parallel(Container):
-    """Give the same input to several layers and merge their outputs: y = merge(f₁(x), f₂(x), …).
+    """Give the same input to several layers and merge their outputs.
+
+    Forward:
+        y = merge(f₁(x), f₂(x), …)
+    Backward:
+        ∂e/∂x = Σ over layers of ∂e/∂fᵢ ∂fᵢ/∂x
+
+    The merge turns ∂e/∂y into ∂e/∂fᵢ of each layer.
 
     Args:
         layers: The branches.

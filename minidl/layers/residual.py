@@ -13,7 +13,12 @@ from .base import Layer, backward_alone, prediction, trait
 
 
 class Residual(Container):
-    """Compute y = x + f(x) for a layer f that keeps the width; ∂e/∂x = g + (∂f/∂x)ᵀ g (He et al. 2016, equation 1).
+    """Add the input to the output of a layer f that keeps the width (He et al. 2016, equation 1).
+
+    Forward:
+        y = x + f(x)
+    Backward:
+        ∂e/∂x = ∂e/∂y + ∂e/∂y ∂f/∂x
 
     Args:
         layer: f, often a `Sequential`.

@@ -25,6 +25,11 @@ from .dense import Dense
 class Sequential(Container):
     """Chain layers: the output of each is the input of the next.
 
+    Forward:
+        y = fₙ(… f₂(f₁(x)))
+    Backward:
+        ∂e/∂x = ∂e/∂y ∂fₙ/∂fₙ₋₁ … ∂f₂/∂f₁ ∂f₁/∂x
+
     It is a sequence of its layers as well: ``model[0]``, ``model[:-1]``, ``len(model)``, ``for layer in model``.
 
     Args:

@@ -19,10 +19,18 @@ from .optimizer import Optimizer, descend, follow, rate, setting
 
 @dataclass(eq=False, repr=False)
 class Adam(Optimizer):
-    """W ← W − η m̂ / (√v̂ + ε) at step t = 1, 2, … (Kingma and Ba 2015, algorithm 1).
+    """Divide a running mean of the gradient by the root of one of its square (Kingma and Ba 2015, algorithm 1).
 
-    m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g² start from zero; m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ)
-    correct for that. Weight decay adds λ W to the gradient g; `AdamW` keeps it apart.
+    Update:
+        g = ∂e/∂W + λ W
+        m ← β₁ m + (1 − β₁) g
+        v ← β₂ v + (1 − β₂) g²
+        m̂ = m / (1 − β₁ᵗ)
+        v̂ = v / (1 − β₂ᵗ)
+        W ← W − η m̂ / (√v̂ + ε)
+
+    t = 1, 2, … counts the steps. m and v start from zero, and m̂ and v̂ correct for that. `AdamW` keeps the weight
+    decay out of the moments.
 
     Args:
         parameters: What to learn.
@@ -63,7 +71,16 @@ class Adam(Optimizer):
 
 @dataclass(eq=False, repr=False)
 class AdamW(Adam):
-    """W ← W − η λ W, then as `Adam`: the decay stays out of the moments (Loshchilov and Hutter 2019, algorithm 2).
+    """Step as `Adam`, with a weight decay that stays out of the moments (Loshchilov and Hutter 2019, algorithm 2).
+
+    Update:
+        W ← W − η λ W
+        g = ∂e/∂W
+        m ← β₁ m + (1 − β₁) g
+        v ← β₂ v + (1 − β₂) g²
+        m̂ = m / (1 − β₁ᵗ)
+        v̂ = v / (1 − β₂ᵗ)
+        W ← W − η m̂ / (√v̂ + ε)
 
     Args:
         parameters: What to learn.
@@ -91,11 +108,18 @@ class AdamW(Adam):
 
 @dataclass(eq=False, repr=False)
 class NAdam(Adam):
-    """W ← W − η (μₜ₊₁ m / (1 − p μₜ₊₁) + (1 − μₜ) g / (1 − p)) / (√v̂ + ε), p = μ₁ μ₂ ⋯ μₜ.
+    """Step as `Adam`, and look ahead as Nesterov's momentum does (Dozat 2016, algorithm 2, in the form of PyTorch).
 
-    `Adam` that looks ahead as Nesterov's momentum does, with m, v and v̂ as there and a momentum that grows,
-    μₜ = β₁ (1 − ½ 0.96^(t ψ)) (Dozat 2016, algorithm 2, in the form of PyTorch). Weight decay adds λ W to the
-    gradient g.
+    Update:
+        g = ∂e/∂W + λ W
+        m ← β₁ m + (1 − β₁) g
+        v ← β₂ v + (1 − β₂) g²
+        v̂ = v / (1 − β₂ᵗ)
+        p ← p μₜ
+        d = μₜ₊₁ m / (1 − p μₜ₊₁) + (1 − μₜ) g / (1 − p)
+        W ← W − η d / (√v̂ + ε)
+
+    The momentum grows with the steps t = 1, 2, …: μₜ = β₁ (1 − ½ 0.96^(t ψ)). p starts from 1.
 
     Args:
         parameters: What to learn.

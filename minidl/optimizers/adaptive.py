@@ -17,9 +17,12 @@ from .optimizer import Optimizer, descend, follow, rate, setting
 
 @dataclass(eq=False, repr=False)
 class Adagrad(Optimizer):
-    """s ← s + g², W ← W − η g / (√s + ε) (Duchi et al. 2011, figure 1, the diagonal form).
+    """Divide the gradient by the root of the sum of all its squares (Duchi et al. 2011, figure 1, the diagonal form).
 
-    Weight decay adds λ W to the gradient g.
+    Update:
+        g = ∂e/∂W + λ W
+        s ← s + g²
+        W ← W − η g / (√s + ε)
 
     Args:
         parameters: What to learn.
@@ -49,9 +52,15 @@ class Adagrad(Optimizer):
 
 @dataclass(eq=False, repr=False)
 class RMSProp(Optimizer):
-    """s ← ρ s + (1 − ρ) g², W ← W − η g / (√s + ε) (Tieleman and Hinton 2012, lecture 6.5).
+    """Divide the gradient by the root of a running mean of its square (Tieleman and Hinton 2012, lecture 6.5).
 
-    With momentum μ: v ← μ v + g / (√s + ε), W ← W − η v. Weight decay adds λ W to the gradient g.
+    Update:
+        g = ∂e/∂W + λ W
+        s ← ρ s + (1 − ρ) g²
+        v ← μ v + g / (√s + ε)
+        W ← W − η v
+
+    Without momentum, μ is 0.
 
     Args:
         parameters: What to learn.

@@ -85,7 +85,11 @@ class Clip(ABC):
 
 
 class ClipValue(Clip):
-    """Limit each number of the gradients: g ← min(max(g, −c), c). The size is the largest |g|."""
+    """Limit each number of the gradients. The size is the largest |g|.
+
+    Update:
+        g ← max(−c, min(g, c))
+    """
 
     @override
     def measure(self, gradients: list[Array]) -> float:
@@ -98,7 +102,11 @@ class ClipValue(Clip):
 
 
 class ClipNorm(Clip):
-    """Limit the norm of each parameter's gradient: g ← g c / ‖g‖ where ‖g‖ > c. The size is the largest norm."""
+    """Limit the norm of the gradient of each parameter. The size is the largest norm.
+
+    Update:
+        g ← g c / ‖g‖ if ‖g‖ > c, else g
+    """
 
     joined = False
 
@@ -115,9 +123,12 @@ class ClipNorm(Clip):
 
 
 class ClipGlobalNorm(Clip):
-    """Limit the norm of all gradients together, which keeps their direction: g ← g c / ‖g‖ where ‖g‖ > c.
+    """Limit the norm of all gradients together, which keeps their direction (Pascanu et al. 2013, algorithm 1).
 
-    The size is ‖g‖ (Pascanu et al. 2013, algorithm 1).
+    Update:
+        g ← g c / ‖g‖ if ‖g‖ > c, else g
+
+    Here g is one vector of all gradients. The size is ‖g‖.
     """
 
     @override

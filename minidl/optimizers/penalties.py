@@ -47,7 +47,13 @@ class Penalty(ABC):
 
 
 class L1(Penalty):
-    """λ Σ |w|, with the gradient λ sign(w), 0 at 0 (Tibshirani 1996): it makes weights small that are not needed."""
+    """Make weights zero that are not needed (Tibshirani 1996).
+
+    Forward:
+        e = λ Σ |W|
+    Backward:
+        ∂e/∂W = λ sign(W)
+    """
 
     @override
     def value(self) -> float:
@@ -60,7 +66,13 @@ class L1(Penalty):
 
 
 class L2(Penalty):
-    """½ λ Σ w², with the gradient λ w (Hoerl and Kennard 1970): what `SGD` does by ``weight_decay=λ``."""
+    """Keep weights small (Hoerl and Kennard 1970): what `SGD` does by ``weight_decay=λ``.
+
+    Forward:
+        e = ½ λ Σ W²
+    Backward:
+        ∂e/∂W = λ W
+    """
 
     @override
     def value(self) -> float:

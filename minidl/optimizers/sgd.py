@@ -17,10 +17,14 @@ from .optimizer import Optimizer, setting
 
 @dataclass(eq=False, repr=False)
 class SGD(Optimizer):
-    """W ← W − η g, the article's equation (7); with momentum μ: v ← μ v + g, W ← W − η v.
+    """Step against the gradient, the article's equation (7), optionally with momentum.
 
-    With Nesterov's momentum the step is W ← W − η (g + μ v) (Sutskever et al. 2013, in the form of PyTorch).
-    Weight decay adds λ W to the gradient g.
+    Update:
+        g = ∂e/∂W + λ W
+        v ← μ v + g
+        W ← W − η (g + μ v) if nesterov, else W − η v
+
+    Without momentum, v is g: W ← W − η g. Nesterov's momentum is that of Sutskever et al. 2013, in the form of PyTorch.
 
     Args:
         parameters: What to learn.

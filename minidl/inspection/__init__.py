@@ -1,0 +1,7 @@
+"""See what a model computes: every number of one training step, with the line of code that made it."""
+
+from ._lines import Line, Value
+from ._record import trace
+from ._trace import PartTrace, Step, Trace
+
+__all__ = ["Line", "PartTrace", "Step", "Trace", "Value", "trace"]
