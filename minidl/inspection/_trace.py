@@ -138,9 +138,9 @@ class Trace:
     ``t["gate.0"]`` is the `PartTrace` of the layer at that path, and ``t[""]`` that of the model.
 
     Attributes:
-        model: A copy of the model, with the weights of the pass.
+        model: A copy of the model, as it was before the step.
         loss: A copy of the loss.
-        optimizer: A copy of the optimizer; None without.
+        optimizer: A copy of the optimizer, as it is after the step; None without.
         rows: Rows of the batch; arrays with one row for each sample hold the first 8.
         error: e, with the penalties: the loss of the whole batch.
         steps: All steps, in order.

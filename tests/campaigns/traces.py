@@ -87,7 +87,7 @@ def fresh(job: Job) -> Trainer:
 
 
 def unlike(t: Trace) -> list[str]:
-    """List the steps that do not show the last number that their code made, and sums that are not those of the terms."""
+    """List steps that do not show the last number that their code made, and sums that are not of their inputs."""
     found = []
     for step in t.steps:
         if step.is_sum and not np.allclose(reduce(np.add, step.inputs), step.outputs[0], 1e-6, 1e-12):
