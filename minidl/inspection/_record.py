@@ -141,7 +141,7 @@ class _Recorder:
     ) -> None:
         """Make the training step on a copy of the model."""
         found, parameters = self.trace, model.named_parameters()
-        for path, parameter in parameters.items():
+        for parameter in parameters.values():
             parameter.zero_grad()
             self.values[id(parameter)] = parameter.value.copy()
         self.add("data", "data", None, (), batch)
@@ -271,8 +271,9 @@ class _Recorder:
             return
         terms = self.terms(call, array, value)
         lines = self.own_lines(call, array, terms)
-        self.add(call.phase, call.path, self.shown[call.path], terms or inputs, (array,), lines=lines, is_sum=bool(terms),
-                 **(own or {"depth": len(self.running) - 1}))
+        more = own or {"depth": len(self.running) - 1}
+        self.add(call.phase, call.path, self.shown[call.path], terms or inputs, (array,), lines=lines,
+                 is_sum=bool(terms), **more)
 
     def own_lines(self, call: _Call, array: Any, terms: Arrays) -> list[Line]:
         """Return the lines in which a container made an array: of a sum those that add, else those up to it."""

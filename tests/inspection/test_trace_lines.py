@@ -30,6 +30,7 @@ from minidl.inspection import Step, Trace, trace
 from minidl.layers import Merge
 from minidl.layers._structure import one_line
 from minidl.layers.base import Component
+from minidl.testing.losses import LossSubject
 from tests.campaigns.traces import shows, shows_last, unlike
 from tests.support.conformance_table import TABLE, layers
 
@@ -41,11 +42,12 @@ OPTIMIZERS = [name for name in optimizers.__all__ if "update" in dir(getattr(opt
 def losses() -> dict[str, tuple[Loss, Array, Any]]:
     """Map the names of the table to each loss, a prediction and a target."""
     runs: dict[str, Any] = {name: checks()[0]._run for name, checks in TABLE.items()}
-    found = {}
+    found: dict[str, tuple[Loss, Array, Any]] = {}
     for name, run in runs.items():
         subject = run.args[0] if getattr(run, "args", ()) else None
-        if isinstance(getattr(subject, "loss", None), Loss):
-            found[name] = (subject.loss, *subject.sample(5, np.random.default_rng(0)))
+        if isinstance(subject, LossSubject):
+            prediction, target = subject.sample(5, np.random.default_rng(0))
+            found[name] = subject.original(), prediction, target
     return found
 
 
@@ -96,7 +98,8 @@ def test_the_last_number_of_a_loss_is_that_of_the_step(name: str, rows: int) -> 
 def test_the_last_number_of_an_optimizer_is_that_of_the_step(name: str, settings: dict[str, Any]) -> None:
     model = mlp([2, 3, 1], rng=0)
     optimizer = getattr(optimizers, name)(model.parameters(), learning_rate=0.1, **settings)
-    steps = [step for step in trace(model, HalfSquaredError(), X, Y, optimizer=optimizer).steps if step.phase == "update"]
+    t = trace(model, HalfSquaredError(), X, Y, optimizer=optimizer)
+    steps = [step for step in t.steps if step.phase == "update"]
     assert [step.path for step in steps] == list(model.named_parameters())
     assert all(step.lines and shows_last(step) for step in steps)
 
@@ -208,6 +211,11 @@ def test_another_tracer_is_put_back() -> None:
 
 
 class Broken(Busy):
+    """Refuse every pass, but predict."""
+
+    def compute(self, x: Array) -> Array:
+        return x
+
     @override
     def forward(self, x: Array) -> Array:
         raise RuntimeError("broken")
