@@ -88,12 +88,13 @@ def trace(
         if not any(id(parameter) in owned for parameter in model.parameters()):
             raise ArgumentError("trace(optimizer): expected parameters of this model, got only others")
     flag(lines, "trace(lines)")
-    batch = checked(model, loss, x, y, sample_weight, zeros=True)
-    shown = copy.deepcopy((model, loss))  # The other copy is changed by the step, and keeps all rows.
+    # One copy makes the step, and keeps all rows. The other is what the trace shows; it is asked for its widths too.
+    shown = copy.deepcopy((model, loss))
+    model, loss, optimizer, terms, clip = copy.deepcopy((model, loss, optimizer, terms, clip))
+    batch = checked(*shown, x, y, sample_weight, zeros=True)
     forget([shown[0], *named(shown[0], Component).values()])
     for parameter in shown[0].parameters():
         parameter.zero_grad()
-    model, loss, optimizer, terms, clip = copy.deepcopy((model, loss, optimizer, terms, clip))
     recorder = _Recorder(Trace(*shown, optimizer, len(batch[0])), lines)
     with np.errstate(all="ignore"):
         recorder.run(model, loss, batch, terms, clip)
