@@ -25,7 +25,8 @@ from ..optimizers import Optimizer
 from ..optimizers.clipping import Clip
 from ..optimizers.penalties import Penalty, checked_penalties
 from ._lines import Line, Value, gradient_of, kept_value, noted
-from ._trace import PartTrace, Step, Trace
+from ._steps import PartTrace, Step
+from ._trace import Trace
 
 Arrays: TypeAlias = tuple[Any, ...]
 """Arrays as the pass has them."""
