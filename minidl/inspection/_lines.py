@@ -91,10 +91,10 @@ def noted(part: object, into: list[Line], before: Before, keep: Keep = kept_valu
         sys.settrace(earlier)
 
 
-def gradient_of(parameter: Parameter, before: Before) -> npt.NDArray[Any] | None:
-    """Return a copy of what a step added to a gradient, None for nothing; ``parameter.grad`` would leave a mark."""
+def added(parameter: Parameter, before: Before) -> npt.NDArray[Any]:
+    """Return what a step added to a gradient, zeros for nothing; unlike ``parameter.grad``, leave no mark."""
     if not parameter.has_grad:
-        return None
+        return np.zeros_like(parameter.value)
     found = parameter._memory()
     return found - before[id(parameter)] if id(parameter) in before else found.copy()
 
@@ -200,7 +200,7 @@ class _Noter:
         if isinstance(owner, (Parameter, Buffer)) and name == "value":
             return owner.value
         if isinstance(owner, Parameter) and name == "grad":
-            return gradient_of(owner, self.before)
+            return added(owner, self.before)
         own = getattr(owner, "__dict__", {})
         return own[name] if name in own else inspect.getattr_static(type(owner), name, None)
 

@@ -24,7 +24,7 @@ from ..losses import Loss
 from ..optimizers import Optimizer
 from ..optimizers.clipping import Clip
 from ..optimizers.penalties import Penalty, checked_penalties
-from ._lines import Line, Value, gradient_of, kept_value, noted
+from ._lines import Line, Value, added, kept_value, noted
 from ._steps import PartTrace, Step
 from ._trace import Trace
 
@@ -351,12 +351,6 @@ class _Recorder:
                 slope, mixed = [layer.backward(grad) for grad in (np.ones_like(probe), probe)]
                 if slope.shape == probe.shape and np.allclose(probe * slope, mixed, 1e-5, 0.0):
                     (seen.slope,) = _samples((slope,))
-
-
-def added(parameter: Parameter, before: Mapping[int, Array]) -> Array:
-    """Return what was added to a gradient, zeros for nothing."""
-    found = gradient_of(parameter, before)
-    return np.zeros_like(parameter.value) if found is None else found
 
 
 def _samples(arrays: Arrays) -> Arrays:

@@ -147,6 +147,8 @@ def test_a_trace_changes_nothing() -> None:
         parameter.zero_grad()
     forget([model, *named(model, Component).values()])
     assert whole(t.model) == whole(model)
+    clean = trace(model, loss, X, Y)
+    assert all(np.array_equal(clean.gradients[path], gradient) for path, gradient in again.gradients.items())
 
 
 def test_sixty_random_models_have_the_bits_of_training() -> None:
