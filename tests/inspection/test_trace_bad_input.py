@@ -98,7 +98,8 @@ def test_the_first_step_that_is_not_finite_is_named() -> None:
     optimizer = SGD(broken.parameters(), 0.1)
     t = trace(broken, HalfSquaredError(), X, Y, optimizer=optimizer, clip=ClipGlobalNorm(1))
     assert repr(t.first_not_finite()) == "Step(2, forward, 1.layer.0: Dense(4 -> 4))"
-    assert [step.phase for step in t.steps].count("update") == 0  # As in training, which makes no step.
+    for other in (t, trace(broken, HalfSquaredError(), X, Y, optimizer=optimizer)):
+        assert [step.phase for step in other.steps].count("update") == 0  # As in training, which makes no step.
     assert np.isnan(t["0"].gradients["weight"]).any()
     assert trace(model(), HalfSquaredError(), X, Y).first_not_finite() is None
 
@@ -199,6 +200,14 @@ def test_a_frozen_layer_has_gradients_and_no_update() -> None:
     t = trace(network, HalfSquaredError(), X, Y, optimizer=SGD(network.parameters(), 0.1))
     assert [step.path for step in t.steps if step.phase == "update"] == ["2.weight", "2.bias"]
     assert np.array_equal(t["0"].gradients["weight"], t["0"].error.T @ X)
+
+
+def test_gradients_that_are_all_zero_make_a_step_as_in_training() -> None:
+    table = Sequential(Embedding(3, 2)).initialize(0)
+    codes = np.array([[0.0], [2.0]])
+    t = trace(table, HalfSquaredError(), codes, table.predict(codes), optimizer=SGD(table.parameters(), 0.1))
+    (step,) = [step for step in t.steps if step.phase == "update"]
+    assert np.array_equal(step.outputs[0], step.inputs[0])
 
 
 class Skips(Layer):
