@@ -10,7 +10,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
+from types import CodeType, FrameType, MemberDescriptorType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -202,7 +202,8 @@ class _Noter:
         if isinstance(owner, Parameter) and name == "grad":
             return added(owner, self.before)
         own = getattr(owner, "__dict__", {})
-        return own[name] if name in own else inspect.getattr_static(type(owner), name, None)
+        found = own[name] if name in own else inspect.getattr_static(type(owner), name, None)
+        return getattr(owner, name, None) if isinstance(found, MemberDescriptorType) else found  # One in __slots__.
 
 
 def _bits(value: Any) -> Any:

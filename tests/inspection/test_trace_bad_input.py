@@ -235,6 +235,37 @@ def test_a_part_that_does_not_run_says_so() -> None:
     assert not t.gradients["unused.weight"].any()
 
 
+class Own(Dense):
+    """Add gradients by its own ``backward``."""
+
+    @override
+    def backward_parameters(self, grad: Array) -> None:
+        self.backward(grad)
+
+
+def test_a_method_that_calls_another_of_its_layer_is_one_step() -> None:
+    t = trace(Starts(Own(3, 1).initialize(0)), HalfSquaredError(), X, Y)
+    assert [step.path for step in t.steps if step.phase == "backward"] == ["loss", "inner", ""]
+    assert np.array_equal(t["inner"].gradients["weight"], t["inner"].error.T @ X)
+    assert t["inner"].input_error is None
+
+
+class Starts(Layer):
+    """Need no error of the input."""
+
+    def __init__(self, inner: Layer) -> None:
+        self.inner = inner
+
+    @override
+    def forward(self, x: Array) -> Array:
+        return self.inner.forward(x)
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.inner.backward_parameters(grad)
+        return np.zeros((len(grad), 3))
+
+
 class Twice(Layer):
     """Call one layer two times: its second pass counts."""
 
