@@ -299,6 +299,7 @@ def test_a_container_of_one_s_own_shows_what_it_computes() -> None:
     assert [(step.phase, step.is_sum) for step in own] == [
         ("forward", False), ("backward", False), ("backward", False), ("backward", True),
     ]  # fmt: skip
+    assert not t.is_chain
     product = t["0.a"].y * t["0.b"].y
     close(own[0].outputs[0], 2 * product)
     close(own[1].outputs[0], 2 * t["0"].error * t["0.b"].y)
