@@ -140,6 +140,7 @@ _MODULES = [
     "callbacks",
     "errors",
     "initializers",
+    "inspection",
     "layers",
     "losses",
     "metrics",

@@ -2,6 +2,7 @@
 
 from ._lines import Line, Value
 from ._record import trace
-from ._trace import PartTrace, Step, Trace
+from ._steps import PartTrace, Step
+from ._trace import Trace
 
 __all__ = ["Line", "PartTrace", "Step", "Trace", "Value", "trace"]
