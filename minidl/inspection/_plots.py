@@ -183,7 +183,7 @@ def plot_confusion(
         axes.set_yticks(range(count), shown)
         axes.set(xlabel="predicted class", ylabel="true class", title=f"{accuracy(scores, classes):.1%} right")
         axes.grid(False)
-        figure.colorbar(image, label="share of the true class")
+        figure.colorbar(image, shrink=0.8, label="share of the true class")
     return figure
 
 
