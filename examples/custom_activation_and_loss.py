@@ -50,14 +50,14 @@ def save_picture(x: Array, y: Array, line: Array, curves: dict[str, Array], path
         print("no picture: matplotlib is not installed")
         return
     style.use("minidl.style")
-    axes = Figure(figsize=(7, 4.5)).subplots()
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.subplots(subplot_kw={"xlabel": "x", "ylabel": "y"})
     axes.plot(x, y, ".", color="grey", markersize=3, label="measured")
     axes.plot(line, wave(line), "-", color="black", linewidth=6, alpha=0.3, label="true wave")
     axes.plot(line, np.hstack([*curves.values()]), label=[*curves])
-    axes.set(xlabel="x", ylabel="y")
-    axes.figure.legend(loc="outside lower center", ncols=4)
+    figure.legend(loc="outside lower center", ncols=4)
     path.parent.mkdir(exist_ok=True)
-    axes.figure.savefig(path)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 

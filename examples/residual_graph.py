@@ -51,7 +51,7 @@ def save_picture(models: dict[str, Graph], x: Array, y: Array, path: Path) -> No
     line = np.linspace(-1.2, 1.2, 200)
     plane = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
     style.use("minidl.style")
-    figure = Figure(figsize=(9, 5.4))
+    figure = Figure(figsize=(9, 5))
     for axes, (name, model) in zip(figure.subplots(1, len(models)), models.items(), strict=True):
         logits = model.predict(plane).reshape(200, 200)
         axes.contourf(line, line, logits, levels=[-np.inf, 0.0, np.inf], colors=["C0", "C1"], alpha=0.3)
