@@ -62,7 +62,7 @@ def save_picture(model: Sequential, samples: dict[str, tuple[Array, Array]], pat
         axes.set_title(f"{name}: {accuracy(model, x, y):.1%} right")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, dpi=100)
     print(f"picture: {path}")
 
 

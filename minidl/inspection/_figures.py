@@ -61,8 +61,8 @@ class Look:
         moved: Distance of the weights from those of the first look, as a share of their size then.
         parts: The figures of each layer and merge, in the order of the forward pass.
         targets: The scale of the targets, if they are values; in the first look only.
-        commonest: Share of the rows that have the most common target.
-        outside: Share of the targets outside of the range of the last activation.
+        commonest: Share of the rows that have the most common target; in the first look only.
+        outside: Share of the targets outside of the range of the last activation; in the first look only.
     """
 
     step: int

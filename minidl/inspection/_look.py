@@ -69,7 +69,7 @@ def look(run: Run, x: Array, y: npt.NDArray[Any], batch: int, first: dict[str, A
         held = set(map(id, optimizer.vector.parameters))
         parts = [_figures(*found, before, held, not first) for found in _leaves(model, seen)]
     values = y.ndim == prediction.ndim and not loss.from_logits
-    _, counts = np.unique(y, axis=0, return_counts=True)
+    counts = np.zeros(1) if first else np.unique(y, axis=0, return_counts=True)[1]
     return Look(
         step=run.optimizer.steps, rate=optimizer.last_rate, loss=error, shuffled=shuffled, after=after, moved=moved,
         parts=parts, targets=_scale(y) if values and not loss.from_probabilities and not first else None,

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from .._core.arrays import Array, dense, positive_int
 from .._data import check_lengths, checked
+from ..errors import MinidlError
 from ..trainer import Callback, Trainer
 from ._diagnosis import Finding, diagnose
 from ._figures import Look, look_from
@@ -65,7 +66,11 @@ class Watch(Callback):
     @override
     def on_train_begin(self, trainer: Trainer) -> None:
         run = trainer._run
-        self._data = checked(run.model, run.loss, self.x, self.y, where="Watch: ")
+        try:
+            self._data = checked(run.model, run.loss, self.x, self.y)
+        except MinidlError as error:
+            error.add_note("in the data of Watch(x, y)")
+            raise
         assert run.plan is not None
         # Without a known number of batches it looks after epochs only.
         steps = 1 if run.optimizer.epochs is None else run.optimizer.epochs.steps_per_epoch

@@ -246,8 +246,9 @@ def test_a_layer_of_the_users_is_looked_at() -> None:
 
 def test_data_that_does_not_fit_is_refused_before_the_run() -> None:
     run = trainer()
-    with pytest.raises(ShapeError, match=r"\(batch, 3\)"):
+    with pytest.raises(ShapeError, match=r"\(batch, 3\)") as refused:
         run.fit(X, Y, epochs=1, callbacks=[Watch(X[:, :2], Y)])
+    assert refused.value.__notes__ == ["in the data of Watch(x, y)"]
     assert len(run.history) == 0
     with pytest.raises(ShapeError, match="same number of rows"):
         Watch(X, Y[:10])
