@@ -317,7 +317,9 @@ RECORDS = [
     "trainer.History.series", "trainer.History.last", "trainer.History.to_dict", "trainer.History.plot",
     "schedules.Epochs", "solvers.SolverResult", "testing.Check", "testing.Report", "testing.Outcome",
     "testing.Measurement", "testing.ConformanceError", "trainer.History", "search.Candidate", "search.Rates",
-    "search.Rates.plot", "search.SearchResult", "search.SearchResult.plot",
+    "search.Rates.plot", "search.SearchResult", "search.SearchResult.plot", "inspection.Trace", "inspection.PartTrace",
+    "inspection.Trace.symbols", "inspection.Trace.first_not_finite", "inspection.Trace.to_dict", "inspection.Step",
+    "inspection.Trace.save", "inspection.Line", "inspection.Value",
 ]  # fmt: skip
 
 EXCEPTIONS = {
