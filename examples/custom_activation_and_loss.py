@@ -1,7 +1,6 @@
 """Use an activation and a loss of one's own: fit a wave although every tenth measurement is wrong.
 
-The activation is the pair (sin, cos): a function and its derivative. The loss is log cosh of the error: nearly
-quadratic close to zero and linear far away, so that wrong measurements pull less than under a squared error.
+The activation is (sin, cos), a function and its derivative. The loss, log cosh, is linear far away from zero.
 """
 
 from __future__ import annotations
@@ -43,21 +42,22 @@ def measurements(rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def save_picture(x: Array, y: Array, line: Array, curves: dict[str, Array], path: Path) -> None:
-    """Draw the measurements, the true wave in black, and the curve learned under each loss."""
+    """Draw the measurements, the true wave as a wide grey curve, and the curve learned under each loss."""
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(x, y, ".", color="grey", markersize=3)
-    axes.plot(line, wave(line), color="black", linewidth=4, label="true wave")
-    for name, curve in curves.items():
-        axes.plot(line, curve, label=name)
-    axes.legend()
+    style.use("minidl.style")
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.subplots(subplot_kw={"xlabel": "x", "ylabel": "y"})
+    axes.plot(x, y, ".", color="grey", markersize=3, label="measured")
+    axes.plot(line, wave(line), "-", color="black", linewidth=6, alpha=0.3, label="true wave")
+    axes.plot(line, np.hstack([*curves.values()]), label=[*curves])
+    figure.legend(loc="outside lower center", ncols=4)
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 

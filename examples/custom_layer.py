@@ -44,19 +44,21 @@ def measurements(rng: np.random.Generator) -> tuple[Array, Array]:
 def save_picture(model: Sequential, x: Array, y: Array, path: Path) -> None:
     """Draw the measurements and the curve that was learned."""
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
     line = np.linspace(-3.0, 3.0, 200)[:, None]
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    style.use("minidl.style")
+    figure = Figure(figsize=(6, 4))
     axes = figure.subplots()
     axes.plot(x, y, ".", color="grey", markersize=3, label="measured")
-    axes.plot(line, model.predict(line), color="black", label="learned")
+    axes.plot(line, model.predict(line), label="learned")
     axes.set(xlabel="voltage", ylabel="answer")
     axes.legend()
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from minidl import SGD, Array, Dense, Dropout, ReLU, Sequential, SoftmaxCrossEntropy, Trainer, metrics
 from minidl.callbacks import EarlyStopping
+from minidl.inspection import plot_confusion
 from minidl.trainer import History
 
+PICTURE = Path("pictures/digits.png")
 Labels = npt.NDArray[np.intp]
 
 
@@ -34,27 +36,6 @@ def train(x: Array, digits: Labels) -> tuple[Sequential, History]:
     return model, history
 
 
-def save_pictures(history: History, matrix: Labels, path: Path) -> None:
-    """Draw how often each digit was read as which, and beside that file the learning curve."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("no picture: matplotlib is not installed")
-        return
-    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(matrix, cmap="Blues")
-    for (row, column), count in np.ndenumerate(matrix):
-        if count:
-            dark = count > matrix.max() / 2
-            axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    axes.set(xticks=range(10), yticks=range(10), xlabel="predicted digit", ylabel="true digit")
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=120)
-    history.plot(path.with_stem("digits_learning_curve"))
-    print(f"picture: {path}")
-
-
 def main() -> None:
     data = images()
     if data is None:
@@ -64,10 +45,17 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(x))
     known, unseen = order[:-360], order[-360:]
     model, history = train(x[known], digits[known])
-    prediction = model.predict(x[unseen])
-    accuracy = metrics.accuracy(prediction, digits[unseen])
+    accuracy = metrics.accuracy(model.predict(x[unseen]), digits[unseen])
     print(f"{history}\ntest accuracy {accuracy:.1%}")
-    save_pictures(history, metrics.confusion_matrix(prediction, digits[unseen]), Path("pictures/digits.png"))
+    try:
+        picture = plot_confusion(model, x[unseen], digits[unseen])
+    except ImportError:
+        print("no picture: matplotlib is not installed")
+    else:
+        PICTURE.parent.mkdir(exist_ok=True)
+        picture.savefig(PICTURE)
+        history.plot(PICTURE.with_stem("digits_learning_curve"))
+        print(f"picture: {PICTURE}")
     assert accuracy >= 0.97
 
 

@@ -31,11 +31,13 @@ def build(seed: int) -> Trainer:
 def save_picture(grid: Array, mean: Array, spread: Array, path: Path) -> None:
     """Draw the sine in black, the points, the mean of the networks, and a band of two standard deviations."""
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    style.use("minidl.style")
+    figure = Figure(figsize=(7, 4.2))
     axes = figure.subplots()
     axes.fill_between(grid[:, 0], mean - 2 * spread, mean + 2 * spread, color="#56B4E9", alpha=0.4,
                       label="Mean ± 2 standard deviations")
@@ -45,7 +47,7 @@ def save_picture(grid: Array, mean: Array, spread: Array, path: Path) -> None:
     axes.set(xlabel="x", ylabel="y", ylim=(-2.5, 2.5))
     axes.legend(loc="lower left", ncols=2)
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from minidl import SGD, Array, Dense, Sequential, SigmoidCrossEntropy, Tanh, batches
+from minidl.inspection import plot_decision
+
+PICTURE = Path("pictures/handwritten_loop.png")
 
 
 def rings(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
@@ -44,31 +47,19 @@ def train(rng: np.random.Generator, x: Array, y: Array, held_out: tuple[Array, A
     return model
 
 
-def save_picture(model: Sequential, x: Array, y: Array, path: Path) -> None:
-    """Draw the points and the border that was learned."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("no picture: matplotlib is not installed")
-        return
-    grid = np.linspace(-2.6, 2.6, 100)
-    plane = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
-    axes.scatter(x[:, 0], x[:, 1], c=y[:, 0], cmap="coolwarm", s=9)
-    axes.contour(grid, grid, model.predict(plane).reshape(100, 100), levels=[0.0], colors="black")
-    axes.set_aspect("equal")
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=100)
-    print(f"picture: {path}")
-
-
 def main() -> None:
     rng = np.random.default_rng(0)
     x, y = rings(rng, 500)
     held_out = rings(rng, 500)
     model = train(rng, x, y, held_out)
-    save_picture(model, *held_out, Path("pictures/handwritten_loop.png"))
+    try:
+        picture = plot_decision(model, *held_out)
+    except ImportError:
+        print("no picture: matplotlib is not installed")
+    else:
+        PICTURE.parent.mkdir(exist_ok=True)
+        picture.savefig(PICTURE)
+        print(f"picture: {PICTURE}")
     assert accuracy(model, *held_out) >= 0.98
 
 

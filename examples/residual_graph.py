@@ -43,19 +43,25 @@ def train(model: Graph, x: Array, y: Array) -> float:
 def save_picture(models: dict[str, Graph], x: Array, y: Array, path: Path) -> None:
     """Shade the plane by what each network says of it."""
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
     line = np.linspace(-1.2, 1.2, 200)
     plane = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    style.use("minidl.style")
+    figure = Figure(figsize=(9, 5))
     for axes, (name, model) in zip(figure.subplots(1, len(models)), models.items(), strict=True):
-        axes.contourf(line, line, model.predict(plane).reshape(200, 200) > 0, levels=1, cmap="coolwarm", alpha=0.4)
-        axes.scatter(x[:, 0], x[:, 1], c=y[:, 0], cmap="coolwarm", s=5)
-        axes.set(title=f"{name}: {np.mean((model.predict(x) > 0) == y):.1%} right", aspect="equal")
+        logits = model.predict(plane).reshape(200, 200)
+        axes.contourf(line, line, logits, levels=[-np.inf, 0.0, np.inf], colors=["C0", "C1"], alpha=0.3)
+        for label, mark in enumerate("o^"):
+            axes.plot(*x[y[:, 0] == label].T, mark, color=f"C{label}", ms=3, label=f"arm {label}")
+        axes.set_title(f"{name}: {np.mean((model.predict(x) > 0) == y):.1%} right")
+        axes.set(aspect="equal", xlabel="x", ylabel="y")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 

@@ -42,24 +42,27 @@ def accuracy(model: Sequential, x: Array, y: Array) -> float:
 
 
 def save_picture(model: Sequential, samples: dict[str, tuple[Array, Array]], path: Path) -> None:
-    """Draw a panel for each sample: points coloured by prediction, regions shaded by truth, boundary black."""
+    """Draw a panel for each sample: points by prediction, regions shaded by truth, boundary black."""
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
     line = np.linspace(0.0, RIGHT, 300)
-    figure = Figure(figsize=(7, 7), layout="constrained")
+    style.use("minidl.style")
+    figure = Figure(figsize=(7, 7))
     for axes, (name, (x, y)) in zip(figure.subplots(len(samples)), samples.items(), strict=True):
         above = model.predict(x)[:, 0] >= 0.5
-        axes.fill_between(line, np.sin(line), -1.0, color="blue", alpha=0.25, linewidth=0)
-        axes.fill_between(line, np.sin(line), 2.0, color="red", alpha=0.25, linewidth=0)
-        for side, colour in ((~above, "blue"), (above, "red")):
-            axes.scatter(x[side, 0], x[side, 1], color=colour, s=9)
-        axes.plot(line, np.sin(line), color="black")
-        axes.set(xlim=(0.0, RIGHT), ylim=(-1.0, 2.0), title=f"{name}: {accuracy(model, x, y):.1%} right")
+        for label, side, end, mark, color in (("above", above, 2.0, "^", "C1"), ("below", ~above, -1.0, "o", "C0")):
+            axes.fill_between(line, np.sin(line), end, color=color, alpha=0.25, linewidth=0)
+            axes.plot(x[side, 0], x[side, 1], mark, color=color, ms=4, label=f"predicted: {label}")
+        axes.plot(line, np.sin(line), "-", color="black")
+        axes.set(xlim=(0.0, RIGHT), ylim=(-1.0, 2.0), xlabel="x", ylabel="y")
+        axes.set_title(f"{name}: {accuracy(model, x, y):.1%} right")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=100)
     print(f"picture: {path}")
 
 
@@ -67,8 +70,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     samples = {"Training points": points(rng), "Test points": points(rng)}
     model = train(*samples["Training points"])
-    for name, (x, y) in samples.items():
-        print(f"{name}: {accuracy(model, x, y):.1%} on the right side")
+    print(*(f"{name}: {accuracy(model, x, y):.1%} on the right side" for name, (x, y) in samples.items()), sep="\n")
     save_picture(model, samples, Path("pictures/sine_classification.png"))
     assert accuracy(model, *samples["Test points"]) >= 0.94
 

@@ -42,20 +42,21 @@ def curve(result: SolverResult) -> tuple[Array, Array]:
 def save_picture(curves: dict[str, tuple[Array, Array, Array]], path: Path) -> None:
     """Draw what each method left of the sine, and its error over the seconds that it took."""
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    above, below = figure.subplots(2, 1)
-    for width, (label, (seconds, losses, prediction)) in zip((7, 5, 3), curves.items(), strict=True):
-        (line,) = above.plot(X, prediction - Y, lw=width, alpha=0.6)
-        below.loglog(seconds[1:], losses[1:], color=line.get_color(), label=label)
-    above.set(title="A 1-20-20-1 network learns the sine: what is left", xlabel="x", ylabel="prediction - sine")
+    style.use("minidl.style")
+    above, below = Figure(figsize=(9, 7)).subplots(2, 1)
+    for label, (seconds, losses, prediction) in curves.items():
+        above.semilogy(X, np.abs(prediction - Y))
+        below.loglog(seconds[1:], losses[1:], lw=1.5, label=label)
+    above.set(title="A 1-20-20-1 network learns the sine: what is left", xlabel="x", ylabel="|prediction - sine|")
     below.set(xlabel="seconds, compiling included", ylabel="mean squared error")
     below.legend(loc="lower left")
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=110)
+    above.figure.savefig(path)
     print(f"picture: {path}")
 
 
@@ -67,9 +68,8 @@ def main() -> None:
         seconds, losses = method(model)
         took, prediction = time.perf_counter() - began, model.predict(X)
         errors.append(float(np.mean((prediction - Y) ** 2)))
-        label = f"{name}: {took:.2g} s, mean squared error {errors[-1]:.1e}"
+        print(label := f"{name}: {took:.2g} s, mean squared error {errors[-1]:.1e}")
         curves[label] = (seconds, losses, prediction)
-        print(label)
     save_picture(curves, Path("pictures/sine_in_a_second.png"))
     assert errors[0] < np.var(Y)
     assert max(errors[1:]) < 1e-6

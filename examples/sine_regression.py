@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl import SGD, Array, Dense, HalfSquaredError, Sequential, Sigmoid, Trainer
+from minidl import SGD, Array, HalfSquaredError, Sequential, Sigmoid, Trainer, mlp
 from minidl.initializers import Normal
 
 LEARNING_RATES = (0.01, 0.05, 0.1)
@@ -25,12 +25,8 @@ def sine() -> tuple[Array, Array]:
 
 def network(seed: int) -> Sequential:
     """Build the network, every weight and bias drawn from N(0, 1)."""
-    standard = Normal(0.0, 1.0)
-    return Sequential(
-        Dense(1, 20, weight_initializer=standard, bias_initializer=standard), Sigmoid(),
-        Dense(20, 20, weight_initializer=standard, bias_initializer=standard), Sigmoid(),
-        Dense(20, 1, weight_initializer=standard, bias_initializer=standard),
-    ).initialize(seed)
+    normal = Normal(0.0, 1.0)
+    return mlp([1, 20, 20, 1], activation=Sigmoid, weight_initializer=normal, bias_initializer=normal, rng=seed)
 
 
 def train(learning_rate: float, seed: int = 0, epochs: int = 4000) -> Sequential:
@@ -43,21 +39,26 @@ def train(learning_rate: float, seed: int = 0, epochs: int = 4000) -> Sequential
 
 
 def save_picture(models: dict[float, Sequential], path: Path) -> None:
-    """Draw the true sine in black and one curve for each learning rate."""
+    """Draw a curve for each learning rate over the true sine, which is wide and grey; below, what is left of it."""
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
     x, y = sine()
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(x, y, color="black", linewidth=4, label="Sine")
-    for (learning_rate, model), style in zip(models.items(), ("-", "--", ":"), strict=True):
-        axes.plot(x, model.predict(x), style, linewidth=2, label=f"Learning rate: {learning_rate}")
-    axes.legend()
+    style.use("minidl.style")
+    figure = Figure(figsize=(7, 6))
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    above.plot(x, y, "-", color="black", linewidth=9, alpha=0.25, label="Sine")
+    for learning_rate, model in models.items():
+        above.plot(x, model.predict(x), label=f"Learning rate: {learning_rate}")
+        below.plot(x, model.predict(x) - y)
+    above.set(ylabel="y")
+    above.legend()
+    below.set(xlabel="x", ylabel="prediction - sine")
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 

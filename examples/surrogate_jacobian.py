@@ -31,18 +31,20 @@ def sensitivities(x: Array) -> Array:
 def save_picture(found: Array, exact: Array, path: Path) -> None:
     """Draw each derivative by the Jacobian over the exact one."""
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    style.use("minidl.style")
+    figure = Figure(figsize=(11, 4))
     for axes, name, mine, true in zip(figure.subplots(1, 3), NAMES, found.T, exact.T, strict=True):
         ends = [true.min(), true.max()]
         axes.plot(ends, ends, "k", lw=1)
-        axes.plot(true, mine, ".", ms=4)
+        axes.plot(true, mine, ".", color="C0", ms=4)
         axes.set(title=f"derivative by {name}", xlabel="exact", ylabel="Jacobian of the network")
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 

@@ -30,20 +30,22 @@ def error(model: Layer) -> float:
 
 def save_picture(places: Array, path: Path) -> None:
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
     except ImportError:
         print("no picture: matplotlib is not installed")
         return
-    figure = Figure(figsize=(6, 5), layout="constrained")
+    style.use("minidl.style")
+    figure = Figure(figsize=(6, 5))
     axes = figure.subplots()
     dots = axes.scatter(places[:, 0], places[:, 1], c=PRICES, s=120, cmap="viridis")
     for name, place in zip(CITIES, places, strict=True):
         axes.annotate(name, place, xytext=(9, 6), textcoords="offset points")
     axes.margins(0.2)
-    axes.set_title("Where the network puts the cities")
+    axes.set(title="Where the network puts the cities", xlabel="first number", ylabel="second number")
     figure.colorbar(dots, label="true price of a square metre in the centre of each city")
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 

@@ -105,6 +105,7 @@ def test_importing_minidl_loads_nothing_heavy() -> None:
     )
     assert "minidl.layers.sequential" in loaded
     assert not {"minidl._compiled", "minidl.solvers", "minidl._files", "minidl.search", "minidl.testing"} & set(loaded)
+    assert "minidl.inspection" not in loaded
     assert [name for name in loaded if any(name == heavy or name.startswith(f"{heavy}.") for heavy in HEAVY)] == []
     foreign = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names)
     assert foreign <= {"minidl", "numpy", "typing_extensions"}

@@ -254,6 +254,8 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     search.fit_all: {"batch_size": 32},
     search.find_settings: {"candidates": 64, "seconds": 10.0, "batch_size": 32},
     search.compare_rates: {"updates": 400, "batch_size": 32},
+    inspection.Watch: {"rows": 256, "looks": 60},
+    inspection.plot_decision: {"features": (0, 1), "grid": 200},
     inspection.trace: {"lines": True},
 }
 """Maps each public class, method and function to its defaults other than None and the empty tuple."""
@@ -296,7 +298,7 @@ def test_no_public_default_is_missing_from_the_table() -> None:
 def test_a_default_is_the_published_one(thing: Any) -> None:
     wanted = DEFAULTS[thing]
     assert {name: getattr(value, "default", value) for name, value in defaults(thing).items()} == wanted
-    if inspect.isclass(thing) and thing not in (Optimizer, Trainer):
+    if inspect.isclass(thing) and thing not in (Optimizer, Trainer, inspection.Watch):
         options = {"steps": 1} if issubclass(thing, schedules.Schedule) else {}
         made = thing(*REQUIRED.get(thing, ()), **options)
         kept = {name: getattr(made, name) for name in wanted}

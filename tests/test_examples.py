@@ -24,12 +24,13 @@ WITH_PICTURE = [
     "surrogate_jacobian",
     "tabular_branches",
     "tied_autoencoder",
+    "why_does_it_not_learn",
 ]
 IMPORTS = {
     *("__future__", "collections.abc", "pathlib", "sys", "tempfile", "time"),
-    *("numpy", "numpy.typing", "scipy.stats", "typing_extensions", "matplotlib.figure"),
-    *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers", "minidl.inspection"),
-    *("minidl.schedules", "minidl.search", "minidl.solvers", "minidl.testing", "minidl.trainer"),
+    *("numpy", "numpy.typing", "scipy.stats", "typing_extensions", "matplotlib", "matplotlib.figure"),
+    *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers", "minidl.inspection", "minidl.schedules"),
+    *("minidl.search", "minidl.solvers", "minidl.testing", "minidl.trainer"),
 }
 """What any program may import."""
 

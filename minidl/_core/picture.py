@@ -1,26 +1,36 @@
-"""Matplotlib figures."""
+"""Matplotlib figures in one style."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
+STYLE = "minidl.style"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""The colours of the style, for classes; the first classes differ in brightness too."""
 
-def new_figure(where: str, width: float, height: float) -> Any:
-    """Return an empty Matplotlib figure, in inches; ``where`` names the caller in an error.
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+
+
+@contextmanager
+def picture(where: str, width: float, height: float, path: str | PathLike[str] | None) -> Iterator[Any]:
+    """Give an empty figure, in inches, to draw in the style of minidl; then write it to a file, if there is a path.
+
+    ``where`` names the caller in an error.
 
     Raises:
         ImportError: Matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from matplotlib import style
+
+        from .figure import Picture
     except ImportError as error:
         raise ImportError(f'{where} needs Matplotlib: pip install "minidl[plot]" ({error})') from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def saved(figure: Any, path: str | PathLike[str] | None) -> Any:
-    """Write a figure to a file, if there is a path, and return it."""
-    if path is not None:
-        figure.savefig(path, dpi=120)
-    return figure
+    with style.context(STYLE):
+        figure = Picture(figsize=(width, height))
+        yield figure
+        if path is not None:
+            figure.savefig(path)

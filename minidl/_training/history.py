@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import nan
+from math import isfinite, nan
 from os import PathLike
 from typing import Any
 
-from .._core.picture import new_figure, saved
+from .._core.picture import picture
 
 
 @dataclass
@@ -72,7 +72,9 @@ class History:
         return {"stopped_by": self.stopped_by, **{name: list(column) for name, column in numbers.items()}}
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
-        """Draw loss and validation loss by epoch on a logarithmic scale, and metrics below; needs matplotlib.
+        """Draw the losses by epoch on a logarithmic scale, mark the best epoch, and draw metrics below.
+
+        It needs Matplotlib. A notebook shows the figure.
 
         Args:
             path: File of the picture; None only returns the figure.
@@ -83,19 +85,28 @@ class History:
         Raises:
             ImportError: Matplotlib is not installed.
         """
-        figure = new_figure("history.plot", 6.0, 3.2 + 2.2 * bool(self.metrics))
-        axes = figure.subplots(1 + bool(self.metrics), 1, sharex=True, squeeze=False)[:, 0]
-        epochs = range(1, len(self) + 1)
-        axes[0].semilogy(epochs, self.loss, label="training")
-        if self.validation_loss:
-            axes[0].semilogy(epochs, self.validation_loss, label="validation")
-        axes[0].set_ylabel("loss")
-        for name, numbers in self.metrics.items():
-            axes[1].plot(epochs, numbers, label=name)
-        for axis in axes:
-            axis.legend()
-        axes[-1].set_xlabel("epoch")
-        return saved(figure, path)
+        epochs, data = range(1, len(self) + 1), "validation" if self.validation_loss else "training"
+        judged = self.validation_loss or self.loss
+        known = [(value, epoch) for epoch, value in zip(epochs, judged, strict=True) if isfinite(value)]
+        dots = {"marker": "."} if len(self) == 1 else {}
+        with picture("history.plot", 6.5, 3.4 + 2.4 * bool(self.metrics), path) as figure:
+            axes = figure.subplots(1 + bool(self.metrics), 1, sharex=True, squeeze=False)[:, 0]
+            axes[0].plot(epochs, self.loss, label="training loss", **dots)
+            if self.validation_loss:
+                axes[0].plot(epochs, self.validation_loss, label="validation loss", **dots)
+            if known:
+                best, at = min(known)
+                axes[0].plot([at], [best], "k*", ms=10, label=f"best {data} loss: {best:.3g} in epoch {at}")
+            if known and min(known)[0] > 0.0 and not any(value <= 0.0 for value in self.loss):
+                axes[0].set_yscale("log")
+            axes[0].set_ylabel("loss")
+            for name, numbers in self.metrics.items():
+                axes[1].plot(epochs, numbers, label=f"{data} {name}", **dots)
+                axes[1].set_ylabel("metric")
+            for axis in axes:
+                axis.legend()
+            axes[-1].set_xlabel("epoch")
+        return figure
 
     def __len__(self) -> int:
         return len(self.loss)

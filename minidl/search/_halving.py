@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .._core.arrays import listed, positive_int, real
 from .._core.generators import Seed, generator
-from .._core.picture import new_figure, saved
+from .._core.picture import picture
 from .._core.progress import Progress
 from .._data import described
 from .._training.validation import ValidationData, declared, named_metrics
@@ -113,22 +113,22 @@ class SearchResult:
         Raises:
             ImportError: Matplotlib is not installed.
         """
-        figure = new_figure("SearchResult.plot", 7.0, 4.5)
-        axes = figure.subplots()
         best, *others = [one for one in self.candidates if one.figures]
-        for one in others:
-            label = None if axes.lines else "the others"
-            axes.plot(one.epochs, one.figures, "o-", color="#999999", lw=1, ms=3, label=label)
         ends = [(one.epochs[-1], one.figures[-1]) for one in others if one.diverged]
-        if ends:
-            axes.plot(*zip(*ends, strict=True), "x", color="#D55E00", ms=9, label="diverged after this")
         settings = ", ".join(f"{name} {shown(value)}" for name, value in best.settings.items())
-        axes.plot(best.epochs, best.figures, "s-", color="#0072B2", lw=2.5, zorder=1, label=f"the best: {settings}")
         positive = all(number > 0 for one in self.candidates for number in one.figures)
-        axes.set(xscale="log", yscale="log" if positive else "linear", xlabel="epochs", ylabel=self.monitor)
-        axes.set_title(self._summary())
-        figure.legend(loc="outside lower center")
-        return saved(figure, path)
+        with picture("SearchResult.plot", 7.0, 4.5, path) as figure:
+            axes = figure.subplots()
+            for one in others:
+                label = None if axes.lines else "the others"
+                axes.plot(one.epochs, one.figures, "o-", color="#999999", lw=1, ms=3, label=label)
+            if ends:
+                axes.plot(*zip(*ends, strict=True), "x", color="#D55E00", ms=9, label="diverged after this")
+            axes.plot(best.epochs, best.figures, "s-", color="#0072B2", lw=2.5, zorder=1, label=f"the best: {settings}")
+            axes.set(xscale="log", yscale="log" if positive else "linear", xlabel="epochs", ylabel=self.monitor)
+            axes.set_title(self._summary())
+            figure.legend(loc="outside lower center")
+        return figure
 
 
 def find_settings(

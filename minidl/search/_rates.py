@@ -13,7 +13,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._core.arrays import listed, positive_int, real
-from .._core.picture import new_figure, saved
+from .._core.picture import picture
 from .._data import batch_count, described
 from ..errors import ArgumentError, DTypeError
 from ..trainer import Callback, Trainer
@@ -74,20 +74,20 @@ class Rates:
         Raises:
             ImportError: Matplotlib is not installed.
         """
-        figure = new_figure("Rates.plot", 7.0, 4.5)
-        axes = figure.subplots()
         finite = [(rate, after) for rate, after in zip(self.rates, self.after, strict=True) if after < inf]
-        axes.plot(*zip(*finite, strict=True), "o-", color="#0072B2", label="after the updates")
-        axes.plot(self.rates, self.before, "--", color="black", label="before")
-        axes.plot([self.best], [min(self.after)], "*", color="#D55E00", ms=16, label=f"best: {self.best:g}")
         diverged = [rate for rate, after in zip(self.rates, self.after, strict=True) if after == inf]
-        for rate in diverged:
-            axes.axvline(rate, ls=":", color="#999999", label="diverged" if rate == diverged[0] else None)
-        if (stable := self.largest_stable) is not None:
-            axes.axvline(stable, ls="-.", color="#009E73", label=f"largest stable: {stable:g}")
-        axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss")
-        figure.legend(loc="outside lower center", ncols=3)
-        return saved(figure, path)
+        with picture("Rates.plot", 7.0, 4.5, path) as figure:
+            axes = figure.subplots()
+            axes.plot(*zip(*finite, strict=True), "o-", label="after the updates")
+            axes.plot(self.rates, self.before, "--", color="black", label="before")
+            axes.plot([self.best], [min(self.after)], "*", color="#D55E00", ms=16, label=f"best: {self.best:g}")
+            for rate in diverged:
+                axes.axvline(rate, ls=":", color="#999999", label="diverged" if rate == diverged[0] else None)
+            if (stable := self.largest_stable) is not None:
+                axes.axvline(stable, ls="-.", color="#009E73", label=f"largest stable: {stable:g}")
+            axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss")
+            figure.legend(loc="outside lower center", ncols=3)
+        return figure
 
 
 class _StopAt(Callback):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pickle
+from math import nan
+
 import pytest
 
 from minidl.trainer import History
@@ -20,22 +23,48 @@ def test_two_histories_share_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("validation", "metrics", "labels"),
+    ("validation", "metrics", "best", "labels"),
     [
-        ([], {}, [["training"]]),
-        ([2.5, 1.5], {}, [["training", "validation"]]),
-        ([2.5, 1.5], {"r2": [0.5, 0.75], "mae": [3.0, 4.0]}, [["training", "validation"], ["r2", "mae"]]),
+        ([], {}, [2, 1.0], [["training loss", "best training loss: 1 in epoch 2"]]),
+        ([1.5, 2.5], {}, [1, 1.5], [["training loss", "validation loss", "best validation loss: 1.5 in epoch 1"]]),
+        (
+            [nan, 1.5], {"r2": [0.5, 0.75], "mae": [3.0, 4.0]}, [2, 1.5],
+            [["training loss", "validation loss", "best validation loss: 1.5 in epoch 2"],
+             ["validation r2", "validation mae"]],
+        ),
+        ([], {"r2": [0.5, 0.75]}, [2, 1.0], [["training loss", "best training loss: 1 in epoch 2"], ["training r2"]]),
     ],
-)
-def test_plot_draws_each_column_by_epoch(
-    validation: list[float], metrics: dict[str, list[float]], labels: list[list[str]]
+)  # fmt: skip
+def test_plot_draws_each_column_by_epoch_and_marks_the_best(
+    validation: list[float], metrics: dict[str, list[float]], best: list[float], labels: list[list[str]]
 ) -> None:
     pytest.importorskip("matplotlib")
     history = History(loss=[2.0, 1.0], validation_loss=validation, metrics=metrics)
     axes = history.plot().axes
-    drawn = [{line.get_label(): line.get_xydata().tolist() for line in axis.lines} for axis in axes]
-    numbers = {"training": [2.0, 1.0], "validation": validation, **metrics}
-    assert drawn == [{name: [[1.0, numbers[name][0]], [2.0, numbers[name][1]]] for name in row} for row in labels]
+    drawn = [[line.get_ydata().tolist() for line in axis.lines] for axis in axes]
+    losses = [[2.0, 1.0], *([validation] if validation else [])]
+    assert repr(drawn) == repr([[*losses, best[1:]], *([[*metrics.values()]] if metrics else [])])
+    assert axes[0].lines[-1].get_xdata().tolist() == best[:1]
     assert [[text.get_text() for text in axis.get_legend().get_texts()] for axis in axes] == labels
     assert [axis.get_xlabel() for axis in axes] == [""] * (len(labels) - 1) + ["epoch"]
     assert (axes[0].get_ylabel(), axes[0].get_yscale()) == ("loss", "log")
+
+
+def test_losses_that_are_not_positive_are_drawn_on_a_linear_scale() -> None:
+    pytest.importorskip("matplotlib")
+    assert [History(loss=loss).plot().axes[0].get_yscale() for loss in ([2.0, 0.0], [2.0, nan], [2.0])] == [
+        "linear", "log", "log",
+    ]  # fmt: skip
+
+
+def test_a_notebook_shows_the_picture_without_a_setting() -> None:
+    pytest.importorskip("matplotlib")
+    figure = pickle.loads(pickle.dumps(History(loss=[2.0, 1.0]).plot()))
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_plotting_changes_no_setting_of_matplotlib() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    before = dict(matplotlib.rcParams)
+    History(loss=[2.0, 1.0]).plot()
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,230 @@
+"""Watch on runs with a known illness, and on the healthy runs of the examples: ``python -m tests.campaigns.watch``.
+
+It fails if the first finding of an illness is another one, or if a healthy run has a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minidl import (
+    L2,
+    SGD,
+    Adam,
+    Array,
+    ClipGlobalNorm,
+    Dense,
+    HalfSquaredError,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    Tanh,
+    Trainer,
+    mlp,
+)
+from minidl.errors import DivergenceError
+from minidl.initializers import Constant, Normal, Zeros
+from minidl.inspection import Watch
+from minidl.trainer import History
+from tests.campaigns.experiments import load_example
+
+EXAMPLES = [
+    "custom_activation_and_loss", "custom_layer", "digits", "tabular_branches", "tied_autoencoder",
+    "larger_than_memory", "residual_graph", "sine_regression", "sine_classification",
+]
+"""Examples that train by `Trainer.fit`; the last two take seconds with Numba, and minutes without."""
+
+DEEP = 0
+"""The number of the fit in `residual_graph` that is meant to fail: 24 layers without skip connections."""
+
+
+class Run(NamedTuple):
+    """A Trainer and its data."""
+
+    trainer: Trainer
+    x: Array
+    y: npt.NDArray[Any]
+
+    def watched(self) -> Watch:
+        """Train for 20 epochs, and return the Watch."""
+        watch = Watch(self.x, self.y)
+        with suppress(DivergenceError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.trainer.fit(self.x, self.y, epochs=20, callbacks=[watch])
+        return watch
+
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(1000, 4))
+Y = np.sin(X[:, :1]) + 0.5 * X[:, 1:2] * X[:, 2:3]
+LABELS = (np.sin(1.5 * X[:, 0]) + X[:, 1] > 0).astype(int) + (X[:, 2] > 0.7)
+
+
+def values(
+    *, x: Array = X, y: Array = Y, hidden: tuple[int, ...] = (32, 32), activation: Any = Tanh, rate: Any = 0.05,
+    momentum: float = 0.9, decay: float = 0.0, adam: bool = False, change: Callable[[Sequential], object] = len,
+    trainer: dict[str, Any] | None = None, **network: Any,
+) -> Run:
+    """Make a run that learns values."""
+    model = mlp([4, *hidden, 1], activation=activation, rng=0, **network)
+    change(model)
+    optimizer = Adam(model.parameters(), rate) if adam else SGD(
+        model.parameters(), rate, momentum=momentum, weight_decay=decay)
+    return Run(Trainer(model, HalfSquaredError(), optimizer, rng=0, engine="numpy", **(trainer or {})), x, y)
+
+
+def labels(y: npt.NDArray[Any] = LABELS, *, rate: float = 0.05, adam: bool = False, activation: Any = ReLU) -> Run:
+    """Make a run that learns classes."""
+    model = mlp([4, 64, 64, 3], activation=activation, rng=0)
+    optimizer = Adam(model.parameters(), rate) if adam else SGD(model.parameters(), rate, momentum=0.9)
+    return Run(Trainer(model, SoftmaxCrossEntropy(), optimizer, rng=0, engine="numpy"), X, y)
+
+
+def fill(layer: int, value: float) -> Callable[[Sequential], object]:
+    """Return a function that sets the biases of a layer."""
+
+    def change(model: Sequential) -> None:
+        dense = model[layer]
+        assert isinstance(dense, Dense)
+        assert dense.bias is not None
+        dense.bias.value = np.full(dense.bias.shape, value)
+
+    return change
+
+
+def unlearned() -> Run:
+    model = mlp([4, 32, 32, 1], activation=Tanh, rng=0)
+    optimizer = SGD([*model[0].parameters(), *model[4].parameters()], 0.05)
+    return Run(Trainer(model, HalfSquaredError(), optimizer, rng=0, engine="numpy"), X, Y)
+
+
+def penalized() -> Run:
+    model = mlp([4, 32, 32, 1], activation=Tanh, rng=0)
+    weights = [parameter for parameter in model.parameters() if len(parameter.shape) == 2]
+    optimizer = SGD(model.parameters(), 0.05)
+    return Run(Trainer(model, HalfSquaredError(), optimizer, rng=0, penalties=[L2(3.0, weights)]), X, Y)
+
+
+def of_example(name: str) -> Run:
+    """Make the run of an example that does not call `Trainer.fit` once."""
+    example = load_example(name)
+    if name == "ensemble":
+        return Run(example.build(0), *example.points())
+    return Run(example.build(0.05) if name == "find_settings" else example.build(), example.X, example.Y)
+
+
+HEALTHY: dict[str, Callable[[], Run]] = {
+    "ensemble": lambda: of_example("ensemble"),
+    "find_settings": lambda: of_example("find_settings"),
+    "resume": lambda: of_example("resume"),
+    "values": values,
+    "values, Sigmoid, Adam": lambda: values(activation=Sigmoid, adam=True, rate=0.01),
+    "values, ReLU": lambda: values(activation=ReLU, rate=0.02),
+    "classes": labels,
+    "classes, Adam": lambda: labels(adam=True, rate=0.003),
+}
+
+ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
+    "sigmoids with huge weights": (
+        "saturated units", lambda: values(activation=Sigmoid, weight_initializer=Normal(0, 50))),
+    "tanh with large weights": ("saturated units", lambda: values(weight_initializer=Normal(0, 10))),
+    "biases of -100": ("dead units", lambda: values(activation=ReLU, change=fill(0, -100.0))),
+    "all biases -100": ("dead units", lambda: values(activation=ReLU, bias_initializer=Constant(-100.0))),
+    "twelve sigmoid layers": ("vanishing errors", lambda: values(activation=Sigmoid, hidden=(16,) * 12, rate=0.1)),
+    "the same with Adam": (
+        "vanishing errors", lambda: values(activation=Sigmoid, hidden=(16,) * 12, adam=True, rate=1e-3)),
+    "tiny first weights": ("vanishing errors", lambda: values(weight_initializer=Normal(0, 1e-4))),
+    "large first weights in eight layers": ("exploding outputs", lambda: values(
+        activation=ReLU, hidden=(32,) * 8, weight_initializer=Normal(), adam=True, rate=1e-3)),
+    "rate of 1e-7": ("learning rate too small", lambda: values(rate=1e-7)),
+    "rate of 1e-7, Adam": ("learning rate too small", lambda: values(adam=True, rate=1e-7)),
+    "tiny clip": ("learning rate too small", lambda: values(trainer={"clip": ClipGlobalNorm(1e-6)})),
+    "rate that falls at once": ("learning rate too small", lambda: values(rate=lambda step: 0.05 * 0.5**step)),
+    "rate of 0.5, Adam": ("learning rate too large", lambda: values(adam=True, rate=0.5)),
+    "rate of 0.5, Adam, classes": ("learning rate too large", lambda: labels(adam=True, rate=0.5)),
+    "rate of 3, tanh, classes": ("learning rate too large", lambda: labels(rate=3.0, activation=Tanh)),
+    "rate that kills the units": ("learning rate too large", lambda: labels(rate=0.7)),
+    "rate that diverges": ("learning rate too large", lambda: values(rate=2.0)),
+    "inputs of 0 to 10,000": ("inputs on a bad scale", lambda: values(x=3000 * np.abs(X))),
+    "inputs of 1e-4": ("inputs on a bad scale", lambda: values(x=1e-4 * X)),
+    "one feature a thousand times the others": ("inputs on unequal scales", lambda: values(x=X * [1, 1000, 1, 1])),
+    "constant feature": ("constant inputs", lambda: values(x=np.where(np.arange(4) == 2, 7.0, X))),
+    "inputs far from 0": ("inputs far from 0", lambda: values(x=0.1 * X + 20.0)),
+    "targets + 1e4": ("targets on a bad scale", lambda: values(y=Y + 1e4, adam=True, rate=1e-3)),
+    "targets x 1e-6": ("targets on a bad scale", lambda: values(y=1e-6 * Y)),
+    "targets + 20": ("targets far from 0", lambda: values(y=0.1 * Y + 20.0, adam=True, rate=1e-3)),
+    "negative targets of ReLU": ("targets out of reach", lambda: values(y=Y - 3.0, output=ReLU)),
+    "targets of 5 for Sigmoid": ("targets out of reach", lambda: values(y=Y + 5.0, output=Sigmoid)),
+    "one label": ("targets all the same", lambda: labels(0 * LABELS + 1)),
+    "labels of other rows": ("nothing learned", lambda: labels(RNG.permutation(LABELS))),
+    "weights of 0": ("units all alike", lambda: values(weight_initializer=Zeros())),
+    "equal weights": ("units all alike", lambda: values(weight_initializer=Constant(0.1))),
+    "huge weight decay": ("weights shrunk to nothing", lambda: values(decay=5.0)),
+    "huge penalty": ("weights shrunk to nothing", penalized),
+    "frozen layer": ("layer that does not learn", lambda: values(change=lambda model: model[2].freeze())),
+    "layer without optimizer": ("layer that does not learn", unlearned),
+}  # fmt: skip
+"""Maps each illness to the finding that must come first, and to a function that makes a run with it."""
+
+
+@contextmanager
+def watching() -> Iterator[list[Watch]]:
+    """Within this context every `Trainer.fit` is watched; the list gets the Watch of each."""
+    found: list[Watch] = []
+    fit = Trainer.fit
+
+    def watched(trainer: Trainer, x: Any, y: Any, **options: Any) -> History:
+        found.append(Watch(x, y))
+        return fit(trainer, x, y, **{**options, "callbacks": [*options.get("callbacks", ()), found[-1]]})
+
+    Trainer.fit = watched  # type: ignore[assignment]
+    try:
+        yield found
+    finally:
+        Trainer.fit = fit  # type: ignore[method-assign]
+
+
+def false_alarms(example: str) -> list[str]:
+    """Run an example in an empty folder; return the findings of its healthy runs."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder, watching() as found, redirect_stdout(StringIO()):
+        os.chdir(folder)
+        try:
+            load_example(example).main()
+        finally:
+            os.chdir(before)
+    healthy = found[DEEP + 1 :] if example == "residual_graph" else found
+    assert healthy
+    return [str(finding) for watch in healthy for finding in watch.diagnosis()]
+
+
+def main() -> int:
+    """Print what was found; return 1 if something was wrong."""
+    wrong = 0
+    for name, (wanted, make) in ILLNESSES.items():
+        first = next(iter(make().watched().diagnosis()), None)
+        right = first is not None and first.what == wanted
+        wrong += not right
+        print(f"{'ok   ' if right else 'WRONG'} {name}: {first}", flush=True)
+    alarms = {name: [str(finding) for finding in make().watched().diagnosis()] for name, make in HEALTHY.items()}
+    for name, found in [*alarms.items(), *((name, false_alarms(name)) for name in EXAMPLES)]:
+        wrong += bool(found)
+        print(f"{'FALSE ALARM' if found else 'ok   '} {name} {' '.join(found)}", flush=True)
+    print(f"{len(ILLNESSES)} illnesses, {len(HEALTHY) + len(EXAMPLES)} healthy programs, {wrong} wrong")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
