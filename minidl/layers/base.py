@@ -115,6 +115,19 @@ class Component(Holder):
         frozen = [part.frozen for part in named(self, (Parameter, Buffer)).values()]
         return "" if not any(frozen) else ", frozen" if all(frozen) else ", partly frozen"
 
+    def _wiring(self) -> Mapping[str, tuple[str, ...]]:
+        """Map each part to the names of its inputs, in order of computation; ``"x"`` is the input of the container.
+
+        The last is the output. Pictures show it. Empty: not known.
+        """
+        return {}
+
+    def _repr_html_(self) -> str:
+        """Show the model in a notebook: a picture, the number of parameters, and the repr to unfold."""
+        from ._picture import html_of
+
+        return html_of(self)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._text.format(self)}{self._frozen_mark() if self._text else ''})"
 
@@ -321,6 +334,14 @@ def _computation(bases: tuple[type[Any], ...]) -> Callable[..., Array]:
         return compute
     forward = nearest["forward"]
     return lambda part, *xs: part.inference().forward(*xs) if bases[0] is type(part) else forward(part.inference(), *xs)
+
+
+@ByClass
+def wiring(kind: type[Any]) -> Callable[..., Mapping[str, tuple[str, ...]]]:
+    """``_wiring``, if it belongs to ``forward``; else that of a container whose data flow is not known."""
+    own = issubclass(kind, Layer) and not _goes_past(kind, "_wiring", "forward")
+    method: Callable[..., Mapping[str, tuple[str, ...]]] = kind._wiring if own else Component._wiring
+    return method
 
 
 @ByClass
