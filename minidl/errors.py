@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from copyreg import __newobj__  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 __all__ = [
     "ArgumentError",
     "CallOrderError",
@@ -66,10 +72,19 @@ class DivergenceError(MinidlError, ArithmeticError):
         learning_rate: The rate of the update that failed.
         layer: Path of the first layer with a value that is not finite, ``""`` for the whole model.
         phase: ``"forward"``, ``"loss"``, ``"backward"`` or ``"update"``.
+        data: The batch that failed, (x, y) or (x, y, sample_weight), for `minidl.inspection.trace`.
     """
 
     def __init__(
-        self, message: str, *, epoch: int, batch: int, learning_rate: float, layer: str, phase: str
+        self,
+        message: str,
+        *,
+        epoch: int,
+        batch: int,
+        learning_rate: float,
+        layer: str,
+        phase: str,
+        data: tuple[npt.NDArray[Any], ...] = (),
     ) -> None:
         super().__init__(message)
         self.epoch = epoch
@@ -77,6 +92,10 @@ class DivergenceError(MinidlError, ArithmeticError):
         self.learning_rate = learning_rate
         self.layer = layer
         self.phase = phase
+        self.data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __newobj__, (type(self), *self.args), vars(self)
 
 
 class FileFormatError(MinidlError, ValueError):

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .._core.parameter import Buffer, Parameter
+from .._trace import pass_methods, shadowed
 from ..errors import DivergenceError
-from ..layers._parts import children, named, walk
+from ..layers._parts import children, named
 from ..layers._structure import one_line
 from ..layers.base import Component, Layer
 from ..losses import Loss
@@ -46,6 +47,7 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
     model, loss, optimizer, position, epoch = run.model, run.loss, run.optimizer, run.position, len(run.history)
     snapshot.restore()
     rate, found = optimizer.current_rate(), None
+    batch: Batch = ()
     try:
         with watched(model, loss, run.penalties):
             for batch in batches:
@@ -80,28 +82,21 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
         f"{where}: {what}. The model has the weights from before that update{spoiled}. "
         "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
         epoch=epoch, batch=position.batch, learning_rate=rate, layer=path, phase=phase,
+        data=tuple([array.copy() for array in batch]),
     )
 
 
 @contextmanager
 def watched(model: Layer, loss: Loss, penalties: Sequence[Penalty]) -> Iterator[None]:
     """Within this context, let model, loss and penalties raise `NotFiniteError` if a result is not finite."""
-    parts: list[tuple[str, Any]] = [("", model)]
-    parts += [(path, part) for path, part in walk(model) if isinstance(part, Component)]
-    methods = [(path, part, name) for path, part in parts for name in ("forward", "backward", "backward_parameters")]
-    methods += [("", loss, "forward"), ("", loss, "backward"), *(("", penalty, "value") for penalty in penalties)]
-    try:
-        for path, part, name in methods:
-            if hasattr(part, name):
-                phase = name.removesuffix("_parameters") if isinstance(part, Component) else "loss"
-                vars(part)[name] = _watching(getattr(part, name), path, part, phase)
+    of_loss = [(loss, "forward"), (loss, "backward"), *((penalty, "value") for penalty in penalties)]
+    with shadowed([*pass_methods(model), *(("", part, name) for part, name in of_loss)], _watching):
         yield
-    finally:
-        for _, part, name in methods:
-            vars(part).pop(name, None)
 
 
-def _watching(method: Callable[..., Any], path: str, part: object, phase: str) -> Callable[..., Any]:
+def _watching(method: Callable[..., Any], path: str, part: object, name: str) -> Callable[..., Any]:
+    phase = name.removesuffix("_parameters") if isinstance(part, Component) else "loss"
+
     def call(*arguments: Any) -> Any:
         result = method(*arguments)
         arrays = list(result) if isinstance(result, tuple) else [result]
