@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
-from .layout import Block, chain, layered
+from .layout import Block, chain, layered, row, wrapped
 from .structure import INPUT, Node, folded, runs
 from .svg import box, moved, picture, text, text_width, wire
 
@@ -20,8 +20,10 @@ def draw_blocks(node: Node) -> str:
     """Return a picture in which every layer is a block."""
     lines = runs(node.wiring)
     blocks = _run(node, lines[0]) if len(lines) == 1 else [_of(node)]
-    ends = [Block(12, 12, 6, 6, text(6, 6, name)) for name in "xy"]
-    block = chain([ends[0], *blocks, ends[1]])
+    enter, leave = (Block(12, 12, 6, 6, text(6, 6, name)) for name in "xy")
+    blocks[0] = row([enter, blocks[0]])
+    blocks[-1] = row([blocks[-1], leave])
+    _, block = wrapped(blocks)
     content = moved(block.content, MARGIN, MARGIN)
     return picture(block.width + 2 * MARGIN, block.height + 2 * MARGIN, f"Diagram of {node.text}", content)
 

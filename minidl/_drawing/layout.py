@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import fmean
 
-from .svg import moved, wire
+from .svg import TIP, moved, wire
 
 WIDEST = 860.0
 """Width at which a chain goes on in a new row."""
@@ -38,7 +38,32 @@ class Block:
 
 
 def chain(blocks: Sequence[Block], wired: bool = True) -> Block:
-    """Place blocks one after the other, in several rows if they are many."""
+    """Place blocks one after the other, in several rows if they are many, and wires at both ends if there are rows."""
+    rows, (end, block) = _rows(blocks), wrapped(blocks, wired)
+    if len(rows) == 1:
+        return block
+    content = moved(block.content, GAP / 2, 0) + wire(0, block.entry, GAP / 2, block.entry, wired)
+    content += wire(GAP / 2 + end, block.exit, GAP + block.width, block.exit, False) if wired else ""
+    return replace(block, width=block.width + GAP, content=content)
+
+
+def wrapped(blocks: Sequence[Block], wired: bool = True) -> tuple[float, Block]:
+    """Place blocks in rows; return the right end of the last row too."""
+    lines = [row(one, wired) for one in _rows(blocks)]
+    tops = [0.0]
+    for line in lines:
+        tops.append(tops[-1] + line.height + ROWS)
+    content = "".join(moved(line.content, 0, top) for line, top in zip(lines, tops, strict=False))
+    for (above, top), (below, next_top) in pairwise(zip(lines, tops, strict=False)):
+        down = f"M{above.width:.5g} {top + above.exit:.5g}h8V{next_top - ROWS / 2:.5g}"
+        back = f"H-10V{next_top + below.entry:.5g}H0{TIP}"
+        content += f'<path class="wire" d="{down}{back}"/>' if wired else ""
+    width, leave = max(line.width for line in lines), tops[-2] + lines[-1].exit
+    return lines[-1].width, Block(width, tops[-1] - ROWS, lines[0].entry, leave, content)
+
+
+def _rows(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Split blocks into rows that are not too wide."""
     rows: list[list[Block]] = [[]]
     width = 0.0
     for block in blocks:
@@ -47,25 +72,10 @@ def chain(blocks: Sequence[Block], wired: bool = True) -> Block:
             width = 0.0
         rows[-1].append(block)
         width += block.width + GAP
-    lines = [_row(row, wired) for row in rows]
-    if len(lines) == 1:
-        return lines[0]
-    width = max(line.width for line in lines)
-    tops = [0.0]
-    for line in lines:
-        tops.append(tops[-1] + line.height + ROWS)
-    content = "".join(moved(line.content, GAP / 2, top) for line, top in zip(lines, tops, strict=False))
-    content += wire(0, lines[0].entry, GAP / 2, lines[0].entry, wired)
-    for (above, top), (below, next_top) in pairwise(zip(lines, tops, strict=False)):
-        y, middle, end = top + above.exit, next_top - ROWS / 2, next_top + below.entry
-        way = f"M{GAP / 2 + above.width:.5g} {y:.5g}h8V{middle:.5g}H2V{end:.5g}H{GAP / 2:.5g}m-5-3.5l5 3.5l-5 3.5"
-        content += f'<path class="wire" d="{way}"/>' if wired else ""
-    leave, right = tops[-2] + lines[-1].exit, GAP / 2 + lines[-1].width
-    content += wire(right, leave, width + GAP, leave, False)
-    return Block(width + GAP, tops[-1] - ROWS, lines[0].entry, leave, content)
+    return rows
 
 
-def _row(blocks: Sequence[Block], wired: bool) -> Block:
+def row(blocks: Sequence[Block], wired: bool = True) -> Block:
     """Place blocks in one row, so that each wire is straight."""
     line, places = 0.0, []
     for block in blocks:

@@ -64,6 +64,11 @@ def columns_of(chain: Sequence[Node] | None) -> list[_Column] | None:
     return columns
 
 
+def is_small(columns: Sequence[_Column], most_neurons: int) -> bool:
+    """Whether a chain is drawn as neurons unasked."""
+    return len(columns) <= MOST_COLUMNS and max(column.width for column in columns) <= most_neurons
+
+
 def draw_neurons(columns: Sequence[_Column], most: int, weights: bool) -> str:
     """Return a picture of neurons in columns.
 

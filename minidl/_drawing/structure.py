@@ -76,7 +76,7 @@ def folded(nodes: Sequence[Node]) -> list[tuple[Sequence[Node], int]]:
     while at < len(nodes):
         size, times = _repeated(kinds, at)
         later = _repeated(kinds, at + 1)
-        if times < 3 or later[0] * later[1] >= size * times and later[1] > 2:
+        if times < 3 or (later[0] * later[1] >= size * times and later[1] > 2):
             size = times = 1
         found.append((nodes[at : at + size], times))
         at += size * times

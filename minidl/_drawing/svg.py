@@ -17,6 +17,7 @@ STYLE = """
 .minidl-net .frame{fill:none;stroke:currentColor;stroke-opacity:.4;stroke-dasharray:4 3}
 .minidl-net .wire{fill:none;stroke:currentColor;stroke-opacity:.6;stroke-width:1.2;stroke-linejoin:round}
 .minidl-net .dot{fill:currentColor;fill-opacity:.7}
+.minidl-net .curve{fill:none;stroke-width:1.6}.minidl-net .dashed{stroke-dasharray:4 2}
 .minidl-net .more{stroke:#2a7fd4}.minidl-net .less{stroke:#d9730d}.minidl-net .plain{stroke:currentColor}
 """.replace("\n", "")
 """Blue and orange differ for every kind of colour vision, and on white as on black."""

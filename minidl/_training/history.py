@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 from .._core.picture import new_figure, saved
+from .._drawing.curves import html_of_run
 
 
 @dataclass
@@ -96,6 +97,10 @@ class History:
             axis.legend()
         axes[-1].set_xlabel("epoch")
         return saved(figure, path)
+
+    def _repr_html_(self) -> str:
+        """Show the losses in a notebook."""
+        return html_of_run(repr(self), {"loss": self.loss, "validation loss": self.validation_loss})
 
     def __len__(self) -> int:
         return len(self.loss)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from .._core.parameter import Parameter
 from .._drawing import draw
 from .._drawing.structure import Node
-from ._parts import children, walk
+from ._parts import children
 from ._structure import count
 from .base import Component, wiring
 from .dense import Dense

@@ -95,4 +95,4 @@ class Parallel(Container):
     @override
     def _wiring(self) -> Mapping[str, tuple[str, ...]]:
         names = tuple(map(str, range(len(self.layers))))
-        return {name: ("x",) for name in names} | {"merge": names}
+        return dict.fromkeys(names, ("x",)) | {"merge": names}

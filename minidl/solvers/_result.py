@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from .._drawing.curves import html_of_run
+
 Reason: TypeAlias = Literal["goal", "converged", "stalled", "validation", "interrupted", "max_iterations"]
 
 
@@ -31,6 +33,10 @@ class SolverResult:
     loss: list[float]
     validation_loss: list[float]
     seconds: float
+
+    def _repr_html_(self) -> str:
+        """Show the losses in a notebook."""
+        return html_of_run(repr(self), {"loss": self.loss, "validation loss": self.validation_loss})
 
     def __repr__(self) -> str:
         curve = f", loss {self.loss[0]:.4g} -> {min(self.loss):.4g}" if self.loss else ""
