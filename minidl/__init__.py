@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import errors as errors
     from . import initializers as initializers
+    from . import inspection as inspection
     from . import layers as layers
     from . import losses as losses
     from . import metrics as metrics
@@ -140,6 +141,7 @@ _MODULES = [
     "callbacks",
     "errors",
     "initializers",
+    "inspection",
     "layers",
     "losses",
     "metrics",

@@ -39,6 +39,7 @@ from minidl import (
     Trainer,
     batches,
     initializers,
+    inspection,
     load,
     load_weights,
     mlp,
@@ -253,6 +254,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     search.fit_all: {"batch_size": 32},
     search.find_settings: {"candidates": 64, "seconds": 10.0, "batch_size": 32},
     search.compare_rates: {"updates": 400, "batch_size": 32},
+    inspection.diagram: {"style": "auto", "weights": True, "most_neurons": 24},
 }
 """Maps each public class, method and function to its defaults other than None and the empty tuple."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from statistics import fmean
 
 from .svg import TIP, moved, wire
 
@@ -147,7 +146,7 @@ def _set_order(levels: Sequence[list[_Place]]) -> None:
         for level in reversed(levels) if sweep % 2 else levels:
             for place in level:
                 near = place.readers if sweep % 2 else place.sources
-                place.order = fmean(other.order for other in near) if near else place.order
+                place.order = _mean([other.order for other in near]) if near else place.order
             level.sort(key=lambda place: place.order)
             for number, place in enumerate(level):
                 place.order = number - (len(level) - 1) / 2
@@ -165,10 +164,14 @@ def _set_coordinates(levels: Sequence[list[_Place]]) -> None:
             y += place.block.height + ROWS
         pairs = [(source, place) for place in level if not place.lane for source in place.sources]
         pairs = [pair for pair in pairs if not pair[0].lane] or pairs
-        shift = fmean(a.y + a.block.exit - b.y - b.block.entry for a, b in pairs) if pairs else 0.0
+        shift = _mean([a.y + a.block.exit - b.y - b.block.entry for a, b in pairs]) if pairs else 0.0
         for place in level:
             place.y += shift
         x += width + LEVELS
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers)
 
 
 def _drawn(place: _Place, top: float) -> str:

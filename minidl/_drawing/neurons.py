@@ -115,7 +115,7 @@ def _lines(
     weight = column.weight
     assert weight is not None
     sizes = np.abs(np.nan_to_num(weight))
-    shades = np.round(SHADES * sizes / (sizes.max(initial=0.0) or 1.0))
+    shades = np.round(sizes / (sizes.max(initial=0.0) or 1.0) * SHADES)
     many = len(before) * len(after) > NAMED
     ways: dict[tuple[str, float, str], str] = defaultdict(str)
     for neuron, (x2, y2) in after.items():

@@ -27,6 +27,7 @@ class Node:
         wiring: Maps each part to the names of its inputs, in the order in which they are computed; the last is the
             output. Empty where the data flow is not known. A name that is not in ``parts`` is an operation of the
             container itself, such as the ``+`` of a residual connection.
+        closed: Whether it has parts that are not drawn.
         weight: The weights of a fully connected layer, ``(out, in)``.
     """
 
@@ -35,6 +36,7 @@ class Node:
     note: str = ""
     parts: Mapping[str, Node] = field(default_factory=dict)
     wiring: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    closed: bool = False
     weight: Array | None = None
 
     def part(self, name: str) -> Node:
@@ -56,7 +58,7 @@ def runs(wiring: Mapping[str, tuple[str, ...]]) -> list[list[str]]:
 def chain_of(node: Node) -> list[Node] | None:
     """List the layers of a network that is one chain; None for any other."""
     if not node.parts:
-        return [node]
+        return None if node.closed else [node]
     found: list[Node] = []
     if len(runs(node.wiring)) != 1 or len(node.wiring) != len(node.parts):
         return None

@@ -18,7 +18,8 @@ from .._core.generators import Seed, generator, reseed
 from .._core.parameter import Buffer, Parameter, float_dtype
 from ..errors import CallOrderError, ShapeError
 from ..initializers import GlorotUniform
-from ._parts import ByClass, Holder, first_parameter, named, with_parts
+from ._parts import ByClass, Holder, first_parameter, goes_past, named, with_parts
+from ._picture import html_of
 
 
 class Component(Holder):
@@ -115,17 +116,8 @@ class Component(Holder):
         frozen = [part.frozen for part in named(self, (Parameter, Buffer)).values()]
         return "" if not any(frozen) else ", frozen" if all(frozen) else ", partly frozen"
 
-    def _wiring(self) -> Mapping[str, tuple[str, ...]]:
-        """Map each part to the names of its inputs, in order of computation; ``"x"`` is the input of the container.
-
-        The last is the output. Pictures show it. Empty: not known.
-        """
-        return {}
-
     def _repr_html_(self) -> str:
         """Show the model in a notebook: a picture, the number of parameters, and the repr to unfold."""
-        from ._picture import html_of
-
         return html_of(self)
 
     def __repr__(self) -> str:
@@ -308,7 +300,7 @@ class Layer(Component, ABC):
 @ByClass
 def prediction(kind: type[Any]) -> Callable[..., Array]:
     """How containers, the Trainer and ``layer(x)`` predict: by ``predict``, if it belongs to ``forward``."""
-    plain = kind.predict is Layer.predict or _goes_past(kind, "predict", "forward")
+    plain = kind.predict is Layer.predict or goes_past(kind, "predict", "forward")
     predict: Callable[..., Array] = kind.predict
     return computation[kind] if plain else predict
 
@@ -337,17 +329,9 @@ def _computation(bases: tuple[type[Any], ...]) -> Callable[..., Array]:
 
 
 @ByClass
-def wiring(kind: type[Any]) -> Callable[..., Mapping[str, tuple[str, ...]]]:
-    """``_wiring``, if it belongs to ``forward``; else that of a container whose data flow is not known."""
-    own = issubclass(kind, Layer) and not _goes_past(kind, "_wiring", "forward")
-    method: Callable[..., Mapping[str, tuple[str, ...]]] = kind._wiring if own else Component._wiring
-    return method
-
-
-@ByClass
 def gradients_alone(kind: type[Any]) -> Callable[..., object]:
     """``add_gradients``, if it belongs to ``backward``; else ``backward``."""
-    own = hasattr(kind, "add_gradients") and not _goes_past(kind, "add_gradients", "backward")
+    own = hasattr(kind, "add_gradients") and not goes_past(kind, "add_gradients", "backward")
     method: Callable[..., object] = kind.add_gradients if own else kind.backward
     return method
 
@@ -363,13 +347,4 @@ def backward_alone(layer: Layer, grad: Array) -> None:
 @ByClass
 def _needs_backward(kind: type[Any]) -> bool:
     own = kind.backward_parameters is not Layer.backward_parameters
-    return own and _goes_past(kind, "backward_parameters", "backward")
-
-
-def _goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
-    """Whether a nearer class in the order of look-up overrides the method that the short cut stands for."""
-    return _place(kind, method) < _place(kind, short_cut)
-
-
-def _place(kind: type[Any], method: str) -> int:
-    return next(place for place, base in enumerate(kind.__mro__) if method in vars(base))
+    return own and goes_past(kind, "backward_parameters", "backward")

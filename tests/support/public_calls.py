@@ -317,7 +317,8 @@ RECORDS = [
     "trainer.History.series", "trainer.History.last", "trainer.History.to_dict", "trainer.History.plot",
     "schedules.Epochs", "solvers.SolverResult", "testing.Check", "testing.Report", "testing.Outcome",
     "testing.Measurement", "testing.ConformanceError", "trainer.History", "search.Candidate", "search.Rates",
-    "search.Rates.plot", "search.SearchResult", "search.SearchResult.plot",
+    "search.Rates.plot", "search.SearchResult", "search.SearchResult.plot", "inspection.Row", "inspection.Summary",
+    "inspection.Diagram", "inspection.Diagram.mermaid", "inspection.Diagram.save",
 ]  # fmt: skip
 
 EXCEPTIONS = {
