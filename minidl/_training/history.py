@@ -8,7 +8,6 @@ from os import PathLike
 from typing import Any
 
 from .._core.picture import new_figure, saved
-from .._drawing.curves import html_of_run
 
 
 @dataclass
@@ -100,6 +99,8 @@ class History:
 
     def _repr_html_(self) -> str:
         """Show the losses in a notebook."""
+        from .._drawing.curves import html_of_run
+
         return html_of_run(repr(self), {"loss": self.loss, "validation loss": self.validation_loss})
 
     def __len__(self) -> int:

@@ -1,6 +1,9 @@
-"""See a model at work: tables and pictures."""
+"""See a model at work: its parts, a picture, and every number of one training step."""
 
 from ._diagram import Diagram, diagram
+from ._lines import Line, Value
+from ._record import trace
 from ._summary import Row, Summary, summary
+from ._trace import PartTrace, Step, Trace
 
-__all__ = ["Diagram", "Row", "Summary", "diagram", "summary"]
+__all__ = ["Diagram", "Line", "PartTrace", "Row", "Step", "Summary", "Trace", "Value", "diagram", "summary", "trace"]

@@ -7,8 +7,8 @@ from os import PathLike
 from pathlib import Path
 
 from .._core.arrays import flag, one_of, path_text, positive_int
-from .._drawing import STYLES, Style, draw
 from .._drawing.mermaid import mermaid
+from .._drawing.picture import STYLES, Style, draw
 from .._drawing.structure import Node
 from ..errors import ArgumentError
 from ..layers._picture import structure

@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 from .._core.parameter import Parameter
-from .._drawing import draw
 from .._drawing.structure import Node
 from ._parts import ByClass, Holder, children, goes_past, named
 
@@ -49,6 +48,8 @@ def _box(part: Holder, path: str, closed: bool, seen: set[int]) -> Node:
 
 def html_of(part: Holder) -> str:
     """Return a picture of a model, with its repr to unfold."""
+    from .._drawing.picture import draw  # A program that shows no picture does not load it.
+
     total = sum(parameter.size for parameter in named(part, Parameter).values())
     words = f"{type(part).__name__}, {total:,} parameters"
     picture = draw(structure(part))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from .._drawing.curves import html_of_run
-
 Reason: TypeAlias = Literal["goal", "converged", "stalled", "validation", "interrupted", "max_iterations"]
 
 
@@ -36,6 +34,8 @@ class SolverResult:
 
     def _repr_html_(self) -> str:
         """Show the losses in a notebook."""
+        from .._drawing.curves import html_of_run
+
         return html_of_run(repr(self), {"loss": self.loss, "validation loss": self.validation_loss})
 
     def __repr__(self) -> str:
