@@ -95,8 +95,8 @@ def draw_neurons(columns: Sequence[_Column], most: int, weights: bool) -> str:
             if neuron is None:
                 content += text(x, y, "⋮")
                 continue
-            content += f'<circle class="box" cx="{x:.5g}" cy="{y:.5g}" r="{radius}"/>'
-            content += f'<text class="value small" data-neuron="{neuron}" x="{x:.5g}" y="{y:.5g}"/>' * (radius > 10)
+            content += f'<circle class="box" data-neuron="{neuron}" cx="{x:.5g}" cy="{y:.5g}" r="{radius}"/>'
+            content += f'<text class="value small" x="{x:.5g}" y="{y:.5g}"/>' * (radius > 10)
         content += text(x, bottom, f"L{subscript(number)}: {column.width}")
         for row, function in enumerate(column.functions or ["identity"], 1):
             content += text(x, bottom + 2 + 14 * row, shortened(function, 24), "small")

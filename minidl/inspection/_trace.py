@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -266,20 +267,33 @@ class Trace:
                                         "symbols": symbols, "gradients": self.gradients, "steps": steps})
         return plain
 
+    def to_html(self, title: str = "One step of back-propagation") -> str:
+        """Return a page that steps through the computation: one HTML file without outside references."""
+        from ._page import page
+
+        return page(self, title)
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook."""
+        frame = 'sandbox="allow-scripts" style="width:100%;height:760px;border:0" title="One step of back-propagation"'
+        return f'<iframe {frame} srcdoc="{escape(self.to_html())}"></iframe>'
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the trace to a file.
 
         Args:
-            path: A ``.json`` file.
+            path: A ``.html`` file, a page to read, or a ``.json`` file.
 
         Raises:
             ArgumentError: another kind of file.
         """
         target = Path(path_text(path))
-        if target.suffix != ".json":
-            raise ArgumentError(f'Trace.save(path): expected a name that ends in ".json", got {str(target)!r}')
-        text = json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
-        target.write_text(text, "utf-8")
+        if target.suffix not in (".html", ".json"):
+            raise ArgumentError(f'Trace.save(path): expected a name that ends in ".html" or ".json", got {str(target)!r}')
+        made = self.to_html() if target.suffix == ".html" else json.dumps(
+            self.to_dict(), allow_nan=False, ensure_ascii=False
+        )
+        target.write_text(made, "utf-8")
 
     def __str__(self) -> str:
         rows = [("step", "phase", "part", "in", "out")]
