@@ -43,6 +43,7 @@ def shadowed(methods: Iterable[Method], wrap: Wrap) -> Iterator[None]:
     finally:
         for shadows in found.values():
             shadows.remove()
+            shadows.added.clear()  # They hold what the pass has made, and one another.
 
 
 class _Shadows:

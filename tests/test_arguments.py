@@ -255,8 +255,14 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     search.find_settings: {"candidates": 64, "seconds": 10.0, "batch_size": 32},
     search.compare_rates: {"updates": 400, "batch_size": 32},
     inspection.diagram: {"style": "auto", "weights": True, "most_neurons": 24},
+    inspection.trace: {"lines": True},
 }
 """Maps each public class, method and function to its defaults other than None and the empty tuple."""
+
+RECORDS = (
+    History, search.Candidate, inspection.Trace, inspection.PartTrace, inspection.Step, inspection.Line,
+)  # fmt: skip
+"""Classes of results, which minidl makes."""
 
 REQUIRED: dict[Any, tuple[Any, ...]] = {
     **dict.fromkeys((Adam, AdamW, NAdam, Adagrad, RMSProp), ([Parameter(1.0)],)),
@@ -275,7 +281,7 @@ def public() -> list[Any]:
     found: dict[Any, None] = {}
     for module in (minidl, *(getattr(minidl, name) for name in minidl._MODULES if name not in ("testing", "errors"))):
         for thing in (getattr(module, name) for name in module.__all__):
-            if inspect.isclass(thing) and not hasattr(thing, "_fields") and thing not in (History, search.Candidate):
+            if inspect.isclass(thing) and not hasattr(thing, "_fields") and thing not in RECORDS:
                 methods = [method for name, method in vars(thing).items() if name[0] != "_"]
                 found |= dict.fromkeys([thing, *filter(inspect.isfunction, methods)])
             elif inspect.isfunction(thing):

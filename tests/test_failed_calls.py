@@ -108,7 +108,7 @@ VALID: dict[str, str] = {
     "Predictor.__call__.x": "nans no_rows",
     "search.fit_all.trainers": "empty no_rows", "search.*.executor": "none",
     "search.compare_rates.rates": "none row generator", "search.find_settings.seconds": "half",
-    "search.find_settings.monitor": "none",
+    "search.find_settings.monitor": "none", "inspection.trace.optimizer": "none", "inspection.trace.lines": "true",
     # a buffer holds any array; a file refuses what is not made of numbers
     "Buffer*.value": " ".join(set(ANYTHING.split()) - {"ragged", "masked"}),
     # a figure is looked up when a run begins

@@ -238,7 +238,7 @@ def code_of(kind: type[Any]) -> dict[CodeType, _Method]:
         for name, value in vars(base).items():
             code = getattr(inspect.unwrap(value), "__code__", None) if inspect.isfunction(value) else None
             if code is not None and code not in HIDDEN and not name.startswith(("__", "check", "_check")):
-                with suppress(OSError, TypeError, SyntaxError):  # No source: typed into a prompt, made by exec.
+                with suppress(OSError, TypeError, SyntaxError, IndexError):  # No source: made by exec.
                     source, first = inspect.getsourcelines(code)
                     tree = ast.increment_lineno(ast.parse(textwrap.dedent("".join(source))), first - 1)
                     if isinstance(tree.body[0], ast.FunctionDef):

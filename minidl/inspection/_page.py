@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from .._drawing.picture import draw
 from ..layers._picture import structure
-from ._article import article_steps, is_article
+from ._page_article import article_steps, is_article
 from ._lines import Line, Value
-from ._shown import Matrix, Row, Shown
-from ._steps import shown_step
-from ._trace import Trace
+from ._page_parts import Matrix, Row, Shown
+from ._page_steps import shown_step
+from ._numbers import Numbers
 
 MOST = 24
 """Rows and columns of the largest matrix whose numbers the page has; of others it has the range and the mean."""
@@ -29,7 +29,7 @@ FEW = 24
 PHASES = ("forward", "loss", "backward", "update")
 
 
-def page(trace: Trace, title: str) -> str:
+def page(trace: Numbers, title: str) -> str:
     """Return the page as text."""
     article = is_article(trace)
     steps = article_steps(trace) if article else (shown_step(trace, one) for one in trace.steps if one.phase != "data")
@@ -45,7 +45,7 @@ def page(trace: Trace, title: str) -> str:
     return "".join(values[text] if place % 2 else text for place, text in enumerate(texts))
 
 
-def _warning(trace: Trace) -> str:
+def _warning(trace: Numbers) -> str:
     bad = trace.first_not_finite()
     return "" if bad is None else f"The first number that is not finite is made here: {bad.phase}, {bad.name}."
 

@@ -14,18 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from .._core.arrays import Array, flag
-from .._core.parameter import Buffer, Parameter
+from .._core.parameter import Parameter
 from .._data import check_ending, check_parts, checked
 from .._trace import pass_methods, shadowed
 from ..errors import ArgumentError, DTypeError, GradientError
 from ..layers._parts import children, named
-from ..layers.base import Component, Layer
+from ..layers.base import Component, Layer, forget
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..optimizers.clipping import Clip
 from ..optimizers.penalties import Penalty, checked_penalties
 from ._lines import Line, Value, gradient_of, kept_value, noted
-from ._trace import PartTrace, Step, Trace
+from ._steps import PartTrace, Step
+from ._trace import Trace
 
 Arrays: TypeAlias = tuple[Any, ...]
 """Arrays as the pass has them."""
@@ -88,11 +89,16 @@ def trace(
         if not any(id(parameter) in owned for parameter in model.parameters()):
             raise ArgumentError("trace(optimizer): expected parameters of this model, got only others")
     flag(lines, "trace(lines)")
-    batch = checked(model, loss, x, y, sample_weight, zeros=True)
+    # One copy makes the step, and keeps all rows. The other is what the trace shows; it is asked for its widths too.
+    shown = copy.deepcopy((model, loss))
     model, loss, optimizer, terms, clip = copy.deepcopy((model, loss, optimizer, terms, clip))
-    recorder = _Recorder(Trace(model, loss, optimizer, len(batch[0])), lines)
+    batch = checked(*shown, x, y, sample_weight, zeros=True)
+    forget([shown[0], *named(shown[0], Component).values()])
+    for parameter in shown[0].parameters():
+        parameter.zero_grad()
+    recorder = _Recorder(Trace(*shown, optimizer, len(batch[0])), lines)
     with np.errstate(all="ignore"):
-        recorder.run(batch, terms, clip)
+        recorder.run(model, loss, batch, terms, clip)
     return recorder.trace
 
 
@@ -120,24 +126,26 @@ class _Recorder:
         makers: Maps the id of each array to it and to the numbers of the steps that made it. It keeps them alive, so
             that no id comes twice.
         running: The calls that run, the innermost last.
-        passes: Maps the id of a part to its last call of ``forward``.
+        shown: Maps each path to the layer or merge of the copy that stays as it is.
+        passes: Maps each path to the last call of ``forward``.
     """
 
     def __init__(self, trace: Trace, lines: bool) -> None:
         self.trace, self.lines = trace, lines
-        self.values = {id(parameter): parameter.value.copy() for parameter in trace.model.parameters()}
+        self.shown = {"": trace.model, **named(trace.model, Component)}
+        self.values: dict[int, Array] = {}
         self.makers: dict[int, tuple[Any, list[int]]] = {}
         self.running: list[_Call] = []
-        self.passes: dict[int, _Call] = {}
+        self.passes: dict[str, _Call] = {}
 
-    def run(self, batch: tuple[Array, ...], penalties: Sequence[Penalty], clip: Clip | None) -> None:
-        """Make the training step on the copy, and put the copy back to the state from before."""
-        found, model, loss = self.trace, self.trace.model, self.trace.loss
-        states = [(part, vars(part).copy()) for part in (loss, model, *named(model, Component).values())]
-        buffers = [(buffer, buffer.value) for buffer in named(model, Buffer).values()]
-        parameters = model.named_parameters()
+    def run(
+        self, model: Layer, loss: Loss, batch: tuple[Array, ...], penalties: Sequence[Penalty], clip: Clip | None
+    ) -> None:
+        """Make the training step on a copy of the model."""
+        found, parameters = self.trace, model.named_parameters()
         for parameter in parameters.values():
             parameter.zero_grad()
+            self.values[id(parameter)] = parameter.value.copy()
         self.add("data", "data", None, (), batch)
         with shadowed(pass_methods(model), self.recorded):
             prediction = model.forward(batch[0])
@@ -152,11 +160,6 @@ class _Recorder:
         for parameter in parameters.values():
             parameter.value = self.values[id(parameter)]
         self.find_slopes()
-        for part, state in states:
-            vars(part).clear()
-            vars(part).update(state)
-        for buffer, value in buffers:
-            buffer.value = value
 
     def add(self, phase: str, path: str, part: Any, inputs: Arrays, outputs: Arrays, **more: Any) -> Step:
         """Add a step."""
@@ -168,21 +171,22 @@ class _Recorder:
 
     def step(self, phase: str, path: str, part: Any, inputs: Arrays, outputs: Arrays, **more: Any) -> Step:
         """Make a step with copies of the first rows of the arrays."""
-        sources = tuple([self.maker(array, part) for array in inputs])
+        sources = tuple([self.maker(array, path if isinstance(part, Component) else None) for array in inputs])
         finite = all(bool(np.isfinite(array).all()) for array in (*outputs, *more.get("gradients", {}).values()))
         number = len(self.trace.steps)
         return Step(number, phase, path, part, _samples(inputs), _samples(outputs), sources, finite=finite, **more)
 
-    def maker(self, array: Any, reader: Any) -> int | None:
-        """Return the number of the step that made an array, for the part that is given it."""
+    def maker(self, array: Any, reader: str | None) -> int | None:
+        """Return the number of the step that made an array, for the part that is given it, at a path."""
         if id(array) not in self.makers:
             return None
         numbers = self.makers[id(array)][1]
         # An error that a layer hands on as it is has several: take the layer that read the output of this one.
-        if len(numbers) > 1 and id(reader) in self.passes:
-            y = self.passes[id(reader)].outputs[0]
+        if len(numbers) > 1 and reader in self.passes:
+            y = self.passes[reader].outputs[0]
             for number in numbers:
-                passed = self.passes.get(id(self.trace.steps[number].part))
+                maker = self.trace.steps[number]
+                passed = self.passes.get(maker.path) if isinstance(maker.part, Component) else None
                 if passed is not None and any(x is y for x in passed.inputs):
                     return number
         return numbers[-1]
@@ -195,7 +199,7 @@ class _Recorder:
         lines: list[Line] = []
         result, more = self.observed(part, lines, phase, parameters or {}, method, inputs)
         outputs = () if result is None else (result if isinstance(result, np.ndarray) else np.asarray(result),)
-        self.add(phase, path, part, inputs, outputs, lines=lines, **more)
+        self.add(phase, path, self.trace.loss if path == "loss" else part, inputs, outputs, lines=lines, **more)
         return result
 
     def observed(
@@ -216,15 +220,15 @@ class _Recorder:
         phase, parts = name.removesuffix("_parameters"), children(part)
         own = {name: child for name, child in parts if isinstance(child, Parameter)}
         leaf = not any(isinstance(child, Component) for _, child in parts)
-        seen = self.trace.parts.setdefault(path, PartTrace(path, part))
+        seen = self.trace.parts.setdefault(path, PartTrace(path, self.shown[path]))
 
         def call(*inputs: Any) -> Any:
             above = self.running[-1] if self.running else None
-            if above is not None and above.part is part and above.phase == phase:
+            if above is not None and above.path == path and above.phase == phase:
                 return method(*inputs)  # `backward_parameters` that calls `backward`.
             this = _Call(path, part, phase, inputs)
             if above is not None:
-                y = self.passes[id(part)].outputs[0] if phase == "backward" and id(part) in self.passes else None
+                y = self.passes[path].outputs[0] if phase == "backward" and path in self.passes else None
                 for array in inputs:
                     self.own_step(above, array, y)
             self.running.append(this)
@@ -235,14 +239,14 @@ class _Recorder:
             this.outputs = result if isinstance(result, tuple) else () if result is None else (result,)
             more["depth"] = len(self.running)
             if phase == "forward":
-                self.passes[id(part)] = this
+                self.passes[path] = this
             if leaf:
-                step = self.add(phase, path, part, inputs, this.outputs, lines=this.lines, **more)
+                step = self.add(phase, path, seen.part, inputs, this.outputs, lines=this.lines, **more)
             else:
-                xs = self.passes[id(part)].inputs if phase == "backward" and id(part) in self.passes else this.outputs
+                xs = self.passes[path].inputs if phase == "backward" and path in self.passes else this.outputs
                 for array, x in zip(this.outputs, xs, strict=False):
                     self.own_step(this, array, x, inputs, own=more)
-                step = self.step(phase, path, part, inputs, this.outputs, **more)
+                step = self.step(phase, path, seen.part, inputs, this.outputs, **more)
             if phase == "forward":
                 seen.forward = step
             else:
@@ -269,8 +273,9 @@ class _Recorder:
             return
         terms = self.terms(call, array, value)
         lines = self.own_lines(call, array, terms)
-        self.add(call.phase, call.path, call.part, terms or inputs, (array,), lines=lines, is_sum=bool(terms),
-                 **(own or {"depth": len(self.running) - 1}))
+        more = own or {"depth": len(self.running) - 1}
+        self.add(call.phase, call.path, self.shown[call.path], terms or inputs, (array,), lines=lines,
+                 is_sum=bool(terms), **more)
 
     def own_lines(self, call: _Call, array: Any, terms: Arrays) -> list[Line]:
         """Return the lines in which a container made an array: of a sum those that add, else those up to it."""
@@ -288,8 +293,8 @@ class _Recorder:
         used = {id(x) for inner in call.inner for x in inner.inputs}
         unused = [y for inner in call.inner for y in inner.outputs if id(y) not in used]
         # In the backward pass: what the parts that read the value have made of its error.
-        readers = [dx for inner in call.inner if call.phase == "backward" and id(inner.part) in self.passes
-                   for x, dx in zip(self.passes[id(inner.part)].inputs, inner.outputs, strict=False) if x is value]
+        readers = [dx for inner in call.inner if call.phase == "backward" and inner.path in self.passes
+                   for x, dx in zip(self.passes[inner.path].inputs, inner.outputs, strict=False) if x is value]
         for terms in (readers, [*call.inputs, *readers], unused, [*call.inputs, *unused]):
             fits = len(terms) > 1 and all(term.shape == array.shape for term in terms)
             if fits and np.array_equal(reduce(np.add, terms), array, equal_nan=True):
@@ -335,7 +340,7 @@ class _Recorder:
     def find_slopes(self) -> None:
         """Find O′ of each layer that is a function of each number alone: what its backward makes of ones."""
         for seen in self.trace.parts.values():
-            passed = self.passes.get(id(seen.part))
+            passed = self.passes.get(seen.path)
             shapes = [] if passed is None else [x.shape for x in (*passed.inputs, *passed.outputs)]
             matrix = any(value.ndim > 1 for value in seen.parameters.values()) if passed is not None else True
             if passed is None or passed.inner or matrix or len(shapes) != 2 or shapes[0] != shapes[1]:

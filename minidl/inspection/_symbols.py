@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from .._core.arrays import Array
 from ..layers.base import Layer
 from ..layers.dense import Dense
-
-if TYPE_CHECKING:
-    from ._trace import Step
+from ._steps import Step
 
 
 @dataclass

@@ -72,7 +72,8 @@ def broken(seed: int) -> str | None:
         problems += ["error"] if bits(found.error) != bits(error) else []
         held = {path: bits(gradient) for path, gradient in found.gradients.items()}
         frozen = {path for path, own in one.model.named_parameters().items() if own.frozen}
-        problems += [f"gradient of {path}" for path in gradients if path not in frozen and held[path] != gradients[path]]
+        learned = [path for path in gradients if path not in frozen]
+        problems += [f"gradient of {path}" for path in learned if held[path] != gradients[path]]
         problems += [f"value of {path}" for path in after if after[path] != values[path]]
         problems += [f"no update of {path}" for path in values if path not in after and path not in frozen]
     problems += unlike(t)
@@ -87,7 +88,7 @@ def fresh(job: Job) -> Trainer:
 
 
 def unlike(t: Trace) -> list[str]:
-    """List the steps that do not show the last number that their code made, and sums that are not those of the terms."""
+    """List steps that do not show the last number that their code made, and sums that are not of their inputs."""
     found = []
     for step in t.steps:
         if step.is_sum and not np.allclose(reduce(np.add, step.inputs), step.outputs[0], 1e-6, 1e-12):
@@ -105,9 +106,8 @@ def shows_last(step: Step) -> bool:
     wanted = step.outputs[-1] if step.outputs else list(step.gradients.values())[-1]
     if many and step.outputs:
         wanted = step.outputs[int(last[0][7:-1])]
-    if last[1].shape:
-        return np.array_equal(last[1].numbers[:8], wanted[:8], equal_nan=True)
-    return np.array_equal(last[1].numbers, wanted, equal_nan=True)
+    corner = (slice(8),) * last[1].numbers.ndim  # A step keeps 8 rows, a line of a large array 8 of each axis.
+    return np.array_equal(last[1].numbers[corner], wanted[corner], equal_nan=True)
 
 
 def shows(step: Step, name: str) -> bool:

@@ -355,7 +355,8 @@ def test_divergence_is_explained_as_in_numpy(batch_size: int) -> None:
         with pytest.raises(DivergenceError) as caught:
             run.fit(X, 1e3 * Y, epochs=200, batch_size=batch_size)
         error = caught.value
-        found[engine] = [error.epoch, error.batch, error.layer, error.phase, error.learning_rate, run.optimizer.steps]
+        found[engine] = [error.epoch, error.batch, error.layer, error.phase, error.learning_rate, run.optimizer.steps,
+                         [array.tolist() for array in error.data]]
         assert np.isfinite(run.optimizer.vector.values).all()
     assert found["compiled"] == found["numpy"]
 

@@ -317,8 +317,11 @@ RECORDS = [
     "trainer.History.series", "trainer.History.last", "trainer.History.to_dict", "trainer.History.plot",
     "schedules.Epochs", "solvers.SolverResult", "testing.Check", "testing.Report", "testing.Outcome",
     "testing.Measurement", "testing.ConformanceError", "trainer.History", "search.Candidate", "search.Rates",
-    "search.Rates.plot", "search.SearchResult", "search.SearchResult.plot", "inspection.Row", "inspection.Summary",
-    "inspection.Diagram", "inspection.Diagram.mermaid", "inspection.Diagram.save",
+    "search.Rates.plot", "search.SearchResult", "search.SearchResult.plot", "inspection.Trace", "inspection.PartTrace",
+    "inspection.Trace.symbols", "inspection.Trace.first_not_finite", "inspection.Trace.to_dict", "inspection.Step",
+    "inspection.Trace.save", "inspection.Line", "inspection.Value",
+    "inspection.Row", "inspection.Summary", "inspection.Diagram", "inspection.Diagram.mermaid",
+    "inspection.Diagram.save",
 ]  # fmt: skip
 
 EXCEPTIONS = {

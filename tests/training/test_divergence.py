@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -32,8 +34,10 @@ from minidl._training.snapshot import Snapshot
 from minidl.callbacks import Callback
 from minidl.errors import DivergenceError
 from minidl.initializers import Constant
+from minidl.inspection import trace
 from minidl.layers._parts import named, walk
 from minidl.optimizers import Optimizer
+from tests.support.whole_state import whole
 
 MARK = 50.0
 ROWS = 200
@@ -159,7 +163,71 @@ def test_the_layer_is_named_and_the_state_is_that_of_a_run_stopped_just_before(p
     assert (error.layer, error.phase) == ("1", phase)
     for words in ("epoch 0", f"batch {batch}", "learning rate 0.05", f"in the {phase} of", '"1"', "Trap"):
         assert words in str(error)
+    assert [array.tolist() for array in error.data] == [[x[batch].tolist()], [y[batch].tolist()]]
     assert state(diverged) == state(stopped)
+
+
+@pytest.mark.parametrize("phase", ["forward", "backward"])
+def test_the_batch_of_the_error_can_be_traced(phase: str) -> None:
+    trainer = trapped(phase)
+    x, y = marked(70)
+    with pytest.raises(DivergenceError) as caught:
+        trainer.fit(x, y, epochs=1, batch_size=4, sample_weight=np.arange(1.0, ROWS + 1))
+    before = state(trainer)
+    t = trace(trainer.model, trainer.loss, *caught.value.data, optimizer=trainer.optimizer)
+    assert state(trainer) == before
+    assert [len(array) for array in caught.value.data] == [4, 4, 4]
+    step = t.first_not_finite()
+    assert step is not None
+    assert (step.path, step.phase) == (caught.value.layer, caught.value.phase) == ("1", phase)
+    assert np.isfinite(t.error) == (phase == "backward")
+
+
+def test_the_batch_of_the_error_is_a_copy() -> None:
+    x, y = marked(3)
+    stream = [(x[i : i + 1], y[i : i + 1]) for i in range(6)]
+    with pytest.raises(DivergenceError) as caught:
+        trapped("forward").fit_batches(stream, epochs=1)
+    x[:] = 0.0
+    assert caught.value.data[0].tolist() == [[MARK]]
+
+
+def test_the_error_can_be_pickled_and_copied() -> None:
+    x, y = marked(3)
+    with pytest.raises(DivergenceError) as caught:
+        trapped("forward").fit(x, y, epochs=1, batch_size=1, shuffle=False)
+    caught.value.add_note("a note")
+    for other in (pickle.loads(pickle.dumps(caught.value)), copy.deepcopy(caught.value)):
+        assert str(other) == str(caught.value)
+        assert whole({**vars(other)}) == whole({**vars(caught.value)})
+        assert vars(other)["__notes__"] == ["a note"]
+
+
+class Predicts(Layer):
+    """Compute a(x), and its prediction in between, which is no part of the pass."""
+
+    def __init__(self, a: Layer) -> None:
+        self.a = a
+
+    @override
+    def forward(self, x: Array) -> Array:
+        y = self.a.forward(x)
+        self.a.inference().forward(np.full((3, x.shape[1]), np.inf))
+        return y
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return self.a.backward(grad)
+
+
+def test_a_prediction_within_the_pass_is_not_watched() -> None:
+    model = Sequential(Predicts(Dense(1, 1, weight_initializer=Constant(1)).freeze()), Trap("forward"))
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.05), rng=0)
+    x, y = marked(3)
+    with pytest.raises(DivergenceError) as caught:
+        trainer.fit(x, y, epochs=1, batch_size=1, shuffle=False)
+    assert (caught.value.layer, caught.value.batch) == ("1", 3)
+    assert "inference" not in vars(model[0])
 
 
 def test_in_a_later_epoch_the_earlier_ones_stand_in_the_history() -> None:

@@ -8,20 +8,21 @@ from .._drawing.svg import subscript
 from ..layers.dense import Dense
 from ._equations import equations
 from ._lines import Line
-from ._shown import Matrix, Row, Shown, Work
-from ._steps import loss_gradient, named, shown_step, update_row
+from ._page_parts import Matrix, Row, Shown, Work
+from ._page_steps import loss_gradient, named, shown_step, update_row
 from ._symbols import ArticleLayer
-from ._trace import Step, Trace
+from ._numbers import Numbers
+from ._steps import Step
 
 
-def is_article(trace: Trace) -> bool:
+def is_article(trace: Numbers) -> bool:
     """Whether the page can use the article's numbers: a chain in which Dense layers make each L_i."""
     return trace.is_chain and all(
         layer.affine is None or isinstance(trace[layer.affine].part, Dense) for layer in trace.layers
     )
 
 
-def article_steps(trace: Trace) -> Iterator[Shown]:
+def article_steps(trace: Numbers) -> Iterator[Shown]:
     """Yield the steps of the page; each sample is a column, as in the article."""
     layers, x = trace.layers, trace.steps[0].outputs[0]
     places = {path: layer for layer in layers for path in (layer.affine, *layer.after) if path is not None}
@@ -57,7 +58,7 @@ def _input(step: Step, layer: ArticleLayer) -> Shown:
                  column=layer.number, wires=layer.number - 1, values=("I", result.array))
 
 
-def _output(trace: Trace, step: Step, layer: ArticleLayer) -> Shown:
+def _output(trace: Numbers, step: Step, layer: ArticleLayer) -> Shown:
     """Equation (2): O_i = f_i(I_i); of several layers after the weights each is a step."""
     i, many = subscript(layer.number), len(layer.after) > 1
     first, last = step.path == layer.after[0], step.path == layer.after[-1]
@@ -78,7 +79,7 @@ def _loss(step: Step, last: ArticleLayer) -> Shown:
                  step.lines, column=last.number)
 
 
-def _loss_gradient(trace: Trace, step: Step, last: ArticleLayer) -> Shown:
+def _loss_gradient(trace: Numbers, step: Step, last: ArticleLayer) -> Shown:
     """The error of the last layer, before its activation; without one this is equation (3)."""
     n = subscript(last.number)
     a, y = next(other for other in trace.steps if other.phase == "loss").inputs[:2]
@@ -94,7 +95,7 @@ def _loss_gradient(trace: Trace, step: Step, last: ArticleLayer) -> Shown:
                  shown.note, column=last.number, values=("E", step.outputs[0]))
 
 
-def _gradients(trace: Trace, step: Step, layer: ArticleLayer) -> Shown:
+def _gradients(trace: Numbers, step: Step, layer: ArticleLayer) -> Shown:
     """Equations (5) and (6): ΔW = E Oᵀ, Δb = E; the columns of a batch are its samples."""
     i, before = subscript(layer.number), subscript(layer.number - 1)
     many = len(step.inputs[0]) > 1
@@ -113,7 +114,7 @@ def _gradients(trace: Trace, step: Step, layer: ArticleLayer) -> Shown:
                  rows, lines, note, column=layer.number, wires=layer.number - 1)
 
 
-def _error_through_weights(trace: Trace, step: Step, layer: ArticleLayer) -> Iterator[Shown]:
+def _error_through_weights(trace: Numbers, step: Step, layer: ArticleLayer) -> Iterator[Shown]:
     """Equation (4) where the layer has no activation, or several layers in its place; else a part of the next step."""
     if (layer.number > 1 or layer.after) and not _single(trace, layer):
         i, above = subscript(layer.number), subscript(layer.number + 1)
@@ -125,7 +126,7 @@ def _error_through_weights(trace: Trace, step: Step, layer: ArticleLayer) -> Ite
                     [row], lines, column=layer.number, wires=layer.number, values=("E", step.outputs[0]))
 
 
-def _error(trace: Trace, step: Step, layer: ArticleLayer, layers: Sequence[ArticleLayer]) -> Shown:
+def _error(trace: Numbers, step: Step, layer: ArticleLayer, layers: Sequence[ArticleLayer]) -> Shown:
     """Equation (3) at the last layer, (4) at the others: E_i = (W_iᵀ E_{i+1}) ∘ O_i′."""
     i, above = subscript(layer.number), subscript(layer.number + 1)
     result = Matrix(f"E{i}", step.outputs[0], "column")
@@ -159,7 +160,7 @@ def _update(step: Step, layer: ArticleLayer) -> Shown:
                  step.lines, column=layer.number, wires=layer.number - 1)
 
 
-def _other(trace: Trace, step: Step, layer: ArticleLayer | None) -> Shown:
+def _other(trace: Numbers, step: Step, layer: ArticleLayer | None) -> Shown:
     """Any other step, as for a model that is not a chain."""
     shown = shown_step(trace, step)
     if layer is not None:
@@ -174,7 +175,7 @@ def _back(step: Step, layer: ArticleLayer) -> list[Matrix | str]:
     return [weight, Matrix(f"E{subscript(layer.number + 1)}", step.inputs[0], "column")]
 
 
-def _single(trace: Trace, layer: ArticleLayer) -> bool:
+def _single(trace: Numbers, layer: ArticleLayer) -> bool:
     """Whether the layer has one activation, of which O′ is known."""
     return len(layer.after) == 1 and layer.number > 1 and trace[layer.after[0]].slope is not None
 
