@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from .._drawing.picture import draw
 from ..layers._picture import structure
-from ._page_article import article_steps, is_article
 from ._lines import Line, Value
+from ._numbers import Numbers
+from ._page_article import article_steps, is_article
 from ._page_parts import Matrix, Row, Shown
 from ._page_steps import shown_step
-from ._numbers import Numbers
 
 MOST = 24
 """Rows and columns of the largest matrix whose numbers the page has; of others it has the range and the mean."""

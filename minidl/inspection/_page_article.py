@@ -8,11 +8,11 @@ from .._drawing.svg import subscript
 from ..layers.dense import Dense
 from ._equations import equations
 from ._lines import Line
+from ._numbers import Numbers
 from ._page_parts import Matrix, Row, Shown, Work
 from ._page_steps import loss_gradient, named, shown_step, update_row
-from ._symbols import ArticleLayer
-from ._numbers import Numbers
 from ._steps import Step
+from ._symbols import ArticleLayer
 
 
 def is_article(trace: Numbers) -> bool:
@@ -75,8 +75,9 @@ def _loss(step: Step, last: ArticleLayer) -> Shown:
     e = Matrix("e", step.outputs[0])
     o, y = (Matrix(name, array, "column") for name, array in zip((f"O{n}", "y"), step.inputs, strict=False))
     texts = [(f"e = e(O{n}, y)", ""), *((text, "") for text in equations(step.part).forward)]
-    return Shown("loss", f"How wrong is the network? {named(step.part)}", "", texts, [Row([e, "= e (", o, ",", y, ")"])],
-                 step.lines, column=last.number)
+    row = Row([e, "= e (", o, ",", y, ")"])
+    return Shown("loss", f"How wrong is the network? {named(step.part)}", "", texts, [row], step.lines,
+                 column=last.number)
 
 
 def _loss_gradient(trace: Numbers, step: Step, last: ArticleLayer) -> Shown:

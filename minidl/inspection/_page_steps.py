@@ -13,8 +13,8 @@ from ..layers._structure import one_line
 from ..layers.base import Component
 from ..layers.dense import Dense
 from ._equations import equations
-from ._page_parts import Matrix, Row, Shown, Work
 from ._numbers import Numbers
+from ._page_parts import Matrix, Row, Shown, Work
 from ._steps import Step
 
 SUM = {

@@ -1,8 +1,9 @@
 """``python -m tests.campaigns.page``: visit every step of several pages of traces in a real browser.
 
 It needs Chromium: ``apt-get install chromium``, or its path in the environment variable CHROMIUM. Where it is not
-there, the campaign says so and ends without an error. ``--axe PATH`` is ``axe.min.js`` of the npm package axe-core, which
-finds what screen readers and keyboards stumble over: ``npm install axe-core``. Without it, these rules are left out.
+there, the campaign says so and ends without an error. ``--axe PATH`` is ``axe.min.js`` of the npm package axe-core,
+which finds what screen readers and keyboards stumble over: ``npm install axe-core``. Without it, these rules are left
+out.
 
 Each page is opened in a wide window, in one of 360 pixels, and as a notebook shows it. In light and dark it looks for
 errors, numbers that are worked out wrongly, pages that are wider than the window, and violations of the rules of axe.
@@ -112,7 +113,8 @@ def visited(folder: Path, page: str, window: str, axe: str) -> dict[str, Any]:
     scripts = "".join(f"<script>{code}</script>" for code in (CHECK.read_text("utf-8"), axe))
     checked = page.replace("<style>", f"{scripts}<style>", 1)
     inside.write_text(checked, "utf-8")
-    source = f'sandbox="allow-scripts" srcdoc="{escape(checked)}"' if window == "notebook" else f'src="inside.html{end}"'
+    sandbox = f'sandbox="allow-scripts" srcdoc="{escape(checked)}"'  # as Trace._repr_html_ does
+    source = sandbox if window == "notebook" else f'src="inside.html{end}"'
     outside = folder / "outside.html"
     outside.write_text(
         f'<!doctype html><pre id="found"></pre><iframe width="{width}" height="900" {source}></iframe><script>'
@@ -138,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("The pages are not visited: there is no Chromium. Install it: apt-get install chromium")
         return 0
     if given.axe is None:
-        print("Without the rules of axe-core; for them: npm install axe-core, and --axe node_modules/axe-core/axe.min.js")
+        print("Without the rules of axe-core: npm install axe-core, and --axe node_modules/axe-core/axe.min.js")
     axe = given.axe.read_text("utf-8") if given.axe else ""
     count = 0
     for name, make in traces().items():
