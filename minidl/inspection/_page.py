@@ -34,10 +34,11 @@ def page(trace: Numbers, title: str) -> str:
     article = is_article(trace)
     steps = article_steps(trace) if article else (shown_step(trace, one) for one in trace.steps if one.phase != "data")
     arrays = _Arrays()
-    data = {
-        "rows": len(trace.prediction), "all": trace.rows, "error": _number(trace.error), "article": article,
-        "warning": _warning(trace), "steps": [_step(one, arrays) for one in steps], "arrays": arrays.found,
-    }  # fmt: skip
+    with np.errstate(all="ignore"):
+        data = {
+            "rows": len(trace.prediction), "all": trace.rows, "article": article, "warning": _warning(trace),
+            "steps": [_step(one, arrays) for one in steps], "arrays": arrays.found,
+        }  # fmt: skip
     plain = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     template = files(__package__).joinpath("page.html").read_text("utf-8")
     values = {"title": escape(title), "picture": draw(structure(trace.model)), "data": plain}

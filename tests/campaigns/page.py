@@ -40,7 +40,7 @@ from minidl import (
     mlp,
 )
 from minidl.inspection import Trace, trace
-from tests.inspection.models import MODELS, gates, nested
+from tests.inspection.models import MODELS, block, gates, nested
 
 CHECK = Path(__file__).with_name("page_check.js")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -59,7 +59,7 @@ def traces() -> dict[str, Callable[[], Trace]]:
         x, y = rng.normal(size=(rows, 2)), rng.random((rows, 1))
         return trace(model, HalfSquaredError(), x, y, optimizer=kind(model.parameters(), 0.5))
 
-    def many(model: Sequential, rows: int, width: int, loss: Any, targets: Any, **more: Any) -> Trace:
+    def many(model: Any, rows: int, width: int, loss: Any, targets: Any, **more: Any) -> Trace:
         return trace(model.initialize(0), loss, rng.normal(size=(rows, width)), targets, **more)
 
     def graph() -> Trace:
@@ -79,12 +79,13 @@ def traces() -> dict[str, Callable[[], Trace]]:
         "2-2-1": lambda: small(1), "2-2-1, a batch": lambda: small(4, Adam),
         "1-20-20-1": lambda: many(mlp([1, 20, 20, 1], activation=Tanh), 3, 1, HalfSquaredError(), np.ones((3, 1))),
         "784-256-128-10": lambda: many(mlp([784, 256, 128, 10]), 1, 784, SoftmaxCrossEntropy(), np.eye(10)[[3]]),
-        "10,000 rows": lambda: many(MODELS["normalized"](), 10_000, 4, CrossEntropy(),  # type: ignore[arg-type]
+        "10,000 rows": lambda: many(MODELS["normalized"](), 10_000, 4, CrossEntropy(),
                                     np.eye(2)[rng.integers(0, 2, 10_000)]),
         "a graph": graph,
         "nested": lambda: many(nested(), 3, 4, HalfSquaredError(), np.ones((3, 1))),
-        "own container": lambda: many(MODELS["own"](), 2, 4, HalfSquaredError(), np.ones((2, 1))),  # type: ignore[arg-type]
-        "thirty blocks": lambda: many(MODELS["thirty"](), 1, 4, HalfSquaredError(), np.ones((1, 1))),  # type: ignore[arg-type]
+        "own container": lambda: many(MODELS["own"](), 2, 4, HalfSquaredError(), np.ones((2, 1))),
+        "folded blocks": lambda: many(Sequential(*[block(4) for _ in range(4)]), 1, 4, HalfSquaredError(),
+                                      np.ones((1, 4))),
         "names with HTML": evil,
         "not finite": lambda: many(mlp([2, 3, 1]), 1, 2, HalfSquaredError(), np.full((1, 1), 1e200)),
     }
