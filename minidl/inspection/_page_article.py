@@ -93,7 +93,7 @@ def _loss_gradient(trace: Numbers, step: Step, last: ArticleLayer) -> Shown:
     shown = shown_step(trace, step)
     text += (f"(O{n} − y){share}" if share else f"O{n} − y") if plain else "the gradient of the loss"
     return Shown("backward", "The gradient of the loss", "", [(text, "" if last.after else "(3)")], [row], step.lines,
-                 shown.note, column=last.number, values=("E", step.outputs[0]))
+                 shown.note, column=last.number, values=("∂e/∂O" if last.after else "E", step.outputs[0]))
 
 
 def _gradients(trace: Numbers, step: Step, layer: ArticleLayer) -> Shown:
@@ -124,7 +124,8 @@ def _error_through_weights(trace: Numbers, step: Step, layer: ArticleLayer) -> I
         lines = [line for line in step.lines if not _adds_to_gradient(line)]
         number = "" if layer.after else "(4)"
         yield Shown("backward", f"The error of layer {layer.number}", step.path, [(f"{name} = W{i}ᵀ E{above}", number)],
-                    [row], lines, column=layer.number, wires=layer.number, values=("E", step.outputs[0]))
+                    [row], lines, column=layer.number, wires=layer.number,
+                    values=("∂e/∂O" if layer.after else "E", step.outputs[0]))
 
 
 def _error(trace: Numbers, step: Step, layer: ArticleLayer, layers: Sequence[ArticleLayer]) -> Shown:

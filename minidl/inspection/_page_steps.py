@@ -103,8 +103,8 @@ def _loss(trace: Numbers, step: Step) -> list[Row]:
 def loss_gradient(trace: Numbers, step: Step, a: Matrix, y: Matrix, result: Matrix) -> Row:
     """Return the gradient of the loss: for half the squared error the difference of prediction and target."""
     share = 1.0 / trace.rows
-    part = [] if trace.rows == 1 else [f"{share:.4g} ·"]
-    difference = Row([result, "=", *part, "(", a, "−", y, ")"], Work(terms=((share, 1), (-share, 2))))
+    tokens: list[Matrix | str] = [a, "−", y] if trace.rows == 1 else [f"{share:.4g} · (", a, "−", y, ")"]
+    difference = Row([result, "=", *tokens], Work(terms=((share, 1), (-share, 2))))
     return first_that_holds(difference, joined(result, "from", [a, y], ","))
 
 
