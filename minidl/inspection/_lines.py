@@ -10,7 +10,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
+from types import CodeType, FrameType, MemberDescriptorType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -91,10 +91,10 @@ def noted(part: object, into: list[Line], before: Before, keep: Keep = kept_valu
         sys.settrace(earlier)
 
 
-def gradient_of(parameter: Parameter, before: Before) -> npt.NDArray[Any] | None:
-    """Return a copy of what a step added to a gradient, None for nothing; ``parameter.grad`` would leave a mark."""
+def added(parameter: Parameter, before: Before) -> npt.NDArray[Any]:
+    """Return what a step added to a gradient, zeros for nothing; unlike ``parameter.grad``, leave no mark."""
     if not parameter.has_grad:
-        return None
+        return np.zeros_like(parameter.value)
     found = parameter._memory()
     return found - before[id(parameter)] if id(parameter) in before else found.copy()
 
@@ -200,9 +200,10 @@ class _Noter:
         if isinstance(owner, (Parameter, Buffer)) and name == "value":
             return owner.value
         if isinstance(owner, Parameter) and name == "grad":
-            return gradient_of(owner, self.before)
+            return added(owner, self.before)
         own = getattr(owner, "__dict__", {})
-        return own[name] if name in own else inspect.getattr_static(type(owner), name, None)
+        found = own[name] if name in own else inspect.getattr_static(type(owner), name, None)
+        return getattr(owner, name, None) if isinstance(found, MemberDescriptorType) else found  # One in __slots__.
 
 
 def _bits(value: Any) -> Any:

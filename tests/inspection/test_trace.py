@@ -12,20 +12,25 @@ from scipy.special import expit
 from typing_extensions import override
 
 from minidl import (
+    L1,
     L2,
     SGD,
     Adam,
+    Add,
     Array,
     BatchNorm,
     ClipGlobalNorm,
+    Concat,
     Dense,
     Dropout,
     Graph,
     HalfSquaredError,
+    Identity,
     Layer,
     Multiply,
     Parallel,
     Parameter,
+    PReLU,
     ReLU,
     Residual,
     Sequential,
@@ -147,6 +152,8 @@ def test_a_trace_changes_nothing() -> None:
         parameter.zero_grad()
     forget([model, *named(model, Component).values()])
     assert whole(t.model) == whole(model)
+    clean = trace(model, loss, X, Y)
+    assert all(np.array_equal(clean.gradients[path], gradient) for path, gradient in again.gradients.items())
 
 
 def test_sixty_random_models_have_the_bits_of_training() -> None:
@@ -178,10 +185,11 @@ def test_a_residual_shows_its_sums() -> None:
 def test_a_value_that_is_used_twice_gets_the_sum_of_its_errors() -> None:
     nodes: dict[str, Any] = {
         "a": (Dense(4, 3), "x"), "b": (Tanh(), "a"), "c": (Sigmoid(), "a"), "d": (Multiply(), "b", "c", "a"),
-        "out": (Dense(3, 1), "d"),
+        "e": (Concat(), "x", "d"), "out": (Dense(7, 1), "e"),
     }  # fmt: skip
     t = trace(Graph(nodes, output="out").initialize(0), HalfSquaredError(), X, Y)
-    (step,) = [step for step in t.steps if step.is_sum]
+    step, last = [step for step in t.steps if step.is_sum]
+    assert np.array_equal(last.outputs[0], t["e"].input_error[0] + t["a"].input_error)
     wanted = t["d"].input_error[2] + t["b"].input_error + t["c"].input_error
     np.testing.assert_allclose(step.outputs[0], wanted, rtol=1e-14)
     assert np.array_equal(t["a"].error, step.outputs[0])
@@ -196,6 +204,14 @@ def test_branches_of_one_input_add_their_errors() -> None:
     assert step.is_sum
     assert np.array_equal(step.outputs[0], t["0"].input_error + t["1"].input_error)
     assert [line.text for line in step.lines] == ["return reduce(np.add, found)"]
+
+
+def test_an_error_that_is_handed_on_unchanged_has_the_right_source() -> None:
+    t = trace(Parallel(Identity(), Dense(4, 4), merge=Add()).initialize(0), HalfSquaredError(), X, X)
+    merge, same, dense, total = [step for step in t.steps if step.phase == "backward"][1:]
+    assert [step.path for step in (merge, same, dense, total)] == ["merge", "0", "1", ""]
+    assert same.sources == dense.sources == (merge.number,)
+    assert total.sources == (same.number, dense.number)
 
 
 class Transposed(Layer):
@@ -283,6 +299,7 @@ def test_a_container_of_one_s_own_shows_what_it_computes() -> None:
     assert [(step.phase, step.is_sum) for step in own] == [
         ("forward", False), ("backward", False), ("backward", False), ("backward", True),
     ]  # fmt: skip
+    assert not t.is_chain
     product = t["0.a"].y * t["0.b"].y
     close(own[0].outputs[0], 2 * product)
     close(own[1].outputs[0], 2 * t["0"].error * t["0.b"].y)
@@ -314,6 +331,18 @@ def test_penalties_and_a_clip_are_steps() -> None:
         close(t.gradients[path], gradient * 0.05 / size)
 
 
+def test_several_penalties_are_added_as_in_training() -> None:
+    model, loss = mlp([4, 3, 1], rng=0), HalfSquaredError()
+    penalties = [L1(strength, model.parameters()) for strength in (0.1, 0.2, 1 / 3)]
+    t = trace(model, loss, X, Y, penalties=penalties)
+    assert t.error == loss.forward(model.forward(X), Y) + sum(penalty.value() for penalty in penalties)
+    own = [step for step in t.steps if step.path.startswith("penalties")]
+    assert [(step.phase, step.path) for step in own] == [
+        (phase, f"penalties.{place}") for phase in ("loss", "backward") for place in range(3)
+    ]  # fmt: skip
+    close(t.gradients["0.weight"], t["0"].gradients["weight"] + (0.3 + 1 / 3) * np.sign(model.parameters()[0].value))
+
+
 def test_weights_of_samples_count_as_in_training() -> None:
     model, weight = mlp([4, 3, 1], activation=Tanh, rng=0), np.array([0.0, 1, 2, 0.5, 1, 1])
     t = trace(model, HalfSquaredError(), X, Y, weight)
@@ -328,6 +357,12 @@ def test_slopes_are_derivatives_of_each_number_alone() -> None:
     close(t["1"].slope, 1 - t["1"].y ** 2)
     assert set(np.ravel(np.asarray(t["2"].slope)).tolist()) == {0.0, 2.0}
     assert [t[path].slope for path in ("", "0", "3", "4", "5")] == [None] * 5
+
+
+def test_a_slope_is_that_of_the_weights_in_the_pass() -> None:
+    model = Sequential(Dense(4, 4), PReLU(0.25)).initialize(0)
+    t = trace(model, HalfSquaredError(), X, X, optimizer=SGD(model.parameters(), 10.0))
+    assert np.array_equal(np.array(t["1"].slope), np.where(t["1"].x > 0, 1.0, 0.25))
 
 
 def test_layers_before_the_first_dense_belong_to_layer_1() -> None:

@@ -65,11 +65,15 @@ def test_of_ten_thousand_rows_eight_are_kept_and_all_count() -> None:
     x, y = rng.normal(size=(10_000, 50)), rng.normal(size=(10_000, 1))
     network = mlp([50, 20, 1], activation=Tanh, rng=0)
     trace(network, HalfSquaredError(), x[:9], y[:9])  # What is read once, such as source code, does not count.
-    tracemalloc.start()
-    t = trace(network, HalfSquaredError(), x, y, optimizer=Adam(network.parameters(), 0.1))
     gc.collect()
-    kept, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    gc.disable()  # The memory is free at once, without a search for cycles.
+    tracemalloc.start()
+    try:
+        t = trace(network, HalfSquaredError(), x, y, optimizer=Adam(network.parameters(), 0.1))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
     assert kept < 1e6 < x.nbytes
     assert t.rows == 10_000
     assert [array.shape for array in (t.I[2], t.O[3], t.E[2], np.array(t["1"].slope))] == [
@@ -98,7 +102,8 @@ def test_the_first_step_that_is_not_finite_is_named() -> None:
     optimizer = SGD(broken.parameters(), 0.1)
     t = trace(broken, HalfSquaredError(), X, Y, optimizer=optimizer, clip=ClipGlobalNorm(1))
     assert repr(t.first_not_finite()) == "Step(2, forward, 1.layer.0: Dense(4 -> 4))"
-    assert [step.phase for step in t.steps].count("update") == 0  # As in training, which makes no step.
+    for other in (t, trace(broken, HalfSquaredError(), X, Y, optimizer=optimizer)):
+        assert [step.phase for step in other.steps].count("update") == 0  # As in training, which makes no step.
     assert np.isnan(t["0"].gradients["weight"]).any()
     assert trace(model(), HalfSquaredError(), X, Y).first_not_finite() is None
 
@@ -201,6 +206,14 @@ def test_a_frozen_layer_has_gradients_and_no_update() -> None:
     assert np.array_equal(t["0"].gradients["weight"], t["0"].error.T @ X)
 
 
+def test_gradients_that_are_all_zero_make_a_step_as_in_training() -> None:
+    table = Sequential(Embedding(3, 2)).initialize(0)
+    codes = np.array([[0.0], [2.0]])
+    t = trace(table, HalfSquaredError(), codes, table.predict(codes), optimizer=SGD(table.parameters(), 0.1))
+    (step,) = [step for step in t.steps if step.phase == "update"]
+    assert np.array_equal(step.outputs[0], step.inputs[0])
+
+
 class Skips(Layer):
     """Use one of two layers only."""
 
@@ -224,6 +237,37 @@ def test_a_part_that_does_not_run_says_so() -> None:
     assert t["used"].input_error is None
     assert not t["used"].slope
     assert not t.gradients["unused.weight"].any()
+
+
+class Own(Dense):
+    """Add gradients by its own ``backward``."""
+
+    @override
+    def backward_parameters(self, grad: Array) -> None:
+        self.backward(grad)
+
+
+def test_a_method_that_calls_another_of_its_layer_is_one_step() -> None:
+    t = trace(Starts(Own(3, 1).initialize(0)), HalfSquaredError(), X, Y)
+    assert [step.path for step in t.steps if step.phase == "backward"] == ["loss", "inner", ""]
+    assert np.array_equal(t["inner"].gradients["weight"], t["inner"].error.T @ X)
+    assert t["inner"].input_error is None
+
+
+class Starts(Layer):
+    """Need no error of the input."""
+
+    def __init__(self, inner: Layer) -> None:
+        self.inner = inner
+
+    @override
+    def forward(self, x: Array) -> Array:
+        return self.inner.forward(x)
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.inner.backward_parameters(grad)
+        return np.zeros((len(grad), 3))
 
 
 class Twice(Layer):

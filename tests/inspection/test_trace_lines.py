@@ -192,6 +192,26 @@ def test_each_line_that_changes_a_number_is_there() -> None:
     assert unlike(t) == []
 
 
+class Slotted(Layer):
+    """Keep an array in a slot."""
+
+    __slots__ = ("_double",)
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._double = 2 * x
+        return self._double
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return 2 * grad
+
+
+def test_an_attribute_in_a_slot_is_a_number_too() -> None:
+    (line,) = trace(Slotted(), HalfSquaredError(), X, X).steps[1].lines
+    assert np.array_equal(line.made["self._double"].numbers, 2 * X)
+
+
 def test_another_tracer_is_put_back() -> None:
     seen: list[str] = []
 
