@@ -59,7 +59,7 @@ def goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
 
 
 def _place(kind: type[Any], method: str) -> int:
-    return next(place for place, base in enumerate(kind.__mro__) if method in vars(base))
+    return next((place for place, base in enumerate(kind.__mro__) if method in vars(base)), len(kind.__mro__))
 
 
 def mapped(value: Any, visit: Visit, path: str = "") -> Any:
