@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ def _plain(array: npt.NDArray[Any], shape: tuple[int, ...]) -> list[Any]:
 
 def _number(value: float) -> float | str:
     """Return five digits of a number; what is not finite is a text, as JSON has no word for it."""
-    return float(f"{value:.5g}") if np.isfinite(value) else str(float(value))
+    short = float(f"{value:.5g}")
+    return short if isfinite(short) else float(value) if isfinite(value) else str(float(value))
 
 
 def _step(step: Shown, arrays: _Arrays) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,9 +13,8 @@ from ._lines import Line
 
 Form: TypeAlias = Literal["column", "row", "matrix", "transposed"]
 
-TOLERANCE = 1e-4
-"""Largest difference of a worked-out number, relative to the largest result; rounding in float32 makes less."""
-
+ROUNDING = 100.0
+"""Largest error of a worked-out number, in units of the rounding of what is added up."""
 
 FEW = 24
 """Rows and columns of a matrix that are compared."""
@@ -61,20 +60,28 @@ class Work:
     def gives(self, matrices: Sequence[Matrix]) -> bool:
         """Whether it gives the first matrix, to rounding; of a large matrix a corner is compared."""
         whole = [matrix.shown() for matrix in matrices]
-        corners = [np.asarray(array[:FEW, :FEW], float) for array in whole]
+        result = whole[0]
         elementwise = [place for _, place in self.terms] + ([] if self.factor is None else [self.factor])
-        if any(whole[place].shape != whole[0].shape for place in elementwise):
+        if result.dtype.kind != "f" or any(whole[place].shape != result.shape for place in elementwise):
             return False
-        value = sum((number * corners[place] for number, place in self.terms), np.zeros_like(corners[0]))
         if self.product:
             a, *b = (whole[place] for place in self.product)
-            fits = (a.shape[:1] + b[0].shape[1:] == whole[0].shape and a.shape[1] == len(b[0])) if b else True
-            if not fits or len(a) != len(whole[0]):
+            if (b and a.shape[1] != len(b[0])) or result.shape != (len(a), b[0].shape[1] if b else 1):
                 return False
-            value = value + (a[:FEW] @ b[0][:, :FEW] if b else a[:FEW].sum(axis=1, keepdims=True))
-        value = value if self.factor is None else value * corners[self.factor]
-        largest = np.abs(corners[0]).max(initial=0.0)
-        return value.shape == corners[0].shape and bool((np.abs(value - corners[0]) <= TOLERANCE * largest).all())
+        error = np.abs(self._corner(whole) - result[:FEW, :FEW])
+        positive = replace(self, terms=tuple((abs(number), place) for number, place in self.terms))
+        largest = ROUNDING * np.finfo(result.dtype).eps * positive._corner([np.abs(array) for array in whole])
+        return bool((error <= largest).all())
+
+    def _corner(self, arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Compute the first rows and columns of the result."""
+        value = np.zeros(arrays[0][:FEW, :FEW].shape)
+        if self.product:
+            a, *b = (arrays[place].astype(float) for place in self.product)
+            value += a[:FEW] @ b[0][:, :FEW] if b else a[:FEW].sum(axis=1, keepdims=True)
+        for number, place in self.terms:
+            value += number * arrays[place][:FEW, :FEW]
+        return value if self.factor is None else value * arrays[self.factor][:FEW, :FEW]
 
 
 @dataclass(frozen=True, eq=False)

@@ -150,8 +150,7 @@ def update_row(step: Step, value: str, gradient: str, form: Any) -> Row:
     """Return the update of a parameter: for plain gradient descent the step of equation (7)."""
     new, old, slope = (Matrix(name, array, form) for name, array in
                        zip((f"new {value}", value, gradient), (*step.outputs, *step.inputs), strict=True))
-    rate = getattr(step.part, "learning_rate", None)
-    rate = float(rate) if isinstance(rate, (int, float)) else 0.0
+    rate = step.part.last_rate
     descent = Row([new, "=", old, f"− {rate:.4g} ·", slope], Work(terms=((1.0, 1), (-rate, 2))))
     return first_that_holds(descent, joined(new, "from", [old, slope], ","))
 

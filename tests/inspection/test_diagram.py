@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl import Add, Dense, Graph, Layer, ReLU, Sequential, Tanh, mlp
+from minidl import Add, Dense, Graph, Layer, ReLU, Residual, Sequential, Tanh, mlp
 from minidl.errors import ArgumentError, DTypeError
 from minidl.inspection import diagram
 from minidl.layers._parts import walk
@@ -42,6 +42,13 @@ def test_every_arrow_ends_at_the_edge_of_something(name: str) -> None:
         if not any(abs(left - x) < 0.6 and top <= y <= bottom for left, top, bottom in edges)
     ]  # fmt: skip
     assert len(free) == 1  # the output
+
+
+def test_the_way_through_a_skip_connection_is_straight() -> None:
+    svg = diagram(Residual(mlp([8, 16, 8])), style="blocks").svg
+    assert {round((box.top + box.bottom) / 2, 1) for box in boxes(svg) if box.kind in ("box", "dot")} == {
+        round(arrows(svg)[0][1], 1)
+    }
 
 
 @pytest.mark.parametrize("name", ["784", "nested", "branches", "gates", "table", "own", "wrapped"])
