@@ -151,7 +151,8 @@ class Trainer:
         self._run = Run(model, loss, optimizer, checked_penalties(penalties, learned), clip, rng)
 
     def __repr__(self) -> str:
-        return f"Trainer({one_line(self.model)}, {self.loss!r}, {self.optimizer!r}, {len(self.history)} epochs)"
+        model = one_line(self.model).replace("…", "...")
+        return f"Trainer({model}, {self.loss!r}, {self.optimizer!r}, {len(self.history)} epochs)"
 
     def _repr_html_(self) -> str:
         """Show the model, the other parts and the history in a notebook."""

@@ -113,17 +113,17 @@ class Numbers:
         return found
 
     def symbols(self) -> dict[str, Array]:
-        """Map symbols to arrays: for a chain by the article's numbers, ``"ΔW_1"``, else by path, ``"E_gate.0"``."""
+        """Map symbols to arrays: for a chain by the article's numbers, ``"dW_1"``, else by path, ``"E_gate.0"``."""
         found: dict[str, Array] = {}
         if self.is_chain:
-            letters = {"I": self.I, "O": self.O, "W": self.W, "b": self.b, "E": self.E, "ΔW": self.dW, "Δb": self.db}
+            letters = {"I": self.I, "O": self.O, "W": self.W, "b": self.b, "E": self.E, "dW": self.dW, "db": self.db}
             return {f"{letter}_{i}": array for letter, arrays in letters.items() for i, array in arrays.items()}
         for step in self.steps:
             if step.phase == "forward":
                 found[f"O_{step.path}"] = step.outputs[0]
             elif step.phase == "backward" and step.path in self.parts and not step.is_sum:
                 found[f"E_{step.path}"] = step.inputs[0]
-                found.update({f"Δ{step.path}.{name}": gradient for name, gradient in step.gradients.items()})
+                found.update({f"d_{step.path}.{name}": gradient for name, gradient in step.gradients.items()})
         return found
 
     def first_not_finite(self) -> Step | None:

@@ -97,7 +97,7 @@ class Summary:
 
 
 def _shown(shape: Shape) -> str:
-    return " × ".join(map(str, shape)) or "1"
+    return " x ".join(map(str, shape)) or "1"
 
 
 def summary(model: Layer, x: npt.ArrayLike | None = None, *, depth: int | None = None) -> Summary:
@@ -115,11 +115,11 @@ def summary(model: Layer, x: npt.ArrayLike | None = None, *, depth: int | None =
     Example:
         >>> from minidl import mlp
         >>> print(summary(mlp([2, 8, 1], rng=0)))
-        part  layer          in  out  parameters
-              Sequential(…)  2   1
-          0   Dense(2 -> 8)  2   8            24
-          1   ReLU()         8   8
-          2   Dense(8 -> 1)  8   1             9
+        part  layer            in  out  parameters
+              Sequential(...)  2   1
+          0   Dense(2 -> 8)    2   8            24
+          1   ReLU()           8   8
+          2   Dense(8 -> 1)    8   1             9
         33 parameters, 264 bytes
     """
     check_part(model, Layer, "summary(model)")
@@ -134,7 +134,7 @@ def summary(model: Layer, x: npt.ArrayLike | None = None, *, depth: int | None =
             fresh = sum(parameter.size for key, parameter in learned.items() if key not in known)
             sources, inputs, output = passes.get(path, ((), (), None))
             shared, frozen = bool(learned.keys() & known), any(parameter.frozen for parameter in learned.values())
-            rows.append(Row(path, one_line(part), level, sources, inputs, output, fresh, shared, frozen))
+            rows.append(Row(path, one_line(part).replace("…", "..."), level, sources, inputs, output, fresh, shared, frozen))
             known |= learned.keys()
     values = list(named(model, (Parameter, Buffer)).values())
     still = sum(parameter.size for parameter in model.parameters() if parameter.frozen)

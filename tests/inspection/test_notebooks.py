@@ -35,7 +35,7 @@ def test_a_model_shows_a_picture_and_its_repr(name: str) -> None:
 
 def test_a_trainer_shows_its_model_and_the_curve_of_the_loss() -> None:
     one = trainer()
-    assert repr(one) == "Trainer(Sequential(…), HalfSquaredError(), SGD(10 numbers, learning_rate=0.1), 0 epochs)"
+    assert repr(one) == "Trainer(Sequential(...), HalfSquaredError(), SGD(10 numbers, learning_rate=0.1), 0 epochs)"
     assert one._repr_html_().count("<svg") == 1
     one.fit(X, X**2, epochs=3, validation=0.2, progress=False)
     html = one._repr_html_()

@@ -40,6 +40,7 @@ from minidl import (
     Tanh,
     mlp,
 )
+from minidl._trace import pass_methods, shadowed
 from minidl.errors import ArgumentError, StructureError
 from minidl.inspection import Trace, trace
 from minidl.layers import Merge
@@ -86,7 +87,7 @@ def test_every_number_of_2_2_1_is_that_of_the_equations() -> None:
     for name, value in wanted.items():
         close(symbols.pop(name)[0], value)
     weights = {"W_1": W_1, "b_1": B_1, "W_2": W_2, "b_2": B_2}
-    gradients = {"ΔW_2": np.outer(e_3, o_2), "Δb_2": e_3, "ΔW_1": np.outer(e_2, X_1), "Δb_1": e_2}  # (5), (6)
+    gradients = {"dW_2": np.outer(e_3, o_2), "db_2": e_3, "dW_1": np.outer(e_2, X_1), "db_1": e_2}  # (5), (6)
     for name, value in (weights | gradients).items():
         close(symbols.pop(name), value)
     assert not symbols
@@ -96,8 +97,8 @@ def test_every_number_of_2_2_1_is_that_of_the_equations() -> None:
     for path, name in (("0.weight", "W_1"), ("0.bias", "b_1"), ("2.weight", "W_2"), ("2.bias", "b_2")):
         before, gradient = updates[path].inputs
         assert np.array_equal(before, weights[name])
-        close(gradient, gradients[f"Δ{name}"])
-        close(updates[path].outputs[0], weights[name] - ETA * gradients[f"Δ{name}"])  # (7)
+        close(gradient, gradients[f"d{name}"])
+        close(updates[path].outputs[0], weights[name] - ETA * gradients[f"d{name}"])  # (7)
 
 
 def test_the_article_s_numbers_are_mappings_from_1() -> None:
@@ -154,6 +155,20 @@ def test_a_trace_changes_nothing() -> None:
     assert whole(t.model) == whole(model)
     clean = trace(model, loss, X, Y)
     assert all(np.array_equal(clean.gradients[path], gradient) for path, gradient in again.gradients.items())
+
+
+def test_a_method_that_an_object_has_itself_is_used_and_put_back() -> None:
+    model = article()
+
+    def doubled(x: Array) -> Array:
+        return 2 * Sigmoid.forward(model[1], x)  # type: ignore[arg-type]
+
+    model[1].forward = doubled  # type: ignore[method-assign]
+    with shadowed(pass_methods(model), lambda method, *_: lambda *arrays: method(*arrays)):
+        y = model.forward(X_1[None])
+    assert vars(model[1])["forward"] is doubled
+    assert np.array_equal(y, model.forward(X_1[None]))
+    assert "inference" not in vars(model[1])
 
 
 def test_sixty_random_models_have_the_bits_of_training() -> None:
@@ -269,7 +284,7 @@ def test_a_merge_of_one_s_own_has_tuples() -> None:
     assert np.array_equal(t["chosen"].input_error[1], t["chosen"].error * a)
     assert t["new"].error is not t["chosen"].input_error[1]
     assert np.array_equal(t["new"].error, t["chosen"].input_error[1])
-    assert {"O_gate.1", "E_gate.1", "Δgate.0.weight", "Δnew.bias"} <= set(t.symbols())
+    assert {"O_gate.1", "E_gate.1", "d_gate.0.weight", "d_new.bias"} <= set(t.symbols())
 
 
 class Gate(Layer):
@@ -400,7 +415,7 @@ def test_json_has_every_step_and_no_nan(tmp_path: Path) -> None:
     found = json.loads(text, parse_constant=refuse)
     assert [step["path"] for step in found["steps"]] == [step.path for step in t.steps]
     assert found["symbols"]["W_1"][0][0] == "Infinity"
-    assert found["symbols"]["ΔW_2"] == t.dW[2].tolist()
+    assert found["symbols"]["dW_2"] == t.dW[2].tolist()
     assert found["steps"][1]["lines"][0]["made"]["y"]["shape"] == [1, 2]
     with pytest.raises(ArgumentError, match=r"ends in \.html or \.json"):
         t.save(tmp_path / "step.txt")

@@ -185,9 +185,8 @@ def test_the_batch_of_the_error_can_be_traced(phase: str) -> None:
 
 def test_the_batch_of_the_error_is_a_copy() -> None:
     x, y = marked(3)
-    stream = [(x[i : i + 1], y[i : i + 1]) for i in range(6)]
     with pytest.raises(DivergenceError) as caught:
-        trapped("forward").fit_batches(stream, epochs=1)
+        trapped("forward").fit(x, y, epochs=1, batch_size=1, shuffle=False)
     x[:] = 0.0
     assert caught.value.data[0].tolist() == [[MARK]]
 
