@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from itertools import count
 
 from .structure import INPUT, Node
@@ -38,5 +37,6 @@ def _added(node: Node, sources: Sequence[str], lines: list[str], numbers: count[
 
 def _quoted(words: str) -> str:
     """Return a text for a label; Mermaid writes the entities of HTML with # in place of &."""
-    plain = " ".join(words.split()).replace("#", "#35;")
-    return escape(plain, quote=False).replace('"', "&quot;").replace("&", "#")
+    for letter, entity in (("#", "#35;"), ("&", "#amp;"), ("<", "#lt;"), ('"', "#quot;")):
+        words = words.replace(letter, entity)
+    return words

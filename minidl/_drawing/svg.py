@@ -48,7 +48,8 @@ def text_width(words: str, size: float = 7.0) -> float:
 
 
 def shortened(words: str, most: int = LONGEST_TEXT) -> str:
-    """Return the text, with … in place of what is too long for a picture."""
+    """Return the text as a picture shows it: arrows in place of ``->``, and … in place of what is too long."""
+    words = words.replace("->", "→")
     return words if len(words) <= most else f"{words[: most - 1]}…"
 
 

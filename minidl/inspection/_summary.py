@@ -134,7 +134,8 @@ def summary(model: Layer, x: npt.ArrayLike | None = None, *, depth: int | None =
             fresh = sum(parameter.size for key, parameter in learned.items() if key not in known)
             sources, inputs, output = passes.get(path, ((), (), None))
             shared, frozen = bool(learned.keys() & known), any(parameter.frozen for parameter in learned.values())
-            rows.append(Row(path, one_line(part).replace("…", "..."), level, sources, inputs, output, fresh, shared, frozen))
+            text = one_line(part).replace("…", "...")  # It is printed, perhaps where there is only ASCII.
+            rows.append(Row(path, text, level, sources, inputs, output, fresh, shared, frozen))
             known |= learned.keys()
     values = list(named(model, (Parameter, Buffer)).values())
     still = sum(parameter.size for parameter in model.parameters() if parameter.frozen)

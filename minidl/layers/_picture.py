@@ -41,7 +41,7 @@ def _box(part: Holder, path: str, closed: bool, seen: set[int]) -> Node:
     learned = {id(parameter): parameter.size for parameter in named(part, Parameter).values()}
     note = f"{sum(learned.values()):,}{' shared' if learned.keys() & seen else ''}" if learned else ""
     seen |= learned.keys()
-    text = type(part).__name__ if closed else " ".join(repr(part).split()).replace("->", "→")
+    text = type(part).__name__ if closed else " ".join(repr(part).split())
     weight = getattr(part, part._lines).value if part._lines else None
     return Node(path, text, note, closed=closed, weight=weight)
 

@@ -168,11 +168,12 @@ def test_thousands_of_layers_are_drawn_in_a_second(many: object) -> None:
 def test_mermaid_has_each_layer_and_each_connection() -> None:
     assert diagram(gates()).mermaid().splitlines() == [
         "flowchart LR", "  x((x))",
-        '  n0["Dense(4 → 4)"]', "  x --> n0", '  n1["Sigmoid()"]', "  n0 --> n1",
-        '  n2["Dense(4 → 4)"]', "  x --> n2", '  n3["Tanh()"]', "  n2 --> n3",
+        '  n0["Dense(4 -> 4)"]', "  x --> n0", '  n1["Sigmoid()"]', "  n0 --> n1",
+        '  n2["Dense(4 -> 4)"]', "  x --> n2", '  n3["Tanh()"]', "  n2 --> n3",
         '  n4["Add()"]', "  n1 --> n4", "  n3 --> n4", "  x --> n4",
-        '  n5["Dense(4 → 1)"]', "  n4 --> n5", "  y((y))", "  n5 --> y",
+        '  n5["Dense(4 -> 1)"]', "  n4 --> n5", "  y((y))", "  n5 --> y",
     ]  # fmt: skip
+    assert diagram(gates()).mermaid().isascii()
     own = diagram(Sequential(Gated(), Dense(8, 1))).mermaid()
     assert re.search(r'subgraph n0\["Gated"\]\n(.*\n)+  end\n  x --> n0', own)
 
