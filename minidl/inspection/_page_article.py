@@ -10,16 +10,15 @@ from ._equations import equations
 from ._lines import Line
 from ._numbers import Numbers
 from ._page_parts import Matrix, Row, Shown, Work
-from ._page_steps import loss_gradient, named, shown_step, update_row
+from ._page_steps import loss_gradient, named, note_of, shown_step, update_row
 from ._steps import Step
 from ._symbols import ArticleLayer
 
 
 def is_article(trace: Numbers) -> bool:
-    """Whether the page can use the article's numbers: a chain in which Dense layers make each L_i."""
-    return trace.is_chain and all(
-        layer.affine is None or isinstance(trace[layer.affine].part, Dense) for layer in trace.layers
-    )
+    """Whether the page can use the article's numbers: a chain in which Dense itself makes each L_i."""
+    affine = [layer.affine for layer in trace.layers] if trace.is_chain else [""]
+    return all(path is None or type(trace[path].part) is Dense for path in affine)
 
 
 def article_steps(trace: Numbers) -> Iterator[Shown]:
@@ -31,7 +30,7 @@ def article_steps(trace: Numbers) -> Iterator[Shown]:
     for step in trace.steps[1:]:
         layer = places.get(step.path.rpartition(".")[0] if step.phase == "update" else step.path)
         if step.phase == "forward" and layer is not None:
-            yield _input(step, layer) if step.path == layer.affine else _output(trace, step, layer)
+            yield _input(step, layer) if step.path == layer.affine else _output(step, layer)
         elif step.phase == "loss" and step.path == "loss":
             yield _loss(step, layers[-1])
         elif step.phase == "backward" and step.path == "loss":
@@ -58,7 +57,7 @@ def _input(step: Step, layer: ArticleLayer) -> Shown:
                  column=layer.number, wires=layer.number - 1, values=("I", result.array))
 
 
-def _output(trace: Numbers, step: Step, layer: ArticleLayer) -> Shown:
+def _output(step: Step, layer: ArticleLayer) -> Shown:
     """Equation (2): O_i = f_i(I_i); of several layers after the weights each is a step."""
     i, many = subscript(layer.number), len(layer.after) > 1
     first, last = step.path == layer.after[0], step.path == layer.after[-1]
@@ -82,18 +81,15 @@ def _loss(step: Step, last: ArticleLayer) -> Shown:
 
 def _loss_gradient(trace: Numbers, step: Step, last: ArticleLayer) -> Shown:
     """The error of the last layer, before its activation; without one this is equation (3)."""
-    n = subscript(last.number)
+    n, letter, number = subscript(last.number), *(("∂e/∂O", "") if last.after else ("E", "(3)"))
     a, y = next(other for other in trace.steps if other.phase == "loss").inputs[:2]
-    name = f"∂e/∂O{n}" if last.after else f"E{n}"
+    name = letter + n
     o = Matrix(f"O{n}", a, "column")
     row = loss_gradient(trace, step, o, Matrix("y", y, "column"), Matrix(name, step.outputs[0], "column"))
-    plain = row.checked_work() is not None
-    share = f" / {trace.rows}" if trace.rows > 1 else ""
-    text = f"{name} = " + ("" if last.after else f"∂e/∂O{n} = ")
-    shown = shown_step(trace, step)
-    text += (f"(O{n} − y){share}" if share else f"O{n} − y") if plain else "the gradient of the loss"
-    return Shown("backward", "The gradient of the loss", "", [(text, "" if last.after else "(3)")], [row], step.lines,
-                 shown.note, column=last.number, values=("∂e/∂O" if last.after else "E", step.outputs[0]))
+    difference = f"(O{n} − y) / {trace.rows}" if trace.rows > 1 else f"O{n} − y"
+    text = difference if row.checked_work() else f"∂e/∂O{n}" if not last.after else "the gradient of the loss"
+    return Shown("backward", "The gradient of the loss", "", [(f"{name} = {text}", number)], [row],
+                 step.lines, note_of(trace, step), column=last.number, values=(letter, step.outputs[0]))
 
 
 def _gradients(trace: Numbers, step: Step, layer: ArticleLayer) -> Shown:
@@ -110,7 +106,7 @@ def _gradients(trace: Numbers, step: Step, layer: ArticleLayer) -> Shown:
     texts = [(f"ΔW{before} = E{i} O{before}ᵀ", "(5)"),
              (f"Δb{before} = Σ over samples of E{i}" if many else f"Δb{before} = E{i}", "(6)")]
     lines = [line for line in step.lines if _adds_to_gradient(line)]
-    note = shown_step(trace, step).note or "Each column of E is a sample: the product adds them up." * many
+    note = note_of(trace, step) or "Each column of E is a sample: the product adds them up." * many
     return Shown("backward", f"The gradients of the weights and biases before layer {layer.number}", step.path, texts,
                  rows, lines, note, column=layer.number, wires=layer.number - 1)
 
@@ -119,13 +115,12 @@ def _error_through_weights(trace: Numbers, step: Step, layer: ArticleLayer) -> I
     """Equation (4) where the layer has no activation, or several layers in its place; else a part of the next step."""
     if (layer.number > 1 or layer.after) and not _single(trace, layer):
         i, above = subscript(layer.number), subscript(layer.number + 1)
-        name = f"∂e/∂O{i}" if layer.after else f"E{i}"
-        row = Row([Matrix(name, step.outputs[0], "column"), "=", *_back(step, layer)], Work((1, 2)))
+        letter, number = ("∂e/∂O", "") if layer.after else ("E", "(4)")
+        row = Row([Matrix(letter + i, step.outputs[0], "column"), "=", *_back(step, layer)], Work((1, 2)))
         lines = [line for line in step.lines if not _adds_to_gradient(line)]
-        number = "" if layer.after else "(4)"
-        yield Shown("backward", f"The error of layer {layer.number}", step.path, [(f"{name} = W{i}ᵀ E{above}", number)],
+        yield Shown("backward", f"The error of layer {layer.number}", step.path, [(f"{letter}{i} = W{i}ᵀ E{above}", number)],
                     [row], lines, column=layer.number, wires=layer.number,
-                    values=("∂e/∂O" if layer.after else "E", step.outputs[0]))
+                    values=(letter, step.outputs[0]))
 
 
 def _error(trace: Numbers, step: Step, layer: ArticleLayer, layers: Sequence[ArticleLayer]) -> Shown:
@@ -167,7 +162,8 @@ def _other(trace: Numbers, step: Step, layer: ArticleLayer | None) -> Shown:
     shown = shown_step(trace, step)
     if layer is not None:
         shown.column = layer.number
-        shown.values = ("E", step.outputs[0]) if step.phase == "backward" and step.outputs else None
+        if step.phase == "backward" and step.outputs and step.path == layer.after[0]:
+            shown.values = ("E", step.outputs[0])
     return shown
 
 

@@ -31,15 +31,21 @@ def shown_step(trace: Numbers, step: Step) -> Shown:
     own = equations(step.part)
     texts = (SUM[step.phase],) if step.is_sum else getattr(own, "forward" if step.phase == "loss" else step.phase)
     rows = {"forward": _forward, "loss": _loss, "backward": _backward, "update": _update}[step.phase](trace, step)
-    note = ""
-    if step.phase == "backward" and step.path == "loss" and trace.rows > 1:
-        note = f"The loss is a mean over {trace.rows:,} samples, so each row of its gradient carries 1/{trace.rows:,}."
-    elif step.phase == "backward" and step.gradients and trace.rows > len(trace[""].y):
-        note = f"These sums are over all {trace.rows:,} samples, of which the page has the first {len(trace[''].y)}."
     place = f" at “{step.path}”" if step.path in trace.parts and step.path else ""
     title = f"{part}: the update of {step.path}" if step.path in trace.gradients else what + place
     path = step.path.rpartition(".")[0] if step.path in trace.gradients else step.path
-    return Shown(step.phase, title, path, [(text, "") for text in texts], rows, step.lines, note)
+    return Shown(step.phase, title, path, [(text, "") for text in texts], rows, step.lines,
+                 note_of(trace, step))
+
+
+def note_of(trace: Numbers, step: Step) -> str:
+    """Return a sentence on a batch."""
+    if step.phase == "backward" and step.path == "loss" and trace.rows > 1:
+        return f"The loss is a mean over {trace.rows:,} samples, so each row of its gradient carries 1/{trace.rows:,}."
+    kept = len(trace.prediction)
+    if step.phase == "backward" and step.gradients and trace.rows > kept:
+        return f"These sums are over all {trace.rows:,} samples, of which the page has the first {kept}."
+    return ""
 
 
 def named(part: object) -> str:
@@ -86,7 +92,9 @@ def _forward(trace: Numbers, step: Step) -> list[Row]:
     own = step.parameters
     if isinstance(step.part, Dense) and inputs:
         weight, bias = Matrix("Wᵀ", own["weight"], "transposed"), Matrix("b", own["bias"], "transposed")
-        return [Row([y, "=", inputs[0], weight, "+", bias], Work((1, 2), ((1.0, 3),)))]
+        product = Row([y, "=", inputs[0], weight, "+", bias], Work((1, 2), ((1.0, 3),)))
+        if product.checked_work():
+            return [product]
     pointwise = step.path in trace.parts and trace[step.path].slope is not None and len(inputs) == 1
     plain = Row([y, "= f (", inputs[0], ")"]) if pointwise else joined(y, "from", inputs, ",")
     rows = [first_that_holds(added(y, inputs), plain)] if len(inputs) > 1 else [plain]

@@ -179,7 +179,11 @@ def test_a_wrong_equation_is_not_worked_out() -> None:
             return 2 * super().compute(x)
 
     t = trace(Sequential(Doubled(2, 2)), HalfSquaredError(), np.ones((1, 2)), np.ones((1, 2)))
-    assert "work" not in data_of(t.to_html())["steps"][1]["rows"][0]
+    data = data_of(t.to_html())
+    assert not data["article"]
+    first = data["steps"][0]["rows"][0]
+    assert "work" not in first
+    assert first["tokens"][1] == "from"
 
 
 @pytest.mark.parametrize("name", table_of_layers())
