@@ -118,9 +118,9 @@ def _error_through_weights(trace: Numbers, step: Step, layer: ArticleLayer) -> I
         letter, number = ("∂e/∂O", "") if layer.after else ("E", "(4)")
         row = Row([Matrix(letter + i, step.outputs[0], "column"), "=", *_back(step, layer)], Work((1, 2)))
         lines = [line for line in step.lines if not _adds_to_gradient(line)]
-        yield Shown("backward", f"The error of layer {layer.number}", step.path, [(f"{letter}{i} = W{i}ᵀ E{above}", number)],
-                    [row], lines, column=layer.number, wires=layer.number,
-                    values=(letter, step.outputs[0]))
+        texts = [(f"{letter}{i} = W{i}ᵀ E{above}", number)]
+        yield Shown("backward", f"The error of layer {layer.number}", step.path, texts, [row], lines,
+                    column=layer.number, wires=layer.number, values=(letter, step.outputs[0]))
 
 
 def _error(trace: Numbers, step: Step, layer: ArticleLayer, layers: Sequence[ArticleLayer]) -> Shown:

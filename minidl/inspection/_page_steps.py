@@ -60,7 +60,7 @@ def first_that_holds(*rows: Row) -> Row:
 
 def joined(result: Matrix, sign: str, others: Sequence[Matrix], between: str, work: Work | None = None) -> Row:
     """Return a row: result, sign, and the others with a sign between them."""
-    tokens: list[Matrix | str] = [result, sign]
+    tokens: list[Matrix | str] = [result, sign] if others else [result]
     for place, other in enumerate(others):
         tokens += [between, other] if place else [other]
     return Row(tokens, work)
@@ -88,7 +88,8 @@ def _inputs(trace: Numbers, step: Step, symbol: str) -> list[Matrix]:
 
 
 def _forward(trace: Numbers, step: Step) -> list[Row]:
-    inputs, y = _inputs(trace, step, "x"), Matrix("y", step.outputs[0], "row")
+    inputs = _inputs(trace, step, "x")
+    y = Matrix("y" if inputs else "input of a part", step.outputs[0], "row")  # A container made it for a part.
     own = step.parameters
     if isinstance(step.part, Dense) and inputs:
         weight, bias = Matrix("Wᵀ", own["weight"], "transposed"), Matrix("b", own["bias"], "transposed")
@@ -122,7 +123,8 @@ def _backward(trace: Numbers, step: Step) -> list[Row]:
         result = Matrix("∂e/∂a", step.outputs[0], "row")
         return [loss_gradient(trace, step, Matrix("a", a, "row"), Matrix("y", y, "row"), result)]
     errors = [Matrix(one.symbol, one.array, "row") for one in _inputs(trace, step, "∂e/∂y")]
-    results = [Matrix(numbered("∂e/∂x", k, step.outputs), array, "row") for k, array in enumerate(step.outputs)]
+    name = "∂e/∂x" if errors else "error of a part"
+    results = [Matrix(numbered(name, k, step.outputs), array, "row") for k, array in enumerate(step.outputs)]
     slope = trace[step.path].slope if step.path in trace.parts else None
     rows = []
     for result in results:

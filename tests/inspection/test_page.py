@@ -299,6 +299,13 @@ def test_the_steps_of_a_graph_name_where_their_inputs_come_from() -> None:
     assert step["rows"][0]["work"] == [[], [[1.0, 1], [1.0, 2], [1.0, 3]], None]
 
 
+def test_what_a_container_of_the_user_s_computes_for_its_parts_is_named() -> None:
+    t = trace(MODELS["own"]().initialize(0), HalfSquaredError(), RNG.normal(size=(2, 4)), np.ones((2, 1)))
+    rows = [row["tokens"] for step in data_of(t.to_html())["steps"] for row in step["rows"] if step.get("path") == "0"]
+    assert [row[0][0] for row in rows if len(row) == 1].count("error of a part") == 2
+    assert all(isinstance(row[-1], list) or row[-1] == ")" for row in rows)
+
+
 def test_save_writes_the_page(tmp_path: Path) -> None:
     t = article()
     t.save(tmp_path / "step.html")
