@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from html import escape
 from os import PathLike
 from typing import Any
 
@@ -27,6 +28,7 @@ from ._training.snapshot import Snapshot
 from ._training.sources import ArraySource, Batch, Source, StreamSource
 from ._training.validation import Validation, ValidationData, named_metrics
 from .errors import ArgumentError, DTypeError
+from .layers._structure import one_line
 from .layers.base import Layer
 from .losses import Loss
 from .metrics import Metric
@@ -147,6 +149,14 @@ class Trainer:
         one_of(engine, ENGINES, "Trainer(engine)")
         self.engine: EngineName = engine
         self._run = Run(model, loss, optimizer, checked_penalties(penalties, learned), clip, rng)
+
+    def __repr__(self) -> str:
+        model = one_line(self.model).replace("…", "...")
+        return f"Trainer({model}, {self.loss!r}, {self.optimizer!r}, {len(self.history)} epochs)"
+
+    def _repr_html_(self) -> str:
+        """Show the model, the other parts and the history in a notebook."""
+        return f"<div><code>{escape(repr(self))}</code>{self.model._repr_html_()}{self.history._repr_html_()}</div>"
 
     @property
     def model(self) -> Layer:

@@ -254,6 +254,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     search.fit_all: {"batch_size": 32},
     search.find_settings: {"candidates": 64, "seconds": 10.0, "batch_size": 32},
     search.compare_rates: {"updates": 400, "batch_size": 32},
+    inspection.diagram: {"style": "auto", "weights": True, "most_neurons": 24},
     inspection.Watch: {"rows": 256, "looks": 60},
     inspection.plot_decision: {"features": (0, 1), "grid": 200},
     inspection.trace: {"lines": True},

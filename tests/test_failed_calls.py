@@ -109,6 +109,8 @@ VALID: dict[str, str] = {
     "search.fit_all.trainers": "empty no_rows", "search.*.executor": "none",
     "search.compare_rates.rates": "none row generator", "search.find_settings.seconds": "half",
     "search.find_settings.monitor": "none", "inspection.trace.optimizer": "none", "inspection.trace.lines": "true",
+    "inspection.summary.x": "none no_rows", "inspection.*.depth": "none huge", "inspection.diagram.weights": "true",
+    "inspection.diagram.most_neurons": "huge",
     # a buffer holds any array; a file refuses what is not made of numbers
     "Buffer*.value": " ".join(set(ANYTHING.split()) - {"ragged", "masked"}),
     # a figure is looked up when a run begins

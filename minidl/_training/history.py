@@ -108,6 +108,12 @@ class History:
             axes[-1].set_xlabel("epoch")
         return figure
 
+    def _repr_html_(self) -> str:
+        """Show the losses in a notebook."""
+        from .._drawing.curves import html_of_run
+
+        return html_of_run(repr(self), {"loss": self.loss, "validation loss": self.validation_loss})
+
     def __len__(self) -> int:
         return len(self.loss)
 

@@ -1,10 +1,11 @@
-"""The numbers of one training step: of each part, each step of the computation, and in the article's symbols."""
+"""The numbers of one training step, as a table, as a page and as a file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import Array, path_text
-from ..errors import ArgumentError, StructureError
+from .._core.arrays import path_text
+from ..errors import ArgumentError
 from ..layers._structure import one_line
-from ..layers.base import Layer
-from ..losses import Loss
-from ..optimizers import Optimizer
-from ._steps import PartTrace, Step
-from ._symbols import ArticleLayer, article_layers
+from ._numbers import Numbers
+from ._page import page
 
 
 @dataclass(eq=False, repr=False)
-class Trace:
+class Trace(Numbers):
     """The numbers of one training step; `trace` makes it.
 
     ``t["gate.0"]`` is the `PartTrace` of the layer at that path, and ``t[""]`` that of the model.
@@ -38,107 +36,6 @@ class Trace:
         parts: Maps the path of each layer and merge to what it did.
         gradients: Maps the path of each parameter to the gradient that the optimizer gets: with penalties, clipped.
     """
-
-    model: Layer
-    loss: Loss
-    optimizer: Optimizer | None
-    rows: int
-    error: float = float("nan")
-    steps: list[Step] = field(default_factory=list)
-    parts: dict[str, PartTrace] = field(default_factory=dict)
-    gradients: dict[str, Array] = field(default_factory=dict)
-
-    def __getitem__(self, path: str) -> PartTrace:
-        if path not in self.parts:
-            raise ArgumentError(f"trace: expected the path of a layer, one of {list(self.parts)}, got {path!r}")
-        return self.parts[path]
-
-    @property
-    def prediction(self) -> Array:
-        """Output of the model, ``(rows, features)``."""
-        return self.parts[""].y
-
-    @property
-    def layers(self) -> list[ArticleLayer]:
-        """L₁ … Lₙ of the article.
-
-        Raises:
-            StructureError: the model is not a chain.
-        """
-        found = article_layers(self.steps)
-        if found is None:
-            raise StructureError(
-                "trace: expected a model whose layers form a chain, as the article numbers them; "
-                'for another use t["path"] and t.symbols()'
-            )
-        return found
-
-    @property
-    def is_chain(self) -> bool:
-        """Whether each layer's input is the output of the one before, so that the article's numbers can be given."""
-        return article_layers(self.steps) is not None
-
-    @property
-    def I(self) -> dict[int, Array]:  # noqa: E743, N802 - the article's letter
-        """Maps i to I_i, the input of layer i, ``(rows, n_i)``; for a chain, as the next five."""
-        return {layer.number: layer.I for layer in self.layers if layer.I is not None}
-
-    @property
-    def O(self) -> dict[int, Array]:  # noqa: E743, N802 - the article's letter
-        """Maps i to O_i, the output of layer i."""
-        return {layer.number: layer.O for layer in self.layers}
-
-    @property
-    def E(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
-        """Maps i to E_i = ∂e/∂I_i; each row carries the 1/N of the loss."""
-        return {layer.number: layer.E for layer in self.layers if layer.E is not None}
-
-    @property
-    def W(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
-        """Maps i to W_i, the weights from layer i to layer i + 1."""
-        return self._by_number("weight", gradient=False)
-
-    @property
-    def b(self) -> dict[int, Array]:
-        """Maps i to b_i."""
-        return self._by_number("bias", gradient=False)
-
-    @property
-    def dW(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
-        """Maps i to ΔW_i, the sum over the batch."""
-        return self._by_number("weight", gradient=True)
-
-    @property
-    def db(self) -> dict[int, Array]:
-        """Maps i to Δb_i."""
-        return self._by_number("bias", gradient=True)
-
-    def _by_number(self, name: str, *, gradient: bool) -> dict[int, Array]:
-        found = {}
-        for layer in self.layers:
-            part = self.parts[layer.affine] if layer.affine is not None else None
-            values: Mapping[str, Array] = {} if part is None else part.gradients if gradient else part.parameters
-            if name in values:
-                found[layer.number - 1] = values[name]
-        return found
-
-    def symbols(self) -> dict[str, Array]:
-        """Map symbols to arrays: for a chain by the article's numbers, ``"dW_1"``, else by path, ``"E_gate.0"``."""
-        found: dict[str, Array] = {}
-        if self.is_chain:
-            letters = {"I": self.I, "O": self.O, "W": self.W, "b": self.b, "E": self.E, "dW": self.dW, "db": self.db}
-            return {f"{letter}_{i}": array for letter, arrays in letters.items() for i, array in arrays.items()}
-        for step in self.steps:
-            if step.phase == "forward":
-                found[f"O_{step.path}"] = step.outputs[0]
-            elif step.phase == "backward" and step.path in self.parts and not step.is_sum:
-                found[f"E_{step.path}"] = step.inputs[0]
-                found.update({f"d_{step.path}.{name}": gradient for name, gradient in step.gradients.items()})
-        return found
-
-    def first_not_finite(self) -> Step | None:
-        """Return the first step that made a number that is not finite; None if all are."""
-        return next((step for step in self.steps if not step.finite), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trace in plain values for JSON; numbers that are not finite are the texts "NaN" and "Infinity"."""
@@ -157,20 +54,32 @@ class Trace:
                                         "symbols": symbols, "gradients": self.gradients, "steps": steps})
         return plain
 
+    def to_html(self, title: str = "One step of back-propagation") -> str:
+        """Return a page that steps through the computation: one HTML file without outside references."""
+        return page(self, title)
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook."""
+        frame = 'sandbox="allow-scripts" style="width:100%;height:760px;border:0" title="One step of back-propagation"'
+        return f'<iframe {frame} srcdoc="{escape(self.to_html())}"></iframe>'
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the trace to a file.
 
         Args:
-            path: A ``.json`` file.
+            path: A ``.html`` file, a page to read, or a ``.json`` file.
 
         Raises:
             ArgumentError: another kind of file.
         """
         target = Path(path_text(path))
-        if target.suffix != ".json":
-            raise ArgumentError(f'Trace.save(path): expected a name that ends in ".json", got {str(target)!r}')
-        text = json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
-        target.write_text(text, "utf-8")
+        if target.suffix == ".html":
+            made = self.to_html()
+        elif target.suffix == ".json":
+            made = json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
+        else:
+            raise ArgumentError(f"Trace.save(path): expected a name that ends in .html or .json, got {str(target)!r}")
+        target.write_text(made, "utf-8")
 
     def __str__(self) -> str:
         rows = [("step", "phase", "part", "in", "out")]

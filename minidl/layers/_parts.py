@@ -31,6 +31,16 @@ class Holder:
     _unnamed: str = ""
     """An attribute that paths leave out: its parts are at ``"0.weight"``, not at ``"layers.0.weight"``."""
 
+    _lines: str = ""
+    """The attribute of the weights that a picture draws as lines between neurons."""
+
+    def _wiring(self) -> Mapping[str, tuple[str, ...]]:
+        """Map each part of a container to the names of its inputs, in order of computation; the last is the output.
+
+        ``"x"`` is the input of the container. Pictures show it. Empty: not known.
+        """
+        return {}
+
 
 class ByClass(dict[type[Any], Found], Generic[Found]):
     """A function of a class that is computed once for each class: a lookup takes 25 ns, a cached call 60."""
@@ -41,6 +51,15 @@ class ByClass(dict[type[Any], Found], Generic[Found]):
     def __missing__(self, kind: type[Any]) -> Found:
         self[kind] = found = self.function(kind)
         return found
+
+
+def goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
+    """Whether a nearer class in the order of look-up overrides the method that the short cut stands for."""
+    return _place(kind, method) < _place(kind, short_cut)
+
+
+def _place(kind: type[Any], method: str) -> int:
+    return next((place for place, base in enumerate(kind.__mro__) if method in vars(base)), len(kind.__mro__))
 
 
 def mapped(value: Any, visit: Visit, path: str = "") -> Any:

@@ -18,7 +18,8 @@ from .._core.generators import Seed, generator, reseed
 from .._core.parameter import Buffer, Parameter, float_dtype
 from ..errors import CallOrderError, ShapeError
 from ..initializers import GlorotUniform
-from ._parts import ByClass, Holder, first_parameter, named, with_parts
+from ._parts import ByClass, Holder, first_parameter, goes_past, named, with_parts
+from ._picture import html_of
 
 
 class Component(Holder):
@@ -114,6 +115,10 @@ class Component(Holder):
         """Return the mark in the repr of a part that is frozen, partly or wholly."""
         frozen = [part.frozen for part in named(self, (Parameter, Buffer)).values()]
         return "" if not any(frozen) else ", frozen" if all(frozen) else ", partly frozen"
+
+    def _repr_html_(self) -> str:
+        """Show the model in a notebook: a picture, the number of parameters, and the repr to unfold."""
+        return html_of(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._text.format(self)}{self._frozen_mark() if self._text else ''})"
@@ -295,7 +300,7 @@ class Layer(Component, ABC):
 @ByClass
 def prediction(kind: type[Any]) -> Callable[..., Array]:
     """How containers, the Trainer and ``layer(x)`` predict: by ``predict``, if it belongs to ``forward``."""
-    plain = kind.predict is Layer.predict or _goes_past(kind, "predict", "forward")
+    plain = kind.predict is Layer.predict or goes_past(kind, "predict", "forward")
     predict: Callable[..., Array] = kind.predict
     return computation[kind] if plain else predict
 
@@ -326,7 +331,7 @@ def _computation(bases: tuple[type[Any], ...]) -> Callable[..., Array]:
 @ByClass
 def gradients_alone(kind: type[Any]) -> Callable[..., object]:
     """``add_gradients``, if it belongs to ``backward``; else ``backward``."""
-    own = hasattr(kind, "add_gradients") and not _goes_past(kind, "add_gradients", "backward")
+    own = hasattr(kind, "add_gradients") and not goes_past(kind, "add_gradients", "backward")
     method: Callable[..., object] = kind.add_gradients if own else kind.backward
     return method
 
@@ -342,13 +347,4 @@ def backward_alone(layer: Layer, grad: Array) -> None:
 @ByClass
 def _needs_backward(kind: type[Any]) -> bool:
     own = kind.backward_parameters is not Layer.backward_parameters
-    return own and _goes_past(kind, "backward_parameters", "backward")
-
-
-def _goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
-    """Whether a nearer class in the order of look-up overrides the method that the short cut stands for."""
-    return _place(kind, method) < _place(kind, short_cut)
-
-
-def _place(kind: type[Any], method: str) -> int:
-    return next(place for place, base in enumerate(kind.__mro__) if method in vars(base))
+    return own and goes_past(kind, "backward_parameters", "backward")

@@ -41,6 +41,7 @@ class Dense(Layer):
 
     _shapes: ClassVar = {"weight": ("out_features", "in_features"), "bias": ("out_features",)}
     _text = "{0.in_features} -> {0.out_features}"
+    _lines = "weight"
     _x: Array = kept()
 
     def __init__(

@@ -124,6 +124,10 @@ class Graph(Container):
         return widths[self.output]
 
     @override
+    def _wiring(self) -> Mapping[str, tuple[str, ...]]:
+        return {name: self.inputs[name] for name in self.order}
+
+    @override
     def __repr__(self) -> str:
         lines = [f"  {name}: {one_line(part)} <- {', '.join(inputs)}" for name, (part, *inputs) in self.nodes.items()]
         return "\n".join(["Graph(", *lines, f")  output {self.output!r}"])

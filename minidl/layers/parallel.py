@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 
 import numpy as np
@@ -97,3 +98,8 @@ class Parallel(Container):
                 widths.append(part.output_features(input_features))
             part = self.merge
             return part.output_features(*widths)
+
+    @override
+    def _wiring(self) -> Mapping[str, tuple[str, ...]]:
+        names = tuple(map(str, range(len(self.layers))))
+        return dict.fromkeys(names, ("x",)) | {"merge": names}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy.typing as npt
 from typing_extensions import override
 
@@ -69,6 +71,10 @@ class Residual(Container):
     def output_features(self, input_features: int) -> int:
         check_kept_width(self, self.layer, input_features)
         return input_features
+
+    @override
+    def _wiring(self) -> Mapping[str, tuple[str, ...]]:
+        return {"layer": ("x",), "+": ("x", "layer")}
 
     @override
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import overload
 
@@ -102,6 +102,11 @@ class Sequential(Container):
     @override
     def output_features(self, input_features: int) -> int:
         return chain_widths(self.layers, input_features)[1] or input_features
+
+    @override
+    def _wiring(self) -> Mapping[str, tuple[str, ...]]:
+        names = list(map(str, range(len(self.layers))))
+        return {name: (before,) for before, name in pairwise(["x", *names])}
 
     @overload
     def __getitem__(self, index: int) -> Layer: ...

@@ -19,12 +19,12 @@ from .._core.generators import Seed, generator
 from .._core.picture import picture
 from .._core.progress import Progress
 from .._data import described
+from .._drawing.tables import html_table, text_table
 from .._training.validation import ValidationData, declared, named_metrics
 from ..errors import ArgumentError, DTypeError
 from ..metrics import Metric, Mode
 from ..trainer import Trainer
 from ._many import Outcome, Task, Team, arrays
-from ._show import shown, table
 from ._space import built, draw
 
 PART = 3
@@ -51,6 +51,11 @@ class Candidate:
     figures: list[float] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
     diverged: str = ""
+
+
+def _shown(value: object) -> str:
+    """Return a setting in a few characters."""
+    return f"{value:.4g}" if isinstance(value, float) else getattr(value, "__name__", None) or repr(value)
 
 
 @dataclass
@@ -84,14 +89,23 @@ class SearchResult:
         return self.candidates[0].trainer
 
     def __str__(self) -> str:
+        heading, rows, more = self._table()
+        return "\n".join([heading, *text_table(rows), *([more] if more else [])])
+
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook."""
+        heading, rows, more = self._table()
+        return html_table(rows, heading) + more
+
+    def _table(self) -> tuple[str, list[list[str]], str]:
+        """Return a heading, the rows of the best candidates, and how many are left out."""
         rows = [[self.monitor, "epochs", *self.settings]]
         for one in self.candidates[:LINES]:
             figure = "diverged" if one.diverged else f"{one.figures[-1]:.4g}"
-            rows.append([figure, str(len(one.trainer.history)), *map(shown, one.settings.values())])
-        lines = [f"{self._summary()}, rungs {self.rungs}, {self.seconds:.1f} s", *table(rows)]
-        if len(self.candidates) > LINES:
-            lines.append(f"and {len(self.candidates) - LINES} more")
-        return "\n".join(lines)
+            rows.append([figure, str(len(one.trainer.history)), *map(_shown, one.settings.values())])
+        left_out = len(self.candidates) - LINES
+        more = f"and {left_out} more" if left_out > 0 else ""
+        return f"{self._summary()}, rungs {self.rungs}, {self.seconds:.1f} s", rows, more
 
     def __repr__(self) -> str:
         return f"SearchResult({self._summary()}, {self.monitor} {self.candidates[0].figures[-1]:.4g})"
@@ -115,7 +129,7 @@ class SearchResult:
         """
         best, *others = [one for one in self.candidates if one.figures]
         ends = [(one.epochs[-1], one.figures[-1]) for one in others if one.diverged]
-        settings = ", ".join(f"{name} {shown(value)}" for name, value in best.settings.items())
+        settings = ", ".join(f"{name} {_shown(value)}" for name, value in best.settings.items())
         positive = all(number > 0 for one in self.candidates for number in one.figures)
         with picture("SearchResult.plot", 7.0, 4.5, path) as figure:
             axes = figure.subplots()

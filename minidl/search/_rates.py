@@ -15,10 +15,10 @@ from typing_extensions import override
 from .._core.arrays import listed, positive_int, real
 from .._core.picture import picture
 from .._data import batch_count, described
+from .._drawing.tables import text_table
 from ..errors import ArgumentError, DTypeError
 from ..trainer import Callback, Trainer
 from ._many import Task, Team, arrays
-from ._show import table
 from ._space import call
 
 RATES = [*(float(f"{digit}e{power}") for power in range(-5, 1) for digit in (1, 2, 5)), 10.0]
@@ -60,7 +60,7 @@ class Rates:
             notes = {"diverged": after == inf, "best": rate == self.best, "largest stable": rate == self.largest_stable}
             rows.append([f"{rate:g}", f"{before:.4g}", "-" if after == inf else f"{after:.4g}",
                          ", ".join(note for note, holds in notes.items() if holds)])
-        return "\n".join(table(rows))
+        return "\n".join(text_table(rows))
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
         """Draw the loss after the updates over the rates; needs Matplotlib.

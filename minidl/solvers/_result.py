@@ -32,6 +32,12 @@ class SolverResult:
     validation_loss: list[float]
     seconds: float
 
+    def _repr_html_(self) -> str:
+        """Show the losses in a notebook."""
+        from .._drawing.curves import html_of_run
+
+        return html_of_run(repr(self), {"loss": self.loss, "validation loss": self.validation_loss})
+
     def __repr__(self) -> str:
         curve = f", loss {self.loss[0]:.4g} -> {min(self.loss):.4g}" if self.loss else ""
         return f"SolverResult({self.reason!r} after {self.iterations} iterations, {self.seconds:.2f} s{curve})"

@@ -319,7 +319,9 @@ RECORDS = [
     "testing.Measurement", "testing.ConformanceError", "trainer.History", "search.Candidate", "search.Rates",
     "search.Rates.plot", "search.SearchResult", "search.SearchResult.plot", "inspection.Trace", "inspection.PartTrace",
     "inspection.Trace.symbols", "inspection.Trace.first_not_finite", "inspection.Trace.to_dict", "inspection.Step",
-    "inspection.Trace.save", "inspection.Line", "inspection.Value",
+    "inspection.Trace.save", "inspection.Trace.to_html", "inspection.Line", "inspection.Value",
+    "inspection.Row", "inspection.Summary", "inspection.Diagram", "inspection.Diagram.mermaid",
+    "inspection.Diagram.save",
 ]  # fmt: skip
 
 EXCEPTIONS = {

@@ -1,0 +1,1 @@
+"""Pictures of networks, from plain data: it knows no layers."""
