@@ -1,7 +1,7 @@
 """See every number of one step of back-propagation.
 
-The network is the 2-2-1 network of docs/backpropagation.md. The program prints a table with all numbers and saves them
-in a file. Then it makes the same step on the model itself, and the error gets smaller.
+The network is the 2-2-1 network of docs/backpropagation.md. The program prints a table with all numbers and saves a
+page that shows them one after the other. Then it makes the same step on the model itself, and the error gets smaller.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     for i in (3, 2):
         print(f"E_{i} = {t.E[i].round(4)}    gradient of W_{i - 1} = {t.dW[i - 1].round(4).tolist()}")
 
-    path = Path("pictures/see_a_step.json")
+    path = Path("pictures/see_a_step.html")
     path.parent.mkdir(exist_ok=True)
     t.save(path)
     print(f"saved: {path}")

@@ -68,9 +68,10 @@ def _text(x: float, y: float, name: str, number: Any, kind: str = "forth") -> st
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the picture, and the page that steps through it."""
     example = load_example("see_a_step")
     t = example.step(example.network())
+    t.save(PICTURES / "step.html")
     (PICTURES / "backpropagation.svg").write_text(picture(t), encoding="utf-8")
 
 

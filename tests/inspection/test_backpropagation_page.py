@@ -62,3 +62,8 @@ def test_the_weights_of_the_page_are_those_of_the_program(traced: Trace) -> None
 
 def test_the_picture_of_the_page_is_that_of_the_trace(traced: Trace) -> None:
     assert (PICTURES / "backpropagation.svg").read_text(encoding="utf-8") == picture(traced)
+
+
+def test_the_page_of_the_step_is_that_of_the_trace(traced: Trace) -> None:
+    saved = (PICTURES / "step.html").read_text(encoding="utf-8")
+    assert saved == traced.to_html(), "write it again: python -m tests.campaigns.backpropagation"

@@ -329,3 +329,11 @@ def test_every_built_in_is_among_the_layers() -> None:
     assert one_line(parts[0]) == "Dense(4 -> 3)"
     assert len(losses()) == 8
     assert len(OPTIMIZERS) >= 6
+
+
+def test_memory_that_is_only_written_to_is_not_read() -> None:
+    model = mlp([2, 3, 1], rng=0)
+    t = trace(model, HalfSquaredError(), X, Y, optimizer=SGD(model.parameters(), 0.1))
+    lines = [line for step in t.steps if step.phase == "update" for line in step.lines]
+    assert any("out=work" in line.text for line in lines)
+    assert not any("work" in line.read for line in lines)
