@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize  # noqa: F401 - SciPy adds filters of warnings when it is imported.
 from typing_extensions import override
 
 from minidl import (
