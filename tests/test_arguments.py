@@ -178,6 +178,7 @@ WHOLE: dict[str, Make] = {
     "Dense(out_features)": lambda v: Dense(1, v),
     "BatchNorm(features)": BatchNorm,
     "LayerNorm(features)": LayerNorm,
+    "PReLU(features)": lambda v: PReLU(features=v),
     "Embedding(codes)": lambda v: Embedding(v, 1),
     "Embedding(out_features)": lambda v: Embedding(2, v),
     "Step(steps)": lambda v: Step(0.1, steps=v),
@@ -225,7 +226,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     BatchNorm: {"momentum": 0.1, "epsilon": 1e-5, "dtype": np.float64},
     LayerNorm: {"epsilon": 1e-5, "dtype": np.float64},
     RMSNorm: {"epsilon": 1e-5, "dtype": np.float64},
-    Dense: {"dtype": np.float64},
+    Dense: {"bias": True, "dtype": np.float64},
     Embedding: {"dtype": np.float64},
     Dropout: {"rate": 0.5},  # Srivastava et al. 2014
     ELU: {"alpha": 1.0},  # Clevert et al. 2016
@@ -293,4 +294,7 @@ def test_a_default_is_the_published_one(thing: Any) -> None:
         options = {"steps": 1} if issubclass(thing, schedules.Schedule) else {}
         made = thing(*REQUIRED.get(thing, ()), **options)
         kept = {name: getattr(made, name) for name in wanted}
+        if thing is Dense:
+            assert isinstance(kept.pop("bias"), Parameter)
+            wanted = {name: value for name, value in wanted.items() if name != "bias"}
         assert {n: float(v.value) if isinstance(v, Parameter) else v for n, v in kept.items()} == wanted

@@ -37,6 +37,18 @@ class Component(Holder):
     _text: ClassVar[str] = ""
     """The arguments in the repr of a layer, as a `str.format` text; the layer is argument 0."""
 
+    @classmethod
+    def _array_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        """Return the shape of each array of a built-in layer that is made with some arguments, which are not checked.
+
+        Raises:
+            KeyError, TypeError: a shape needs an argument that is missing, or of another type.
+        """
+        return {
+            name: tuple(arguments[size] if isinstance(size, str) else size for size in sizes)
+            for name, sizes in cls._shapes.items()
+        }
+
     def named_parameters(self) -> dict[str, Parameter]:
         """Map the path of each parameter, such as ``"0.weight"``, to it; a shared one has its first path."""
         return named(self, Parameter)

@@ -48,6 +48,7 @@ from minidl import (
     Tanh,
 )
 from minidl._compiled.cache import jitted
+from minidl._compiled.chain import linked
 from minidl._compiled.kernels import LAYERS, ONE_ROW, ONE_ROW_DESCENT, elementary
 from minidl._compiled.kernels.data import fetch_rows, fetch_sample_weight, fetch_targets
 from minidl._compiled.kernels.language import Kernel, Needs, Real, Vector
@@ -79,6 +80,7 @@ EXAMPLES: list[Layer] = [
     BatchNorm(WIDTH, momentum=0.3),
     Dense(WIDTH, 7).initialize(0),
     Dense(WIDTH, 4).initialize(1),
+    Dense(WIDTH, 4, bias=False).initialize(1),
     Dropout(0.4).initialize(0),
     ELU(0.7),
     GELU(),
@@ -86,6 +88,7 @@ EXAMPLES: list[Layer] = [
     LayerNorm(WIDTH),
     LeakyReLU(0.2),
     PReLU(0.3),
+    PReLU(0.3, features=WIDTH),
     ReLU(),
     RMSNorm(WIDTH),
     SiLU(),
@@ -168,7 +171,7 @@ def test_a_kernel_computes_what_its_layer_does(layer: Layer, rows: int, dtype: s
     grad = rng.normal(size=y.shape).astype(dtype)
     dx = reference.backward(grad.astype(float) if reference is not own else grad)
 
-    kernels = (ONE_ROW if rows == 1 else LAYERS)[type(layer)]
+    kernels = linked(own, ONE_ROW if rows == 1 else LAYERS)[0].kernels
     known: dict[str, Any] = {"x": x, "y": np.empty_like(y, dtype), "grad": grad, "dx": np.empty_like(x)}
     if generator is not None:
         known["uniform"] = generator.random(x.shape, dtype=x.dtype.type)

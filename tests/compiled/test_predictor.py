@@ -62,7 +62,7 @@ def every_layer() -> Sequential:
     """A network of all layers that can be compiled, its running statistics and slopes away from their first values."""
     model = Sequential(
         Identity(), Dense(5, 9), Sigmoid(), Sequential(Tanh(), Dropout(0.5)), GELU(), BatchNorm(9), SiLU(),
-        LayerNorm(9), Dense(9, 64), Softplus(), ReLU(), RMSNorm(64), LeakyReLU(0.1), ELU(0.8), PReLU(),
+        LayerNorm(9), Dense(9, 64, bias=False), PReLU(features=64), Softplus(), ReLU(), RMSNorm(64), LeakyReLU(0.1), ELU(0.8), PReLU(),
         Dense(64, 3), Activation(square, double), Softmax(),
     ).initialize(rng=0)
     rng = np.random.default_rng(2)

@@ -84,6 +84,11 @@ def codes(rows: int, rng: np.random.Generator) -> Array:
     return rng.integers(0, 4, (rows, 1)).astype(np.float64)
 
 
+def two_codes(rows: int, rng: np.random.Generator) -> Array:
+    """Two columns of codes 0 … 3."""
+    return rng.integers(0, 4, (rows, 2)).astype(np.float64)
+
+
 def codes_and_numbers(rows: int, rng: np.random.Generator) -> Array:
     """Two columns of numbers and one of codes 0 … 3."""
     return np.concatenate([rng.standard_normal((rows, 2)), codes(rows, rng)], axis=1)
@@ -136,11 +141,13 @@ def _drawn(initializer: Initializer) -> list[Check]:
 TABLE: dict[str, Callable[[], list[Check]]] = {
     # layers
     "Dense": lambda: layer_checks(Dense(4, 3).initialize(1)),
+    "Dense without a bias": lambda: layer_checks(Dense(4, 3, bias=False).initialize(1)),
     "BatchNorm": lambda: layer_checks(BatchNorm(4)),
     "LayerNorm": lambda: layer_checks(LayerNorm(4)),
     "RMSNorm": lambda: layer_checks(RMSNorm(4)),
     "Columns": lambda: layer_checks(Columns([3, 0, 3]), 5),
     "Embedding": lambda: layer_checks(Embedding(4, 3).initialize(1), sample=codes),
+    "Embedding of two columns": lambda: layer_checks(Embedding([4, 5], 3).initialize(1), sample=two_codes),
     "Flatten": lambda: layer_checks(Flatten(), (2, 3)),
     "Flatten of rows": lambda: layer_checks(Flatten(), 4),
     "Softmax": lambda: layer_checks(Softmax(), 4),
@@ -169,6 +176,7 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "SiLU": lambda: activation_checks(SiLU()),
     "Softplus": lambda: activation_checks(Softplus()),
     "PReLU": lambda: activation_checks(PReLU()),
+    "PReLU with a slope of each feature": lambda: layer_checks(PReLU(features=4)),
     "Dropout": lambda: activation_checks(Dropout(0.4).initialize(1)),
     # merges
     "Add": lambda: merge_checks(Add()),
