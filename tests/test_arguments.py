@@ -39,6 +39,7 @@ from minidl import (
     Trainer,
     batches,
     initializers,
+    layers,
     load,
     load_weights,
     mlp,
@@ -83,6 +84,7 @@ RANGES: dict[str, tuple[str, Make]] = {
     "BatchNorm(epsilon)": ("(0, ∞)", lambda v: BatchNorm(2, epsilon=v)),
     "LayerNorm(epsilon)": ("(0, ∞)", lambda v: LayerNorm(2, epsilon=v)),
     "RMSNorm(epsilon)": ("(0, ∞)", lambda v: RMSNorm(2, epsilon=v)),
+    "mlp(dropout)": ("[0, 1)", lambda v: mlp([2, 2, 2], dropout=v)),
     "LeakyReLU(slope)": ("[0, ∞)", LeakyReLU),
     "ELU(alpha)": ("[0, ∞)", ELU),
     "PReLU(slope)": ("(-∞, ∞)", PReLU),
@@ -178,6 +180,8 @@ WHOLE: dict[str, Make] = {
     "Dense(out_features)": lambda v: Dense(1, v),
     "BatchNorm(features)": BatchNorm,
     "LayerNorm(features)": LayerNorm,
+    "Standardize(features)": layers.Standardize,
+    "Rescale(features)": layers.Rescale,
     "PReLU(features)": lambda v: PReLU(features=v),
     "Embedding(codes)": lambda v: Embedding(v, 1),
     "Embedding(out_features)": lambda v: Embedding(2, v),
@@ -226,6 +230,8 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     BatchNorm: {"momentum": 0.1, "epsilon": 1e-5, "dtype": np.float64},
     LayerNorm: {"epsilon": 1e-5, "dtype": np.float64},
     RMSNorm: {"epsilon": 1e-5, "dtype": np.float64},
+    layers.Standardize: {"dtype": np.float64},
+    layers.Rescale: {"dtype": np.float64},
     Dense: {"bias": True, "dtype": np.float64},
     Embedding: {"dtype": np.float64},
     Dropout: {"rate": 0.5},  # Srivastava et al. 2014
@@ -246,7 +252,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     Trainer: {"engine": "auto"},
     Trainer.fit: {"batch_size": 32, "shuffle": True},
     batches: {"shuffle": True},
-    mlp: {"activation": ReLU, "dtype": np.float64},
+    mlp: {"activation": ReLU, "dropout": 0.0, "dtype": np.float64},
     load: {"allow_nonfinite": False},
     load_weights: {"strict": True, "cast": False, "allow_nonfinite": False},
     lbfgs: {**SOLVER, "memory": 20},
@@ -260,7 +266,8 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
 REQUIRED: dict[Any, tuple[Any, ...]] = {
     **dict.fromkeys((Adam, AdamW, NAdam, Adagrad, RMSProp), ([Parameter(1.0)],)),
     SGD: ([Parameter(1.0)], 0.1), BatchNorm: (2,), LayerNorm: (2,), RMSNorm: (2,), Dense: (2, 2), Embedding: (2, 2),
-    Monitor: ("loss",), Checkpoint: ("folder",), Cosine: (0.1,), Step: (0.1,), OneCycle: (0.1,),
+    Monitor: ("loss",), Checkpoint: ("folder",), layers.Standardize: (2,),
+    layers.Rescale: (2,), Cosine: (0.1,), Step: (0.1,), OneCycle: (0.1,),
 }
 
 

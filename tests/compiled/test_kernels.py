@@ -59,6 +59,7 @@ from minidl._compiled.source import module_source, parameters_of
 from minidl._core.parameter import Buffer
 from minidl.layers._parts import children
 from minidl.layers.base import trait
+from minidl.layers.scaling import Rescale, Standardize
 from minidl.optimizers import Optimizer
 
 DTYPES = ["float64", "float32"]
@@ -95,6 +96,8 @@ EXAMPLES: list[Layer] = [
     Sigmoid(),
     Softmax(),
     Softplus(),
+    Standardize.of(np.random.default_rng(3).normal(2.0, 3.0, (9, WIDTH))),
+    Rescale.of(np.random.default_rng(4).normal(2.0, 3.0, (9, WIDTH))),
     Tanh(),
 ]
 

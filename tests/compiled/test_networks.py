@@ -50,6 +50,7 @@ from minidl._compiled.kernels import LAYERS
 from minidl._compiled.kernels.losses import LOSSES
 from minidl._compiled.kernels.optimizers import OPTIMIZERS
 from minidl._core.parameter import Buffer
+from minidl.layers import Rescale, Standardize
 from minidl.layers._parts import named
 from minidl.optimizers import Optimizer
 
@@ -78,9 +79,9 @@ def bent() -> Layer:
 def norms() -> Layer:
     generator = np.random.default_rng(5)
     return Sequential(
-        LayerNorm(4), Dropout(0.1).initialize(generator),
+        Standardize.of(3.0 * X + 2.0), LayerNorm(4), Dropout(0.1).initialize(generator),
         Sequential(Dense(4, 10), RMSNorm(10), Sequential(Tanh(), Dropout(0.3))),
-        Dropout(0.2).initialize(generator), Dense(10, 3), Softmax(),
+        Dropout(0.2).initialize(generator), Dense(10, 3), Rescale.of(5.0 * TARGET), Softmax(),
     )
 
 

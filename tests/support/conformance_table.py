@@ -71,12 +71,13 @@ from minidl.initializers import (
     Uniform,
     Zeros,
 )
-from minidl.layers import Merge
+from minidl.layers import Merge, Rescale, Standardize
 from minidl.optimizers import Optimizer
 from minidl.testing import Check, activation_checks, layer_checks, loss_checks, merge_checks, optimizer_checks
 from minidl.testing.subject import ComponentSubject
 
 Pair = tuple[Array, Array]
+NUMBERS = np.array([[1.0, -2.0, 0.5, 3.0], [4.0, 2.5, 0.5, 3.5], [2.0, 7.0, 0.5, 4.5]])
 
 
 def codes(rows: int, rng: np.random.Generator) -> Array:
@@ -145,6 +146,8 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "BatchNorm": lambda: layer_checks(BatchNorm(4)),
     "LayerNorm": lambda: layer_checks(LayerNorm(4)),
     "RMSNorm": lambda: layer_checks(RMSNorm(4)),
+    "Standardize": lambda: layer_checks(Standardize.of(NUMBERS)),
+    "Rescale": lambda: layer_checks(Rescale.of(NUMBERS)),
     "Columns": lambda: layer_checks(Columns([3, 0, 3]), 5),
     "Embedding": lambda: layer_checks(Embedding(4, 3).initialize(1), sample=codes),
     "Embedding of two columns": lambda: layer_checks(Embedding([4, 5], 3).initialize(1), sample=two_codes),
