@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from .._core.arrays import Array, check_weights, dense, finite, floating, positive_int, width_error
 from .._core.parameter import Buffer, float_dtype
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
 from .activations import KeepsWidth
 from .base import kept, refuse_gradient
 
@@ -44,7 +44,10 @@ class _Scaling(KeepsWidth, ABC):
         self.features: int = positive_int(features, f"{name}(features)")
         self.in_features: int = self.features
         kind = float_dtype(dtype, f"{name}(dtype)")
-        self._keep(np.zeros(self.features, kind), np.ones(self.features, kind))
+        try:
+            self._keep(np.zeros(self.features, kind), np.ones(self.features, kind))
+        except ValueError:
+            raise ArgumentError(f"{name}(features): expected a width that an array can have, got {features}") from None
 
     @classmethod
     def of(cls, data: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Self:
