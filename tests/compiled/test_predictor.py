@@ -64,7 +64,8 @@ def every_layer() -> Sequential:
     model = Sequential(
         Identity(), Standardize.of(X + 2.0), Dense(5, 9), Sigmoid(), Sequential(Tanh(), Dropout(0.5)), GELU(),
         BatchNorm(9), SiLU(), LayerNorm(9), Dense(9, 64, bias=False), PReLU(features=64), Softplus(), ReLU(),
-        RMSNorm(64), LeakyReLU(0.1), ELU(0.8), PReLU(), Dense(64, 3), Activation(square, double), Softmax(), Rescale.of(X[:, :3] - 4.0),
+        RMSNorm(64), LeakyReLU(0.1), ELU(0.8), PReLU(), Dense(64, 3), Activation(square, double), Softmax(),
+        Rescale.of(X[:, :3] - 4.0),
     ).initialize(rng=0)
     rng = np.random.default_rng(2)
     for parameter in model.parameters():

@@ -115,10 +115,11 @@ def leaky_relu_backward(x: Vector, grad: Vector, dx: Vector, slope: Real) -> Non
 
 def prelu_forward(x: Matrix, y: Matrix, weight: Vector) -> None:
     """Compute y = x for x > 0, else a x, with one slope or one for each feature."""
-    own = 1 if len(weight) > 1 else 0
+    own, first = len(weight) > 1, weight[0]
     for r in range(len(x)):
         for j in range(x.shape[1]):
-            y[r, j] = x[r, j] if x[r, j] > 0.0 else weight[own * j] * x[r, j]
+            slope = weight[j] if own else first
+            y[r, j] = x[r, j] if x[r, j] > 0.0 else slope * x[r, j]
 
 
 def prelu_backward(x: Matrix, grad: Matrix, dx: Matrix, weight: Vector, weight_grad: Vector) -> None:
