@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ._core.arrays import dense, features, finite
+from ._core.arrays import check_weights, dense, features, finite
 from .errors import DataError, DTypeError, MinidlError, ShapeError, StructureError
 from .layers.activations import Sigmoid, Softmax
 from .layers.base import Layer, trait
@@ -17,7 +17,7 @@ from .layers.dense import Dense
 from .layers.graph import Graph
 from .layers.merges import Merge
 from .layers.sequential import Sequential
-from .losses import Loss, check_weights
+from .losses import Loss
 
 Rows: TypeAlias = npt.NDArray[Any]
 """An array with one row, or one label, for each sample."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from ._core.arrays import MANY, Array, dense, finite, floating, ones, real, sum_of_rows
+from ._core.arrays import MANY, Array, check_weights, dense, finite, floating, ones, real, sum_of_rows
 from ._core.functions import sigmoid, softmax, softmax_parts
 from .errors import CallOrderError, DataError, ShapeError, StructureError
 
@@ -185,24 +185,6 @@ def target_error(loss: Loss, wanted: tuple[int, ...], target: npt.NDArray[Any]) 
     elif target.shape[1:] == (1,) and isinstance(loss, _Distributions):
         message += "; for integer labels use SoftmaxCrossEntropy with np.ravel(y), or one-hot rows: np.eye(classes)[y]"
     return ShapeError(message)
-
-
-def check_weights(
-    sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike, where: str = "sample_weight", *, zeros: bool = True
-) -> Array:
-    """Return per-sample weights as a ``(rows,)`` array; refuse another shape, and negative or infinite ones.
-
-    All of them may be 0 with ``zeros``, in one batch of several; else no row would count.
-    """
-    values = floating(sample_weight, where, np.dtype(dtype))
-    if values.shape != (rows,):
-        raise ShapeError(f"{where}: expected shape ({rows},), one for each row, got {values.shape}")
-    if not (values.min() >= 0 and np.isfinite(values).all()):
-        raise DataError(f"{where}: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
-    if not (zeros or values.any()):
-        raise DataError(f"{where}: expected a weight above 0, got zeros for all {rows} rows; leave it out, and all "
-                        "rows count the same")
-    return values
 
 
 class _Probabilities(Loss):

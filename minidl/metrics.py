@@ -18,9 +18,8 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ._core.arrays import Array, dense, finite, floating, one_of, real
+from ._core.arrays import Array, check_weights, dense, finite, floating, one_of, real
 from .errors import ArgumentError, DataError, ShapeError
-from .losses import check_weights
 
 __all__ = [
     "Metric",

@@ -40,6 +40,7 @@ from minidl import (
     batches,
     initializers,
     inspection,
+    layers,
     load,
     load_weights,
     mlp,
@@ -84,6 +85,7 @@ RANGES: dict[str, tuple[str, Make]] = {
     "BatchNorm(epsilon)": ("(0, ∞)", lambda v: BatchNorm(2, epsilon=v)),
     "LayerNorm(epsilon)": ("(0, ∞)", lambda v: LayerNorm(2, epsilon=v)),
     "RMSNorm(epsilon)": ("(0, ∞)", lambda v: RMSNorm(2, epsilon=v)),
+    "mlp(dropout)": ("[0, 1)", lambda v: mlp([2, 2, 2], dropout=v)),
     "LeakyReLU(slope)": ("[0, ∞)", LeakyReLU),
     "ELU(alpha)": ("[0, ∞)", ELU),
     "PReLU(slope)": ("(-∞, ∞)", PReLU),
@@ -179,6 +181,9 @@ WHOLE: dict[str, Make] = {
     "Dense(out_features)": lambda v: Dense(1, v),
     "BatchNorm(features)": BatchNorm,
     "LayerNorm(features)": LayerNorm,
+    "Standardize(features)": layers.Standardize,
+    "Rescale(features)": layers.Rescale,
+    "PReLU(features)": lambda v: PReLU(features=v),
     "Embedding(codes)": lambda v: Embedding(v, 1),
     "Embedding(out_features)": lambda v: Embedding(2, v),
     "Step(steps)": lambda v: Step(0.1, steps=v),
@@ -226,7 +231,9 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     BatchNorm: {"momentum": 0.1, "epsilon": 1e-5, "dtype": np.float64},
     LayerNorm: {"epsilon": 1e-5, "dtype": np.float64},
     RMSNorm: {"epsilon": 1e-5, "dtype": np.float64},
-    Dense: {"dtype": np.float64},
+    layers.Standardize: {"dtype": np.float64},
+    layers.Rescale: {"dtype": np.float64},
+    Dense: {"bias": True, "dtype": np.float64},
     Embedding: {"dtype": np.float64},
     Dropout: {"rate": 0.5},  # Srivastava et al. 2014
     ELU: {"alpha": 1.0},  # Clevert et al. 2016
@@ -246,7 +253,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     Trainer: {"engine": "auto"},
     Trainer.fit: {"batch_size": 32, "shuffle": True},
     batches: {"shuffle": True},
-    mlp: {"activation": ReLU, "dtype": np.float64},
+    mlp: {"activation": ReLU, "dropout": 0.0, "dtype": np.float64},
     load: {"allow_nonfinite": False},
     load_weights: {"strict": True, "cast": False, "allow_nonfinite": False},
     lbfgs: {**SOLVER, "memory": 20},
@@ -269,7 +276,8 @@ RECORDS = (
 REQUIRED: dict[Any, tuple[Any, ...]] = {
     **dict.fromkeys((Adam, AdamW, NAdam, Adagrad, RMSProp), ([Parameter(1.0)],)),
     SGD: ([Parameter(1.0)], 0.1), BatchNorm: (2,), LayerNorm: (2,), RMSNorm: (2,), Dense: (2, 2), Embedding: (2, 2),
-    Monitor: ("loss",), Checkpoint: ("folder",), Cosine: (0.1,), Step: (0.1,), OneCycle: (0.1,),
+    Monitor: ("loss",), Checkpoint: ("folder",), layers.Standardize: (2,),
+    layers.Rescale: (2,), Cosine: (0.1,), Step: (0.1,), OneCycle: (0.1,),
 }
 
 
@@ -303,4 +311,7 @@ def test_a_default_is_the_published_one(thing: Any) -> None:
         options = {"steps": 1} if issubclass(thing, schedules.Schedule) else {}
         made = thing(*REQUIRED.get(thing, ()), **options)
         kept = {name: getattr(made, name) for name in wanted}
+        if thing is Dense:
+            assert isinstance(kept.pop("bias"), Parameter)
+            wanted = {name: value for name, value in wanted.items() if name != "bias"}
         assert {n: float(v.value) if isinstance(v, Parameter) else v for n, v in kept.items()} == wanted

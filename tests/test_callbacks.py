@@ -355,7 +355,7 @@ def test_a_fraction_is_held_out_and_never_trained_on() -> None:
             return x.copy()
 
         @override
-        def predict(self, x: Array) -> Array:
+        def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
             return x.copy()
 
         @override
@@ -575,7 +575,7 @@ def test_a_buffer_that_changes_in_place_does_not_change_the_best_state() -> None
             return x.copy()
 
         @override
-        def predict(self, x: Array) -> Array:
+        def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
             return x.copy()
 
         @override

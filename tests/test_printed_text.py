@@ -57,7 +57,8 @@ WITH_ARGUMENTS: dict[str, Callable[[], object]] = {
     "Parallel": lambda: Parallel(Dense(1, 2), Tanh()),
     "RMSNorm": lambda: RMSNorm(2),
     "Residual": lambda: Residual(Dense(2, 2)),
-    "Sequential": lambda: mlp([1, 2, 1]),
+    "Sequential": lambda: mlp([1, 2, 1]), "Standardize": lambda: minidl.layers.Standardize(2),
+    "Rescale": lambda: minidl.layers.Rescale(2),
 }
 
 

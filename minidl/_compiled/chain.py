@@ -12,11 +12,13 @@ from .._core.parameter import Parameter
 from ..errors import CompileError
 from ..layers.activations import Activation
 from ..layers.base import Layer
+from ..layers.dense import Dense
 from ..layers.normalization import BatchNorm
 from ..layers.sequential import Sequential
 from .cache import jitted
 from .kernels import LAYERS, ONE_ROW_DESCENT
 from .kernels.activations import ARRAY_ACTIVATION
+from .kernels.dense import LINEAR
 from .kernels.language import Kernels
 from .kernels.normalization import FIXED_NORM
 
@@ -88,6 +90,8 @@ def check_parameters(links: list[Link], learned: set[int]) -> None:
 
 def all_can_descend(links: list[Link], learned: set[int]) -> bool:
     """Return whether all parameters learn, and every layer with parameters has a kernel that updates them."""
+    if any(link.kernels is LINEAR for link in links):
+        return False
     held = {id(parameter) for link in links for parameter in link.parameters.values()}
     return learned == held and all(type(link.layer) in ONE_ROW_DESCENT for link in links if link.parameters)
 
@@ -111,6 +115,8 @@ def _kernels(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Kern
         raise CompileError(f"{where} has its own passes as attributes, which compiled code would not call")
     if isinstance(layer, BatchNorm) and layer.running_mean.frozen:
         return FIXED_NORM
+    if isinstance(layer, Dense) and layer.bias is None:
+        return LINEAR
     return _of_functions(where, layer) if isinstance(layer, Activation) else table[type(layer)]
 
 

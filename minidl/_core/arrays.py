@@ -161,6 +161,24 @@ def all_finite(values: npt.NDArray[Any]) -> bool:
         return isfinite(total) or bool(np.isfinite(values).all())
 
 
+def check_weights(
+    sample_weight: npt.ArrayLike, rows: int, dtype: npt.DTypeLike, where: str = "sample_weight", *, zeros: bool = True
+) -> Array:
+    """Return per-sample weights as a ``(rows,)`` array; refuse another shape, and negative or infinite ones.
+
+    All of them may be 0 with ``zeros``, in one batch of several; else no row would count.
+    """
+    values = floating(sample_weight, where, np.dtype(dtype))
+    if values.shape != (rows,):
+        raise ShapeError(f"{where}: expected shape ({rows},), one for each row, got {values.shape}")
+    if not (values.min() >= 0 and np.isfinite(values).all()):
+        raise DataError(f"{where}: expected finite numbers of at least 0, got {values.min()} to {values.max()}")
+    if not (zeros or values.any()):
+        raise DataError(f"{where}: expected a weight above 0, got zeros for all {rows} rows; leave it out, and all "
+                        "rows count the same")
+    return values
+
+
 def listed(values: Any, where: str, wanted: str) -> list[Any]:
     """Return what can be iterated as a list; refuse anything else."""
     if not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:

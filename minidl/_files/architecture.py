@@ -230,6 +230,8 @@ class Decoder:
             shapes = tensors_of(kind, given)
         except KeyError as error:
             raise FileFormatError(self._path, f"the argument {error} of {kind.__name__}", "none") from None
+        except TypeError as error:
+            raise FileFormatError(self._path, f"arguments that make a {kind.__name__}", f"{error}") from None
         wanted = str(given.get("dtype", "float64"))
         for name, shape in shapes.items():
             full = prefix + name

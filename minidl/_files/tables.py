@@ -48,13 +48,9 @@ def tensors_of(kind: type[Any], arguments: Mapping[str, Any]) -> dict[str, tuple
     """Return the shapes of the tensors of a built-in layer with these constructor arguments.
 
     Raises:
-        KeyError: an argument is missing.
+        KeyError, TypeError: an argument is missing, or of a wrong type.
     """
-    declared = kind._shapes if is_built_in(kind) and issubclass(kind, Component) else {}
-    return {
-        name: tuple(arguments[size] if isinstance(size, str) else size for size in sizes)
-        for name, sizes in declared.items()
-    }
+    return kind._array_shapes(arguments) if is_built_in(kind) and issubclass(kind, Component) else {}
 
 
 def function_called(name: str) -> Function | None:

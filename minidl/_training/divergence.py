@@ -80,7 +80,7 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
     run.history.stopped_by = "divergence"
     raise DivergenceError(
         f"{where}: {what}. The model has the weights from before that update{spoiled}. "
-        "Try a smaller learning rate, inputs scaled to about 1, or gradient clipping",
+        "Try a smaller learning rate, inputs and targets of about 1 (layers.Standardize, layers.Rescale), or clipping",
         epoch=epoch, batch=position.batch, learning_rate=rate, layer=path, phase=phase,
         data=tuple([array.copy() for array in batch]),
     )

@@ -12,6 +12,7 @@ from .merges import Add, Concat, Mean, Merge, Multiply
 from .normalization import BatchNorm, LayerNorm, RMSNorm
 from .parallel import Parallel
 from .residual import Residual
+from .scaling import Rescale, Standardize
 from .sequential import Sequential, mlp
 
 __all__ = [
@@ -38,12 +39,14 @@ __all__ = [
     "Parallel",
     "RMSNorm",
     "ReLU",
+    "Rescale",
     "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Standardize",
     "Tanh",
     "mlp",
 ]

@@ -6,14 +6,14 @@ Each class writes its equation once, as `compute`, and its derivative as `gradie
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array, real, width_error
+from .._core.arrays import Array, positive_int, real, width_error
 from .._core.functions import normal_distribution, sigmoid, softmax, softplus
 from .._core.parameter import Parameter
 from ..errors import DTypeError
@@ -346,7 +346,7 @@ class Softmax(Pointwise):
 
 
 class PReLU(Rectifier):
-    """Multiply negative numbers by one learnable slope (He et al. 2015, equation 1).
+    """Multiply negative numbers by a learned slope: one for all, or one for each feature (He et al. 2015, equation 1).
 
     Forward:
         y = x if x > 0, else a x
@@ -354,26 +354,48 @@ class PReLU(Rectifier):
         ∂e/∂x = ∂e/∂y if x > 0, else a ∂e/∂y
         ∂e/∂a = Σ over x ≤ 0 of x ∘ ∂e/∂y
 
+    With a slope for each feature, the sum is over the rows of that feature.
+
     Args:
         slope: First value of a.
+        features: Width of the input, for a slope of each feature; None for one slope and any width.
         dtype: float64 or float32.
     """
 
-    _shapes: ClassVar = {"weight": (1,)}
-    _text = "{0.slope:g}"
+    _shapes: ClassVar = {"weight": ("features",)}
+    _text = "{0.slope:g}{0._mark}"
 
-    def __init__(self, slope: float = 0.25, *, dtype: npt.DTypeLike = np.float64) -> None:
+    def __init__(
+        self, slope: float = 0.25, *, features: int | None = None, dtype: npt.DTypeLike = np.float64
+    ) -> None:
         self.slope: float = real(slope, "PReLU(slope)")
-        self.weight: Parameter = Parameter(Constant(self.slope), (1,), dtype=dtype)
+        self.features: int | None = None if features is None else positive_int(features, "PReLU(features)")
+        self.in_features: int | None = self.features
+        self.weight: Parameter = Parameter(Constant(self.slope), (self.features or 1,), dtype=dtype)
+
+    @property
+    def _mark(self) -> str:
+        return "" if self.features is None else f", features={self.features}"
+
+    @classmethod
+    @override
+    def _array_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        features = arguments.get("features")
+        return {"weight": (1 if features is None else features,)}
 
     @override
     def compute(self, x: Array) -> Array:
+        if self.features is not None and x.shape[1:] != (self.features,):
+            raise width_error(self, self.features, x)
         return np.where(x > 0.0, x, self.weight.value * x)
 
     @override
     def gradient(self, grad: Array) -> Array:
         below = np.where(self._x > 0.0, 0.0, self._x)
-        self.weight.grad += np.sum(grad * below)
+        if self.features is None:
+            self.weight.grad += np.sum(grad * below)
+        else:
+            self.weight.add_rows(grad * below)
         return np.where(self._x > 0.0, grad, self.weight.value * grad)
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array
+from .._core.arrays import Array, dense, positive_int
 from .._core.configuration import config_of
 from .._core.generators import Seed, generator, reseed
 from .._core.parameter import Buffer, Parameter, float_dtype
-from ..errors import CallOrderError, ShapeError
+from ..errors import CallOrderError, MinidlError, ShapeError
 from ..initializers import GlorotUniform
 from ._parts import ByClass, Holder, first_parameter, goes_past, named, with_parts
 from ._picture import html_of
@@ -37,6 +37,18 @@ class Component(Holder):
 
     _text: ClassVar[str] = ""
     """The arguments in the repr of a layer, as a `str.format` text; the layer is argument 0."""
+
+    @classmethod
+    def _array_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        """Return the shape of each array of a built-in layer that is made with some arguments, which are not checked.
+
+        Raises:
+            KeyError, TypeError: a shape needs an argument that is missing, or of another type.
+        """
+        return {
+            name: tuple(arguments[size] if isinstance(size, str) else size for size in sizes)
+            for name, sizes in cls._shapes.items()
+        }
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Map the path of each parameter, such as ``"0.weight"``, to it; a shared one has its first path."""
@@ -270,16 +282,35 @@ class Layer(Component, ABC):
         """
         return with_parts(self, inference_of)
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         """Compute the output for use, changing nothing on the layer, so that any thread may call it.
 
         Args:
             x: Input, ``(batch, in_features)``.
+            batch_size: Rows that go through the layer at a time; None for all. With it, large data needs little memory
+                beside the output: ``x`` may be a memory-mapped file. The output has the same bits for the same
+                ``batch_size``. For another one a matrix product may round otherwise; layers without matrix products
+                give the same bits for all.
 
         Returns:
             Output, ``(batch, out_features)``; each row depends on its own row of ``x`` alone. NaN in ``x`` gives NaN.
         """
-        return inherited_prediction[type(self)](self, x)
+        if batch_size is None:
+            return inherited_prediction[type(self)](self, x)
+        where = f"{type(self).__name__}.predict"
+        size, rows = positive_int(batch_size, f"{where}(batch_size)"), dense(x, f"{where}: x")
+        if rows.ndim == 0 or len(rows) <= size:
+            return self.predict(rows)
+        first = self.predict(rows[:size])
+        y: Array = np.empty((len(rows), *first.shape[1:]), first.dtype)
+        y[:size] = first
+        for begin in range(size, len(rows), size):
+            try:
+                y[begin : begin + size] = self.predict(rows[begin : begin + size])
+            except MinidlError as error:
+                error.add_note(f"in the rows from {begin} on, counted from {begin} as row 0")
+                raise
+        return y
 
     def __call__(self, x: Array) -> Array:
         """Predict: see `predict`."""

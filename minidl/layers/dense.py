@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import MANY, Array, ones, positive_int, width_error
+from .._core.arrays import MANY, Array, flag, ones, positive_int, width_error
 from .._core.initializer import Initializer
 from .._core.parameter import Parameter
 from ..initializers import GlorotUniform, Zeros
@@ -30,6 +31,7 @@ class Dense(Layer):
     Args:
         in_features: Width of ``x``.
         out_features: Width of ``y``.
+        bias: Whether there is a bias b; without it y = x Wᵀ, and the attribute ``bias`` is None.
         weight_initializer: First values of W, ``(out_features, in_features)``; default Glorot uniform. They are drawn
             from fresh entropy; ``initialize(rng)`` draws again.
         bias_initializer: First values of b, ``(out_features,)``; default zero.
@@ -40,7 +42,7 @@ class Dense(Layer):
     """
 
     _shapes: ClassVar = {"weight": ("out_features", "in_features"), "bias": ("out_features",)}
-    _text = "{0.in_features} -> {0.out_features}"
+    _text = "{0.in_features} -> {0.out_features}{0._mark}"
     _lines = "weight"
     _x: Array = kept()
 
@@ -49,6 +51,7 @@ class Dense(Layer):
         in_features: int,
         out_features: int,
         *,
+        bias: bool = True,
         weight_initializer: Initializer | None = None,
         bias_initializer: Initializer | None = None,
         dtype: npt.DTypeLike = np.float64,
@@ -58,7 +61,10 @@ class Dense(Layer):
         weight_initializer = GlorotUniform() if weight_initializer is None else weight_initializer
         bias_initializer = Zeros() if bias_initializer is None else bias_initializer
         self.weight: Parameter = Parameter(weight_initializer, (outputs, inputs), dtype=dtype)
-        self.bias: Parameter = Parameter(bias_initializer, (outputs,), dtype=dtype)
+        with_bias = flag(bias, "Dense(bias)")
+        # The type leaves None out, so that code for a layer with a bias needs no test.
+        own_bias = Parameter(bias_initializer, (outputs,), dtype=dtype) if with_bias else None
+        self.bias: Parameter = own_bias  # type: ignore[assignment]
         self.in_features: int = inputs
         self.out_features: int = outputs
         self.weight_initializer: Initializer = weight_initializer
@@ -69,7 +75,8 @@ class Dense(Layer):
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise width_error(self, self.in_features, x)
         y: Array = x.dot(self.weight.value.T)
-        y += self.bias.value[None]  # As (1, out), which for a single row costs a third of adding (out,).
+        if self.bias is not None:
+            y += self.bias.value[None]  # As (1, out), which for a single row costs a third of adding (out,).
         return y
 
     @override
@@ -91,10 +98,26 @@ class Dense(Layer):
         if grad.shape != (len(x), self.out_features):
             refuse_gradient(self, grad, (len(x), self.out_features))
         self.weight.add_product(grad.T, x)
+        if self.bias is None:
+            return
         if len(grad) > MANY:
             self.bias.add_rows(grad)
         else:
             self.bias.add_product(ones(len(grad), grad.dtype), grad)
+
+    @property
+    def _mark(self) -> str:
+        return ", bias=False" if self.bias is None else ""
+
+    @override
+    def config(self) -> dict[str, Any]:
+        return super().config() | ({"bias": False} if self.bias is None else {})
+
+    @classmethod
+    @override
+    def _array_shapes(cls, arguments: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        found = super()._array_shapes(arguments)
+        return {"weight": found["weight"]} if arguments.get("bias") is False else found
 
     @override
     def output_features(self, input_features: int) -> int:

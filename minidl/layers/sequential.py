@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import Array
+from .._core.arrays import Array, real
 from .._core.generators import Seed
 from .._core.initializer import Initializer
 from ..errors import ArgumentError, DTypeError
@@ -20,6 +20,7 @@ from ._structure import chain_widths, check_layers, check_part, refuse_repeated_
 from .activations import ReLU
 from .base import Layer, backward_alone, prediction, trait
 from .dense import Dense
+from .dropout import Dropout
 
 
 class Sequential(Container):
@@ -129,6 +130,8 @@ def mlp(
     *,
     activation: Callable[[], Layer] = ReLU,
     output: Callable[[], Layer] | None = None,
+    normalization: Callable[[int], Layer] | None = None,
+    dropout: float = 0.0,
     weight_initializer: Initializer | None = None,
     bias_initializer: Initializer | None = None,
     dtype: npt.DTypeLike = np.float64,
@@ -140,6 +143,9 @@ def mlp(
         sizes: Widths from the input to the output, ``[1, 20, 20, 1]``.
         activation: What makes the activation between two Dense layers: ``Sigmoid``, ``lambda: ELU(0.5)``.
         output: What makes the activation after the last one; None for none, as losses from logits need.
+        normalization: What makes a layer between each hidden Dense layer and its activation, from their width:
+            ``BatchNorm``, ``lambda width: LayerNorm(width, epsilon=1e-3)``; None for none.
+        dropout: Rate of a `Dropout` after each hidden activation, in [0, 1); 0 for none.
         weight_initializer: First values of the weights; by default what suits the activation after them (its
             ``initializer_before``): He uniform for rectifiers such as ReLU, Glorot uniform for the others and for none.
         bias_initializer: First values of the biases.
@@ -162,20 +168,27 @@ def mlp(
         raise DTypeError(f"mlp(sizes): expected a list of widths such as [1, 20, 1], got {sizes!r}")
     if len(sizes) < 2:
         raise ArgumentError(f"mlp(sizes): expected at least an input and an output size, got {list(sizes)}")
+    rate = real(dropout, "mlp(dropout)", least=0, below=1)
     layers: list[Layer] = []
     for place, (wide, out) in enumerate(pairwise(sizes)):
-        maker = output if place == len(sizes) - 2 else activation
+        hidden = place < len(sizes) - 2
+        maker = activation if hidden else output
         after = None if maker is None else _made(maker)
         suited = trait(after, "initializer_before") if weight_initializer is None else weight_initializer
         layers.append(Dense(wide, out, weight_initializer=suited, bias_initializer=bias_initializer, dtype=dtype))
+        if hidden and normalization is not None:
+            layers.append(_made(normalization, out).astype(dtype))
         if after is not None:
             layers.append(after)
+        if hidden and rate:
+            layers.append(Dropout(rate))
     return Sequential(*layers).initialize(rng)
 
 
-def _made(maker: Callable[[], Layer]) -> Layer:
+def _made(maker: Callable[..., Layer], *width: int) -> Layer:
+    kind = "normalization" if width else "activation"
     if not callable(maker) or (isinstance(maker, Layer)):
-        raise DTypeError(f"mlp: expected an activation class or a function that makes one, got {maker!r}")
-    layer = maker()
-    check_part(layer, Layer, "mlp(activation)")
+        raise DTypeError(f"mlp({kind}): expected a class of layers or a function that makes one, got {maker!r}")
+    layer = maker(*width)
+    check_part(layer, Layer, f"mlp({kind})")
     return layer

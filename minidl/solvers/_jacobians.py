@@ -175,12 +175,14 @@ def _one_by_one(part: Layer | Merge, inputs: tuple[Array, ...], grad: Array) -> 
 def _dense(part: Dense, x: Array, grad: Array) -> GradientPairs:
     """∂y/∂W = g xᵀ and ∂y/∂b = g, equations (5) and (6) before the sum over the batch."""
     yield part.weight, grad[:, :, None] * x[:, None, :]
-    yield part.bias, grad
+    if part.bias is not None:
+        yield part.bias, grad
 
 
 def _prelu(part: PReLU, x: Array, grad: Array) -> GradientPairs:
-    """∂y/∂a = Σ over x ≤ 0 of x g."""
-    yield part.weight, np.add.reduce(grad * np.minimum(x, 0.0), axis=1)
+    """∂y/∂a = Σ over x ≤ 0 of x g, or x g of each feature."""
+    below = grad * np.minimum(x, 0.0)
+    yield part.weight, below if part.features else np.add.reduce(below, axis=1)
 
 
 def _layer_norm(part: LayerNorm, x: Array, grad: Array) -> GradientPairs:
@@ -196,9 +198,9 @@ def _rms_norm(part: RMSNorm, x: Array, grad: Array) -> GradientPairs:
 
 
 def _embedding(part: Embedding, x: Array, grad: Array) -> GradientPairs:
-    """∂y/∂W has g in the row of the code."""
+    """∂y/∂W has g in the row of the code, for each column its part of g."""
     rows = np.zeros((len(x), *part.weight.shape), grad.dtype)
-    rows[np.arange(len(x)), x[:, 0].astype(np.intp)] = grad
+    rows[np.arange(len(x))[:, None], part.rows_of(x)] = grad.reshape(len(x), -1, part.out_features)
     yield part.weight, rows
 
 

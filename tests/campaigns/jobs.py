@@ -30,7 +30,11 @@ ACTIVATIONS: list[Callable[[], Layer]] = [
     minidl.Identity, minidl.Sigmoid, minidl.Tanh, minidl.ReLU, minidl.LeakyReLU, minidl.ELU, minidl.GELU, minidl.SiLU,
     minidl.Softmax, minidl.Softplus, minidl.PReLU, lambda: minidl.Activation(np.sin, np.cos),
 ]  # fmt: skip
-NORMS: list[Callable[[int], Layer]] = [minidl.BatchNorm, minidl.LayerNorm, minidl.RMSNorm]
+PER_FEATURE: list[Callable[[int], Layer]] = [
+    minidl.BatchNorm, minidl.LayerNorm, minidl.RMSNorm, lambda width: minidl.PReLU(features=width),
+    lambda width: minidl.layers.Standardize.of(1.0 + np.random.default_rng(width).normal(size=(9, width))),
+    lambda width: minidl.layers.Rescale.of(1.0 + np.random.default_rng(width).normal(size=(9, width))),
+]  # fmt: skip
 LOSSES = ["HalfSquaredError", "MeanSquaredError", "MeanAbsoluteError", "Huber", "BinaryCrossEntropy", "CrossEntropy",
           "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]  # fmt: skip
 
@@ -42,15 +46,15 @@ def pick(draw: np.random.Generator, options: Any) -> Any:
 def part(draw: np.random.Generator, width: int, depth: int, chain: bool) -> tuple[Layer, int]:
     """Make a random layer for a width, and say what width comes out; ``chain`` for one that can be compiled."""
     out = int(draw.integers(1, 6))
-    kinds = ["dense", "dense", "activation", "activation", "norm", "dropout"]
+    kinds = ["dense", "dense", "activation", "activation", "per feature", "dropout"]
     kinds += [] if chain else ["columns", "flatten", "tied"]
     kinds += [] if not depth else ["chain"] if chain else ["chain", "residual", "parallel", "merge", "graph"]
     merge = pick(draw, [minidl.Add, minidl.Mean, minidl.Multiply])()
     match pick(draw, kinds):
         case "dense":
-            return minidl.Dense(width, out), out
-        case "norm":
-            return pick(draw, NORMS)(width), width
+            return minidl.Dense(width, out, bias=bool(draw.random() < 0.7)), out
+        case "per feature":
+            return pick(draw, PER_FEATURE)(width), width
         case "dropout":
             return minidl.Dropout(0.3), width
         case "columns":
@@ -167,7 +171,7 @@ class Job:
         first: list[Layer] = [minidl.Flatten()] if self.images else []
         wide = 4
         if self.embedding:
-            codes = minidl.Sequential(minidl.Columns([0]), minidl.Embedding(5, 2))
+            codes = minidl.Sequential(minidl.Columns([0, 0]), minidl.Embedding([5, 6], 1))
             rest, width = chained(draw, 3, 1)
             first, wide = [minidl.Parallel(codes, minidl.Sequential(minidl.Columns([1, 2, 3]), rest))], 2 + width
         body, wide = chained(draw, wide, 2, self.chain)
@@ -282,7 +286,8 @@ def gradients(job: Job) -> None:
     found["x"] = dx
     scale = max(1e-3, *(float(np.abs(gradient).max()) for gradient in found.values()))
     # What checks data for users takes no complex numbers.
-    codes = mock.patch.object(minidl.Embedding, "_codes_in", lambda _, x: x[:, 0].real.astype(np.intp))
+    rows_of = minidl.Embedding.rows_of
+    codes = mock.patch.object(minidl.Embedding, "rows_of", lambda layer, x: rows_of(layer, x.real))
     with mock.patch.object(Container, "_checked_input", lambda _, x: x), codes:
         for name, gradient in found.items():
             direction = draw.normal(size=gradient.shape)

@@ -33,6 +33,7 @@ from minidl._compiled.kernels.optimizers import SGD_MOMENTUM, step_of
 from minidl._compiled.source import parameters_of
 from minidl._core.parameter import Buffer
 from minidl.layers.activations import Activation
+from minidl.layers.scaling import Rescale, Standardize
 
 LAYER = {"x", "y", "grad", "dx", "learning_rate"}
 LOSS = {"prediction", "target", "sample_weight", "gradient"}
@@ -54,6 +55,7 @@ def layer(kind: type[Any]) -> Any:
     if kind is Dense:
         return Dense(3, 2)
     arguments: dict[Any, Any] = {Dropout: [0.5], LayerNorm: [3], RMSNorm: [3], BatchNorm: [3]}
+    arguments |= {Standardize: [3], Rescale: [3]}
     return kind(*arguments.get(kind, []))
 
 

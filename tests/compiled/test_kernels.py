@@ -48,6 +48,7 @@ from minidl import (
     Tanh,
 )
 from minidl._compiled.cache import jitted
+from minidl._compiled.chain import linked
 from minidl._compiled.kernels import LAYERS, ONE_ROW, ONE_ROW_DESCENT, elementary
 from minidl._compiled.kernels.data import fetch_rows, fetch_sample_weight, fetch_targets
 from minidl._compiled.kernels.language import Kernel, Needs, Real, Vector
@@ -58,6 +59,7 @@ from minidl._compiled.source import module_source, parameters_of
 from minidl._core.parameter import Buffer
 from minidl.layers._parts import children
 from minidl.layers.base import trait
+from minidl.layers.scaling import Rescale, Standardize
 from minidl.optimizers import Optimizer
 
 DTYPES = ["float64", "float32"]
@@ -79,6 +81,7 @@ EXAMPLES: list[Layer] = [
     BatchNorm(WIDTH, momentum=0.3),
     Dense(WIDTH, 7).initialize(0),
     Dense(WIDTH, 4).initialize(1),
+    Dense(WIDTH, 4, bias=False).initialize(1),
     Dropout(0.4).initialize(0),
     ELU(0.7),
     GELU(),
@@ -86,12 +89,15 @@ EXAMPLES: list[Layer] = [
     LayerNorm(WIDTH),
     LeakyReLU(0.2),
     PReLU(0.3),
+    PReLU(0.3, features=WIDTH),
     ReLU(),
     RMSNorm(WIDTH),
     SiLU(),
     Sigmoid(),
     Softmax(),
     Softplus(),
+    Standardize.of(np.random.default_rng(3).normal(2.0, 3.0, (9, WIDTH))),
+    Rescale.of(np.random.default_rng(4).normal(2.0, 3.0, (9, WIDTH))),
     Tanh(),
 ]
 
@@ -168,7 +174,7 @@ def test_a_kernel_computes_what_its_layer_does(layer: Layer, rows: int, dtype: s
     grad = rng.normal(size=y.shape).astype(dtype)
     dx = reference.backward(grad.astype(float) if reference is not own else grad)
 
-    kernels = (ONE_ROW if rows == 1 else LAYERS)[type(layer)]
+    kernels = linked(own, ONE_ROW if rows == 1 else LAYERS)[0].kernels
     known: dict[str, Any] = {"x": x, "y": np.empty_like(y, dtype), "grad": grad, "dx": np.empty_like(x)}
     if generator is not None:
         known["uniform"] = generator.random(x.shape, dtype=x.dtype.type)

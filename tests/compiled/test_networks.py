@@ -50,6 +50,7 @@ from minidl._compiled.kernels import LAYERS
 from minidl._compiled.kernels.losses import LOSSES
 from minidl._compiled.kernels.optimizers import OPTIMIZERS
 from minidl._core.parameter import Buffer
+from minidl.layers import Rescale, Standardize
 from minidl.layers._parts import named
 from minidl.optimizers import Optimizer
 
@@ -70,21 +71,26 @@ def smooth() -> Layer:
 
 def bent() -> Layer:
     return Sequential(
-        Identity(), Dense(4, 8), LeakyReLU(0.1), ELU(0.8), Dense(8, 6), PReLU(), Dense(6, 7), ReLU(), Dense(7, 3),
+        Identity(), Dense(4, 8), LeakyReLU(0.1), ELU(0.8), Dense(8, 6), PReLU(), Dense(6, 7, bias=False), ReLU(),
+        PReLU(features=7), Dense(7, 3),
     )
 
 
 def norms() -> Layer:
     generator = np.random.default_rng(5)
     return Sequential(
-        LayerNorm(4), Dropout(0.1).initialize(generator),
+        Standardize.of(3.0 * X + 2.0), LayerNorm(4), Dropout(0.1).initialize(generator),
         Sequential(Dense(4, 10), RMSNorm(10), Sequential(Tanh(), Dropout(0.3))),
-        Dropout(0.2).initialize(generator), Dense(10, 3), Softmax(),
+        Dropout(0.2).initialize(generator), Dense(10, 3), Rescale.of(5.0 * TARGET), Softmax(),
     )
 
 
 def batch_norm() -> Layer:
     return Sequential(BatchNorm(4), Dense(4, 8), BatchNorm(8, momentum=0.3), ReLU(), Dropout(0.25), Dense(8, 3))
+
+
+def without_bias() -> Layer:
+    return Sequential(Dense(4, 6, bias=False), Tanh(), Dense(6, 3, bias=False))
 
 
 def linear() -> Layer:
@@ -102,6 +108,7 @@ CASES: dict[str, Case] = {
     "bent": (bent, MeanAbsoluteError(), lambda m: SGD(m.parameters(), lambda n: 0.1 / (1 + n)), TARGET, "float64"),
     "norms": (norms, CrossEntropy(), lambda m: Adam(m.parameters(), 0.01, weight_decay=0.1), PROBABILITIES, "float64"),
     "labels": (linear, SoftmaxCrossEntropy(), lambda m: SGD(m.parameters(), 0.1, momentum=0.9), LABELS, "float32"),
+    "without bias": (without_bias, HalfSquaredError(), lambda m: SGD(m.parameters(), 0.1), TARGET, "float64"),
     "nesterov": (
         linear, MeanSquaredError(), lambda m: SGD(m.parameters(), 0.1, momentum=0.9, nesterov=True), TARGET, "float32",
     ),

@@ -44,6 +44,7 @@ from minidl._compiled import predictor as prediction
 from minidl._compiled.chain import chain
 from minidl._compiled.kernels import LAYERS
 from minidl.errors import CompileError, DTypeError, ShapeError
+from minidl.layers import Rescale, Standardize
 
 Array = np.ndarray[Any, Any]
 ROWS = 1300
@@ -61,9 +62,10 @@ def double(x: Any) -> Any:
 def every_layer() -> Sequential:
     """A network of all layers that can be compiled, its running statistics and slopes away from their first values."""
     model = Sequential(
-        Identity(), Dense(5, 9), Sigmoid(), Sequential(Tanh(), Dropout(0.5)), GELU(), BatchNorm(9), SiLU(),
-        LayerNorm(9), Dense(9, 64), Softplus(), ReLU(), RMSNorm(64), LeakyReLU(0.1), ELU(0.8), PReLU(),
-        Dense(64, 3), Activation(square, double), Softmax(),
+        Identity(), Standardize.of(X + 2.0), Dense(5, 9), Sigmoid(), Sequential(Tanh(), Dropout(0.5)), GELU(),
+        BatchNorm(9), SiLU(), LayerNorm(9), Dense(9, 64, bias=False), PReLU(features=64), Softplus(), ReLU(),
+        RMSNorm(64), LeakyReLU(0.1), ELU(0.8), PReLU(), Dense(64, 3), Activation(square, double), Softmax(),
+        Rescale.of(X[:, :3] - 4.0),
     ).initialize(rng=0)
     rng = np.random.default_rng(2)
     for parameter in model.parameters():

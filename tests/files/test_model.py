@@ -64,10 +64,13 @@ from tests.support.refusal import refused
 VARIANTS: dict[str, Callable[[], Layer]] = {
     "TruncatedNormal": lambda: Dense(4, 3, weight_initializer=TruncatedNormal(0.5, 2.0, 1.5)),
     "Embedding": lambda: Embedding(7, 3, weight_initializer=Uniform(0, 1)),
+    "Embedding of columns": lambda: Embedding((7,), 3),
     "BatchNorm": lambda: BatchNorm(4, momentum=0.25, epsilon=1e-3),
     "LayerNorm": lambda: LayerNorm(4, epsilon=1e-3),
     "RMSNorm": lambda: RMSNorm(4, epsilon=1e-3),
     "PReLU": lambda: PReLU(0.125),
+    "PReLU of features": lambda: PReLU(0.125, features=4, dtype=np.float32),
+    "Dense without a bias": lambda: Dense(4, 3, bias=False, dtype=np.float32),
     "Activation": lambda: Activation(scipy.special.expit, scipy.special.log_expit),
     "Dense": lambda: Dense(4, 3, dtype=np.float32),
     "Sequential": lambda: Sequential(Dense(4, 3), BatchNorm(3), PReLU()).astype(np.float32),
@@ -183,8 +186,8 @@ def test_every_function_of_the_tables_comes_back(tmp_path: Path) -> None:
 def test_names_are_those_of_torch(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     nn = torch.nn
-    theirs = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.PReLU(), nn.Linear(4, 2))
-    ours = Sequential(Dense(3, 4), BatchNorm(4), PReLU(), Dense(4, 2))
+    theirs = nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4), nn.PReLU(), nn.Linear(4, 2), nn.PReLU(2))
+    ours = Sequential(Dense(3, 4, bias=False), BatchNorm(4), PReLU(), Dense(4, 2), PReLU(features=2))
     found = {name: tuple(value.shape) for name, value in theirs.state_dict().items()}
     assert {name: value.shape for name, value in model_state(ours)[0].items()} == found
 

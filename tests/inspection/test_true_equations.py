@@ -15,6 +15,7 @@ from minidl import (
     Adagrad,
     Adam,
     AdamW,
+    Buffer,
     ClipGlobalNorm,
     ClipNorm,
     ClipValue,
@@ -39,6 +40,8 @@ SYMBOLS: dict[str, dict[str, str]] = {
     "Dropout": {"p": "rate"},
     "Activation": {"f": "function", "f_prime": "derivative"},
     "Huber": {"δ": "delta"},
+    "Standardize": {"μ": "mean", "s": "deviation"},
+    "Rescale": {"μ": "shift", "s": "scale"},
     "RMSNorm": {"w": "weight", "ε": "epsilon"},
     "LayerNorm": {"w": "weight", "b": "bias", "ε": "epsilon"},
     "BatchNorm": {"w": "weight", "b": "bias", "ε": "epsilon"},
@@ -60,7 +63,8 @@ def subject(part: type) -> Any:
 
 def known(part: Any) -> dict[str, Any]:
     attributes = {symbol: getattr(part, found, None) for symbol, found in SYMBOLS.get(type(part).__name__, {}).items()}
-    return {symbol: found.value if isinstance(found, Parameter) else found for symbol, found in attributes.items()}
+    kinds = (Parameter, Buffer)
+    return {symbol: found.value if isinstance(found, kinds) else found for symbol, found in attributes.items()}
 
 
 def assert_close(found: Any, wanted: Any) -> None:

@@ -13,6 +13,7 @@ from minidl import (
     GELU,
     Activation,
     BatchNorm,
+    Dense,
     Dropout,
     Identity,
     Layer,
@@ -21,6 +22,7 @@ from minidl import (
     PReLU,
     ReLU,
     RMSNorm,
+    Sequential,
     Sigmoid,
     SiLU,
     Softmax,
@@ -29,7 +31,7 @@ from minidl import (
     layers,
 )
 from minidl._core.functions import SMALL
-from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError, StructureError
 from minidl.layers.activations import Pointwise
 from minidl.layers.base import trait
 from tests.support.derivatives import central, complex_step, relative_error
@@ -259,6 +261,20 @@ def test_a_gradient_of_another_shape_than_the_output_is_refused(make: Make, shap
 
 def test_repr_shows_the_argument() -> None:
     assert [repr(layer) for layer in (LeakyReLU(0.2), ELU(), ELU(0.7))] == ["LeakyReLU(0.2)", "ELU(1.0)", "ELU(0.7)"]
+
+
+def test_prelu_may_learn_a_slope_for_each_feature() -> None:
+    layer = PReLU(0.5, features=3)
+    layer.weight.value = [0.1, 0.2, 0.3]
+    x = np.array([[1.0, -2.0, 3.0], [-4.0, -5.0, 0.0]])
+    assert np.allclose(layer.forward(x), [[1.0, -0.4, 3.0], [-0.4, -1.0, 0.0]], rtol=1e-15)
+    assert np.allclose(layer.backward(2.0 + np.zeros((2, 3))), [[2.0, 0.4, 2.0], [0.2, 0.4, 0.6]], rtol=1e-15)
+    assert np.allclose(layer.weight.grad, [-8.0, -14.0, 0.0], rtol=1e-15)
+    assert repr(layer) == "PReLU(0.5, features=3)"
+    with refused(ShapeError, "PReLU(0.5, features=3): expected x of shape (batch, 3), got (2, 2)"):
+        layer.predict(x[:, :2])
+    with refused(StructureError, "expected 3 features", "gives 4"):
+        Sequential(Dense(2, 4), PReLU(features=3))
 
 
 def test_a_function_that_returns_a_view_of_its_input_gives_a_fresh_array() -> None:

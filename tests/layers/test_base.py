@@ -193,7 +193,7 @@ def test_no_short_cut_of_a_layer_goes_past_what_is_mixed_into_it(make: Callable[
 
 def test_a_short_cut_that_is_mixed_in_stays() -> None:
     class Shown:
-        def predict(self, x: Array) -> Array:
+        def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
             return x + 100.0
 
     class ShownDense(Shown, DoubledDense):

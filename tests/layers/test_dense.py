@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from minidl import SGD, BatchNorm, Dense, HalfSquaredError, LayerNorm, Sequential, Trainer
-from minidl.errors import ShapeError
+from minidl import SGD, BatchNorm, Dense, HalfSquaredError, LayerNorm, Sequential, Tanh, Trainer, load, save
+from minidl.errors import DTypeError, ShapeError
 from minidl.initializers import Normal
 from minidl.layers.base import trait
 from tests.support.derivatives import complex_step, relative_error
@@ -145,6 +146,40 @@ def test_repr_and_sizes() -> None:
     assert (trait(dense, "in_features"), dense.output_features(3)) == (3, 4)
     assert dense.weight.shape == (4, 3)
     assert dense.bias.shape == (4,)
+
+
+def test_without_a_bias_only_the_product_is_computed_and_learned() -> None:
+    dense, x, upstream = Dense(3, 4, bias=False).initialize(0), RNG.normal(size=(5, 3)), RNG.normal(size=(5, 4))
+    assert list(dense.named_parameters()) == ["weight"]
+    assert repr(dense) == "Dense(3 -> 4, bias=False)"
+    W = dense.weight.value
+    expected = [[sum(W[j, k] * x[i, k] for k in range(3)) for j in range(4)] for i in range(5)]
+    assert np.allclose(dense.forward(x), expected, rtol=0, atol=1e-14)
+    assert np.allclose(dense.backward(upstream), upstream @ W, rtol=0, atol=1e-14)
+    assert np.allclose(dense.weight.grad, sum(np.outer(upstream[i], x[i]) for i in range(5)), rtol=0, atol=1e-14)
+
+
+def test_bias_is_true_or_false() -> None:
+    with refused(DTypeError, "Dense(bias): expected True or False, got None"):
+        Dense(3, 4, bias=None)  # type: ignore[arg-type]
+
+
+def test_layers_without_bias_may_share_a_weight(tmp_path: Path) -> None:
+    first, second = Dense(3, 3, bias=False), Dense(3, 3, bias=False)
+    second.weight = first.weight
+    model = Sequential(first, Tanh(), second).initialize(1)
+    x = RNG.normal(size=(4, 3))
+
+    def error(weight: Any) -> Any:
+        return np.sum(np.tanh(x @ weight.T) @ weight.T)
+
+    model.forward(x)
+    model.backward(np.ones((4, 3)))
+    assert relative_error(first.weight.grad, complex_step(error, first.weight.value)) < 1e-10
+    save(model, tmp_path / "tied")
+    again = load(tmp_path / "tied")
+    assert len(again.parameters()) == 1
+    assert (again.predict(x) == model.predict(x)).all()
 
 
 MANY = 300_000

@@ -332,7 +332,7 @@ class PredictsItself(Layer):
         self.factor = factor
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return self.factor * x
 
     @override
@@ -357,7 +357,7 @@ class Again(PredictsItself):
     """Override `predict` by the one behind it."""
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return super().predict(x) + 3.0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import ELU, Array, Dense, Layer, ReLU, Sequential, Sigmoid, Softmax, Tanh, mlp
+from minidl import ELU, Array, BatchNorm, Dense, Layer, LayerNorm, ReLU, Sequential, Sigmoid, Softmax, Tanh, mlp
 from minidl.errors import ArgumentError, CallOrderError, DTypeError, ShapeError, StructureError
 from minidl.initializers import Constant, Normal
 from minidl.layers.base import trait
@@ -290,6 +290,22 @@ def test_mlp_is_dense_layers_with_activations_between_them() -> None:
     assert [repr(layer) for layer in mlp([2, 3, 1], activation=lambda: ELU(0.5))][1] == "ELU(0.5)"
 
 
+def test_mlp_puts_normalization_and_dropout_into_hidden_layers_only() -> None:
+    model = mlp([2, 8, 4, 1], normalization=BatchNorm, dropout=0.25, output=Sigmoid, dtype=np.float32, rng=0)
+    assert [repr(layer) for layer in model] == [
+        "Dense(2 -> 8)", "BatchNorm(8)", "ReLU()", "Dropout(0.25)",
+        "Dense(8 -> 4)", "BatchNorm(4)", "ReLU()", "Dropout(0.25)",
+        "Dense(4 -> 1)", "Sigmoid()",
+    ]
+    assert {parameter.dtype for parameter in model.parameters()} == {np.dtype(np.float32)}
+    fine = mlp([2, 3, 1], normalization=lambda width: LayerNorm(width, epsilon=0.5))
+    assert isinstance(fine[1], LayerNorm)
+    assert fine[1].epsilon == 0.5
+    again = mlp([2, 8, 4, 1], normalization=BatchNorm, dropout=0.25, output=Sigmoid, dtype=np.float32, rng=0)
+    x = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    assert (again.forward(x) == model.forward(x)).all()
+
+
 def test_mlp_passes_initializers_dtype_and_seed_on() -> None:
     model = mlp([2, 3, 1], weight_initializer=Normal(), bias_initializer=Constant(0.5), dtype=np.float32, rng=0)
     again = mlp([2, 3, 1], weight_initializer=Normal(), bias_initializer=Constant(0.5), dtype=np.float32, rng=0)
@@ -307,8 +323,12 @@ def test_mlp_passes_initializers_dtype_and_seed_on() -> None:
         ((3,), {}, DTypeError, "mlp(sizes): expected a list of widths such as [1, 20, 1], got 3"),
         (([3, 0],), {}, ArgumentError, "Dense(out_features): expected at least 1, got 0"),
         (([3, 2.0],), {}, DTypeError, "expected a whole number of at least 1, got 2.0"),
-        (([3, 2, 1],), {"activation": "relu"}, DTypeError, "expected an activation class"),
-        (([3, 2, 1],), {"activation": ReLU()}, DTypeError, "expected an activation class"),
+        (([3, 2, 1],), {"activation": "relu"}, DTypeError, "mlp(activation): expected a class of layers or a function"),
+        (([3, 2, 1],), {"activation": ReLU()}, DTypeError, "mlp(activation): expected a class of layers or a function"),
+        (([3, 2, 1],), {"normalization": BatchNorm(2)}, DTypeError, "mlp(normalization): expected a class of layers"),
+        (([3, 2, 1],), {"normalization": lambda width: None}, DTypeError, "mlp(normalization): expected a Layer"),
+        (([3, 2, 1],), {"normalization": lambda _: BatchNorm(3)}, StructureError, 'at "1": expected 3 features'),
+        (([3, 2, 1],), {"dropout": 1.0}, ArgumentError, "mlp(dropout): expected a finite number"),
         (([3, 2, 1],), {"output": lambda: 3}, DTypeError, "expected a Layer"),
     ],
 )

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import Columns, Embedding, Sequential
-from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl import Columns, Embedding, Parallel, Sequential
+from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
 from minidl.initializers import Constant, Zeros
 from tests.support.refusal import refused
 
@@ -89,6 +89,51 @@ def test_the_gradient_of_a_code_in_many_rows_of_float32_is_exact() -> None:
         layer.backward_parameters(np.full((rows, 2), 0.1, np.float32))
         wanted = times * share * np.array([[200_000], [0], [100_000]])
         assert np.allclose(layer.weight.grad, wanted, rtol=1e-7, atol=0)
+
+
+def test_columns_of_codes_have_vectors_of_their_own_side_by_side() -> None:
+    layer = Embedding([3, 2], 2).initialize(0)
+    x, upstream = np.array([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]]), np.random.default_rng(0).normal(size=(3, 4))
+    first, second = layer.weight.value[:3], layer.weight.value[3:]
+    y = [[*first[int(code)], *second[int(other)]] for code, other in x]
+    assert (layer.forward(x) == y).all()
+    assert (layer.predict(x) == y).all()
+    assert (layer.backward(upstream) == np.zeros((3, 2))).all()
+    wanted = np.zeros((5, 2))
+    for row, codes in enumerate(x):
+        wanted[int(codes[0])] += upstream[row, :2]
+        wanted[3 + int(codes[1])] += upstream[row, 2:]
+    assert np.allclose(layer.weight.grad, wanted, rtol=1e-15)
+    assert repr(layer) == "Embedding([3, 2] -> 4)"
+    assert layer.output_features(2) == 4
+
+
+def test_columns_of_codes_are_branches_of_one_column() -> None:
+    both = Embedding([3, 2], 2).initialize(0)
+    one, other = Embedding(3, 2), Embedding(2, 2)
+    one.weight.value, other.weight.value = both.weight.value[:3], both.weight.value[3:]
+    apart = Parallel(Sequential(Columns([0]), one), Sequential(Columns([1]), other))
+    x = np.array([[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]])
+    assert (apart.predict(x) == both.predict(x)).all()
+
+
+def test_an_embedding_names_the_row_and_the_column_of_what_is_no_code() -> None:
+    layer = Embedding([3, 2], 4)
+    with refused(DataError, "Embedding([3, 2] -> 8): expected whole codes in 0 … 1 of column 1, got 2.0 at row 1"):
+        layer.predict(np.array([[2.0, 1.0], [2.0, 2.0]]))
+    with refused(ShapeError, "Embedding([3, 2] -> 8): expected x of shape (batch, 2), got (4, 3)"):
+        layer.predict(X)
+
+
+@pytest.mark.parametrize("codes", [(3, 2), np.array([3, 2]), iter([3, 2])])
+def test_the_numbers_of_codes_may_be_any_list(codes: Any) -> None:
+    assert Embedding(codes, 4).config()["codes"] == [3, 2]
+
+
+@pytest.mark.parametrize("codes", [[], [3, 0], [3, 2.0], [3, True], "32", {"a": 3}, None])
+def test_what_is_no_number_of_codes_is_refused(codes: Any) -> None:
+    with refused(ArgumentError if codes in ([], [3, 0]) else DTypeError, "Embedding(codes): expected"):
+        Embedding(codes, 4)
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (4, 1), (4, 0), (3,), (4, 3, 3)])

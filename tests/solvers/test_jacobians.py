@@ -190,6 +190,9 @@ MODELS: dict[str, Callable[[], Layer]] = {
     "chain": lambda: mlp([3, 5, 4, 2], activation=Sigmoid, rng=0),
     "nested chain": lambda: Sequential(mlp([3, 5], rng=0), GELU(), Sequential(Dense(5, 2).initialize(1), Softmax())),
     "norms": norms,
+    "slopes and no bias": lambda: Sequential(
+        Dense(3, 4, bias=False).initialize(1), PReLU(features=4), Dense(4, 2).initialize(2)
+    ),
     "prelu": lambda: Sequential(Dense(3, 4).initialize(1), PReLU(), Dense(4, 2).initialize(2)),
     "batch norm": used_batch_norm,
     "dropout": lambda: Sequential(Dense(3, 4), Dropout(0.5), Tanh(), Dense(4, 2)).initialize(1),
@@ -274,7 +277,9 @@ def test_the_parameter_jacobian_agrees_with_a_loop_from_the_equations() -> None:
 def test_every_rule_equals_the_layer_run_on_single_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.array([[0.0], [2.0], [1.0], [2.0]])
     cases: list[tuple[Layer, Array]] = [
-        (Dense(3, 2), X), (LayerNorm(3), X), (RMSNorm(3), X), (PReLU(), X), (Embedding(3, 2), codes)
+        (Dense(3, 2), X), (LayerNorm(3), X), (RMSNorm(3), X), (PReLU(), X), (PReLU(features=3), X),
+        (Dense(3, 2, bias=False), X),
+        (Embedding(3, 2), codes), (Embedding([3, 4], 2), np.repeat(codes, 2, axis=1))
     ]
     assert {type(layer) for layer, _ in cases} == set(RULES)
     fast = [parameter_jacobian(layer, x) for layer, x in cases]

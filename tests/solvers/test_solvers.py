@@ -88,7 +88,7 @@ class Stopped(Layer):
         return Stopped(10**9)  # The check at the door uses a copy, which is not part of the run.
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return x.copy()
 
     @override

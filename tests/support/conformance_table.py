@@ -71,17 +71,23 @@ from minidl.initializers import (
     Uniform,
     Zeros,
 )
-from minidl.layers import Merge
+from minidl.layers import Merge, Rescale, Standardize
 from minidl.optimizers import Optimizer
 from minidl.testing import Check, activation_checks, layer_checks, loss_checks, merge_checks, optimizer_checks
 from minidl.testing.subject import ComponentSubject
 
 Pair = tuple[Array, Array]
+NUMBERS = np.array([[1.0, -2.0, 0.5, 3.0], [4.0, 2.5, 0.5, 3.5], [2.0, 7.0, 0.5, 4.5]])
 
 
 def codes(rows: int, rng: np.random.Generator) -> Array:
     """A column of codes 0 … 3."""
     return rng.integers(0, 4, (rows, 1)).astype(np.float64)
+
+
+def two_codes(rows: int, rng: np.random.Generator) -> Array:
+    """Two columns of codes 0 … 3."""
+    return rng.integers(0, 4, (rows, 2)).astype(np.float64)
 
 
 def codes_and_numbers(rows: int, rng: np.random.Generator) -> Array:
@@ -136,11 +142,15 @@ def _drawn(initializer: Initializer) -> list[Check]:
 TABLE: dict[str, Callable[[], list[Check]]] = {
     # layers
     "Dense": lambda: layer_checks(Dense(4, 3).initialize(1)),
+    "Dense without a bias": lambda: layer_checks(Dense(4, 3, bias=False).initialize(1)),
     "BatchNorm": lambda: layer_checks(BatchNorm(4)),
     "LayerNorm": lambda: layer_checks(LayerNorm(4)),
     "RMSNorm": lambda: layer_checks(RMSNorm(4)),
+    "Standardize": lambda: layer_checks(Standardize.of(NUMBERS)),
+    "Rescale": lambda: layer_checks(Rescale.of(NUMBERS)),
     "Columns": lambda: layer_checks(Columns([3, 0, 3]), 5),
     "Embedding": lambda: layer_checks(Embedding(4, 3).initialize(1), sample=codes),
+    "Embedding of two columns": lambda: layer_checks(Embedding([4, 5], 3).initialize(1), sample=two_codes),
     "Flatten": lambda: layer_checks(Flatten(), (2, 3)),
     "Flatten of rows": lambda: layer_checks(Flatten(), 4),
     "Softmax": lambda: layer_checks(Softmax(), 4),
@@ -169,6 +179,7 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "SiLU": lambda: activation_checks(SiLU()),
     "Softplus": lambda: activation_checks(Softplus()),
     "PReLU": lambda: activation_checks(PReLU()),
+    "PReLU with a slope of each feature": lambda: layer_checks(PReLU(features=4)),
     "Dropout": lambda: activation_checks(Dropout(0.4).initialize(1)),
     # merges
     "Add": lambda: merge_checks(Add()),

@@ -183,7 +183,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     "highest": lambda: 0.1, "schedule": lambda: 0.1, "low": lambda: 0.0, "high": lambda: 1.0,
     "steps_per_epoch": lambda: 4, "values": lambda: np.array([0, 1, 1]), "merge": Add, "activation": Tanh,
     "make": lambda: lambda parameters: SGD(parameters, 0.1), "numbers": lambda: {"steps": 3},
-    "Constant.value": lambda: 0.3, "load.path": lambda: files()["model"], "restore.path": lambda: files()["run"],
+    "Constant.value": lambda: 0.3, "data": X.copy,
+    "load.path": lambda: files()["model"], "restore.path": lambda: files()["run"],
     "load_weights.source": lambda: files()["model"], "LogFile.path": lambda: Path("log.csv"), "step": lambda: 3,
     "mlp.activation": lambda: Tanh, "source": lambda: files()["model"],
     "__call__.parameters": lambda: an_optimizer().vector,
@@ -301,7 +302,8 @@ def receivers() -> dict[str, dict[str, Callable[[], Any]]]:
             "Predictor": lambda: Predictor(mlp([3, 4, 2], activation=Tanh, rng=0)),
             "layers.Sequential": a_model, "trainer.Trainer": a_trainer, "trainer.History": lambda: a_trainer().history,
             "optimizers.ParameterVector": lambda: an_optimizer().vector,
-            "layers.BatchNorm": lambda: BatchNorm(3),
+            "layers.BatchNorm": lambda: BatchNorm(3), "layers.Standardize": lambda: layers.Standardize.of(X),
+            "layers.Rescale": lambda: layers.Rescale.of(Y),
         }.items()
     }  # fmt: skip
 

@@ -6,11 +6,13 @@ from ...layers.base import Layer
 from ...layers.dense import Dense
 from ...layers.dropout import Dropout
 from ...layers.normalization import BatchNorm, LayerNorm, RMSNorm
+from ...layers.scaling import Rescale, Standardize
 from .activations import ACTIVATIONS
 from .dense import DENSE, DENSE_NARROW, DENSE_ROW, DENSE_ROW_DESCENT
 from .dropout import DROPOUT
 from .language import Kernels
 from .normalization import BATCH_NORM, LAYER_NORM, RMS_NORM
+from .scaling import RESCALE, STANDARDIZE
 
 LAYERS: dict[type[Layer], Kernels] = {
     Dense: DENSE,
@@ -18,6 +20,8 @@ LAYERS: dict[type[Layer], Kernels] = {
     LayerNorm: LAYER_NORM,
     RMSNorm: RMS_NORM,
     BatchNorm: BATCH_NORM,
+    Standardize: STANDARDIZE,
+    Rescale: RESCALE,
     **ACTIVATIONS,
 }
 

@@ -113,20 +113,26 @@ def leaky_relu_backward(x: Vector, grad: Vector, dx: Vector, slope: Real) -> Non
         dx[i] = grad[i] if x[i] > 0.0 else slope * grad[i]
 
 
-def prelu_forward(x: Vector, y: Vector, weight: Vector) -> None:
-    """Compute y = x for x > 0, else a x."""
-    slope = weight[0]
-    for i in range(len(x)):
-        y[i] = x[i] if x[i] > 0.0 else slope * x[i]
+def prelu_forward(x: Matrix, y: Matrix, weight: Vector) -> None:
+    """Compute y = x for x > 0, else a x, with one slope or one for each feature."""
+    own, first = len(weight) > 1, weight[0]
+    for r in range(len(x)):
+        for j in range(x.shape[1]):
+            slope = weight[j] if own else first
+            y[r, j] = x[r, j] if x[r, j] > 0.0 else slope * x[r, j]
 
 
-def prelu_backward(x: Vector, grad: Vector, dx: Vector, weight: Vector, weight_grad: Vector) -> None:
-    """Compute ∂e/∂x = g for x > 0, else a g; ∂e/∂a = Σ over x ≤ 0 of x g."""
-    slope, total = weight[0], 0.0
-    for i in range(len(x)):
-        total += np.float64(0.0 if x[i] > 0.0 else x[i] * grad[i])
-        dx[i] = grad[i] if x[i] > 0.0 else slope * grad[i]
-    weight_grad[0] = total
+def prelu_backward(x: Matrix, grad: Matrix, dx: Matrix, weight: Vector, weight_grad: Vector) -> None:
+    """Compute ∂e/∂x = g for x > 0, else a g; ∂e/∂a = Σ over x ≤ 0 of x g, of all numbers or of each feature."""
+    own, total = 1 if len(weight) > 1 else 0, 0.0
+    for j in range(x.shape[1]):
+        slope = weight[own * j]
+        if own:
+            total = 0.0
+        for r in range(len(x)):
+            total += np.float64(0.0 if x[r, j] > 0.0 else x[r, j] * grad[r, j])
+            dx[r, j] = grad[r, j] if x[r, j] > 0.0 else slope * grad[r, j]
+        weight_grad[own * j] = total
 
 
 def elu_forward(x: Vector, y: Vector, alpha: Real) -> None:

@@ -32,6 +32,22 @@ def dense_predict(x: Matrix, weight_transposed: Matrix, bias: Row, y: Matrix) ->
     add_to_rows(bias, y)
 
 
+def linear_forward(x: Matrix, weight: Matrix, y: Matrix) -> None:
+    """Compute y = x Wᵀ."""
+    np.dot(x, weight.T, y)
+
+
+def linear_backward(x: Matrix, weight: Matrix, grad: Matrix, weight_grad: Matrix, dx: Matrix) -> None:
+    """Compute ∂e/∂x = g W and ∂e/∂W = gᵀ x."""
+    np.dot(grad.T, x, weight_grad)
+    np.dot(grad, weight, dx)
+
+
+def linear_backward_parameters(x: Matrix, grad: Matrix, weight_grad: Matrix) -> None:
+    """Compute ∂e/∂W = gᵀ x."""
+    np.dot(grad.T, x, weight_grad)
+
+
 def dense_row_forward(x: Vector, weight: Matrix, bias: Row, y: Vector) -> None:
     """Compute y = W x + b of a single row, four outputs at a time; loops cost less here than a call of BLAS."""
     odd = len(y) % 4
@@ -98,6 +114,9 @@ def dense_row_descent_parameters(x: Vector, weight: Matrix, bias: Row, grad: Vec
 
 
 DENSE = Kernels(dense_forward, dense_backward, dense_backward_parameters, parameters=("weight", "bias"))
+
+LINEAR = Kernels(linear_forward, linear_backward, linear_backward_parameters, parameters=("weight",))
+"""For a `Dense` without a bias, in every table."""
 
 DENSE_NARROW = Kernels(
     dense_forward, dense_backward, dense_backward_parameters, dense_predict, parameters=("weight", "bias")

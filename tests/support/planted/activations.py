@@ -84,7 +84,7 @@ class DropsAColumn(Tanh):
     """Narrows the row, and says so."""
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return super().predict(x)[:, 1:].copy()
 
     @override

@@ -477,7 +477,7 @@ class PredictsByForward(Scale):
     """Prediction runs over the memory of training."""
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return self.forward(x)
 
 
@@ -485,7 +485,7 @@ class PredictsFromMemory(Scale):
     """Prediction depends on whether there was a training pass before it."""
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return self.inference().forward(x) + float("_x" in vars(self))
 
 
@@ -495,7 +495,7 @@ class CountsPredictions(Scale):
         self.log: list[int] = []
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         self.log.append(len(x))
         return super().predict(x)
 
@@ -504,7 +504,7 @@ class PredictsInOnePlace(Scale):
     """Prediction passes through an attribute that it puts back: right alone, wrong among threads."""
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         if x.shape[1:] != (self.features,):
             raise ShapeError("width")
         self._row = x
@@ -526,7 +526,7 @@ class PredictsAnother(Scale):
     """The shortened prediction forgets the bias."""
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         if x.shape[1:] != (self.features,):
             raise ShapeError("width")
         return x * self.weight.value
@@ -617,7 +617,7 @@ class InferenceInTraining(Dropout):
         return self
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return self.forward(x)
 
 
@@ -660,7 +660,7 @@ class DrawsFromNowhere(Layer):
         return grad * self._mask
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return x.copy()
 
     @override

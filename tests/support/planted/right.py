@@ -37,7 +37,7 @@ class PredictsByItself(Scale):
     """Right: its prediction does not need a copy."""
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         if x.shape[1:] != (self.features,):
             raise ShapeError("width")
         return x * self.weight.value + self.bias.value
@@ -86,7 +86,7 @@ class RefusesNoRows(Layer):
         return grad.copy()
 
     @override
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
         return x.copy()
 
     @override
