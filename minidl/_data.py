@@ -17,7 +17,8 @@ from .layers.dense import Dense
 from .layers.graph import Graph
 from .layers.merges import Merge
 from .layers.sequential import Sequential
-from .losses import Loss, check_weights
+from .losses import Loss
+from .losses.loss import check_weights
 
 Rows: TypeAlias = npt.NDArray[Any]
 """An array with one row, or one label, for each sample."""
@@ -143,7 +144,7 @@ def _checked_targets(loss: Loss, y: Rows, outputs: int, dtype: np.dtype[Any]) ->
     try:
         return loss.check_data(y, outputs, dtype)
     except ShapeError:
-        if y.ndim != 1 or outputs != 1:
+        if y.ndim != 1 or loss.target_features(outputs) != 1:
             raise
     return loss.check_data(y[:, None], outputs, dtype)
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ._core.arrays import Array, dense, finite, floating, one_of, real
 from .errors import ArgumentError, DataError, ShapeError
-from .losses import check_weights
+from .losses.loss import check_weights
 
 __all__ = [
     "Metric",

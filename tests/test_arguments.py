@@ -41,6 +41,7 @@ from minidl import (
     initializers,
     load,
     load_weights,
+    losses,
     mlp,
     schedules,
     search,
@@ -87,6 +88,10 @@ RANGES: dict[str, tuple[str, Make]] = {
     "ELU(alpha)": ("[0, ∞)", ELU),
     "PReLU(slope)": ("(-∞, ∞)", PReLU),
     "Huber(delta)": ("(0, ∞)", Huber),
+    "BinaryCrossEntropy(label_smoothing)": ("[0, 1)", lambda v: losses.BinaryCrossEntropy(label_smoothing=v)),
+    "CrossEntropy(label_smoothing)": ("[0, 1)", lambda v: losses.CrossEntropy(label_smoothing=v)),
+    "SigmoidCrossEntropy(label_smoothing)": ("[0, 1)", lambda v: losses.SigmoidCrossEntropy(label_smoothing=v)),
+    "SoftmaxCrossEntropy(label_smoothing)": ("[0, 1)", lambda v: losses.SoftmaxCrossEntropy(label_smoothing=v)),
     "L1(strength)": ("[0, ∞)", lambda v: L1(v, [Parameter(1.0)])),
     "L2(strength)": ("[0, ∞)", lambda v: L2(v, [Parameter(1.0)])),
     "ClipValue(limit)": ("(0, ∞)", ClipValue),
@@ -232,6 +237,10 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     LeakyReLU: {"slope": 0.01},  # Maas et al. 2013
     PReLU: {"slope": 0.25, "dtype": np.float64},  # He et al. 2015
     Huber: {"delta": 1.0},
+    losses.BinaryCrossEntropy: {"label_smoothing": 0.0},  # as in PyTorch and Keras
+    losses.CrossEntropy: {"label_smoothing": 0.0},
+    losses.SigmoidCrossEntropy: {"label_smoothing": 0.0},
+    losses.SoftmaxCrossEntropy: {"label_smoothing": 0.0},
     Normal: {"mean": 0.0, "deviation": 1.0},
     TruncatedNormal: {"mean": 0.0, "deviation": 1.0, "cut": 2.0},
     Orthogonal: {"gain": 1.0},

@@ -33,6 +33,7 @@ from minidl._compiled.kernels.optimizers import SGD_MOMENTUM, step_of
 from minidl._compiled.source import parameters_of
 from minidl._core.parameter import Buffer
 from minidl.layers.activations import Activation
+from minidl.losses import ElementwiseLoss, Pinball
 
 LAYER = {"x", "y", "grad", "dx", "learning_rate"}
 LOSS = {"prediction", "target", "sample_weight", "gradient"}
@@ -40,11 +41,11 @@ STEP = {"values", "gradients", "learning_rate", "step"}
 ARRAYS = (Vector, Matrix, Row, Column)
 SEEN_AS: dict[str, tuple[Any, ...]] = {
     "parameter": ARRAYS, "gradient": ARRAYS, "transposed": (Matrix,), "buffer": ARRAYS, "vector": (Vector,),
-    "uniform": (Vector,), "number": (Real, float), "function": (Function,),
+    "uniform": (Vector,), "number": (Real, float), "array": (Row,), "function": (Function,),
 }
 KINDS: dict[str, tuple[type, ...]] = {
     "parameter": (Parameter,), "gradient": (Parameter,), "transposed": (Parameter,), "buffer": (Buffer,),
-    "number": (float,), "vector": (np.ndarray,), "uniform": (np.random.Generator,),
+    "number": (float,), "array": (list,), "vector": (np.ndarray,), "uniform": (np.random.Generator,),
 }
 
 
@@ -66,7 +67,8 @@ def rows() -> Iterator[Any]:
     yield pytest.param(FIXED_NORM, layer(BatchNorm), LAYER, id="frozen BatchNorm")
     yield pytest.param(ARRAY_ACTIVATION, layer(Activation), LAYER, id="Activation of arrays")
     for loss, own in LOSSES.items():
-        yield pytest.param(own, loss(), LOSS, id=loss.__name__)
+        arguments: dict[Any, Any] = {Pinball: [[0.1, 0.9]], ElementwiseLoss: [np.hypot, np.hypot]}
+        yield pytest.param(own, loss(*arguments.get(loss, [])), LOSS, id=loss.__name__)
     for make in steps():
         optimizer = make([Parameter(np.ones((2, 2)))], 0.1)
         for part in step_of(optimizer):

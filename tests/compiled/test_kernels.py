@@ -58,6 +58,7 @@ from minidl._compiled.source import module_source, parameters_of
 from minidl._core.parameter import Buffer
 from minidl.layers._parts import children
 from minidl.layers.base import trait
+from minidl.losses import ElementwiseLoss, GaussianNLL, Pinball, PoissonLoss
 from minidl.optimizers import Optimizer
 
 DTYPES = ["float64", "float32"]
@@ -131,6 +132,8 @@ def declared(row: Needs, name: str, known: dict[str, Any], owner: object) -> Any
             known[name] = np.array(argument.value.value, ndmin=1)
         case "function":
             return jitted(argument.value)
+        case "array":
+            return np.array(argument.value, known["gradient"].dtype)
         case "memory":
             sizes = dict(zip(("rows", "features"), known["x"].shape, strict=True))
             known[name] = np.full([sizes[dimension] for dimension in argument.shape], np.nan, known["x"].dtype)
@@ -303,6 +306,14 @@ LOSS_EXAMPLES: list[Loss] = [
     MeanSquaredError(),
     SigmoidCrossEntropy(),
     SoftmaxCrossEntropy(),
+    BinaryCrossEntropy(label_smoothing=0.2),
+    CrossEntropy(label_smoothing=0.2),
+    SigmoidCrossEntropy(label_smoothing=0.2),
+    SoftmaxCrossEntropy(label_smoothing=0.2),
+    ElementwiseLoss(lambda a, y: (a - y) ** 4, lambda a, y: 4 * (a - y) ** 3),
+    GaussianNLL(),
+    Pinball([0.1, 0.3, 0.5, 0.7, 0.9, 0.95]),
+    PoissonLoss(),
 ]
 
 
@@ -315,8 +326,8 @@ def test_there_is_an_example_of_every_loss_that_is_compiled() -> None:
 def test_a_loss_kernel_computes_what_its_loss_does(loss: Loss, dtype: str) -> None:
     rng = np.random.default_rng(3)
     probabilities = isinstance(loss, (BinaryCrossEntropy, CrossEntropy))
-    prediction = (rng.random((9, 5)) if probabilities else 3.0 * rng.normal(size=(9, 5))).astype(dtype)
-    target = rng.dirichlet(np.ones(5), 9).astype(dtype)
+    prediction = (rng.random((9, 6)) if probabilities else 3.0 * rng.normal(size=(9, 6))).astype(dtype)
+    target = rng.dirichlet(np.ones(6), 9)[:, : loss.target_features(6)].astype(dtype)
     weights = rng.random(9).astype(dtype)
     gradient = np.empty_like(prediction)
     known = {"prediction": prediction, "target": target, "sample_weight": weights, "gradient": gradient}

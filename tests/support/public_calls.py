@@ -195,6 +195,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     }, "vector": lambda: np.ones(8), "index": lambda: 0, "max_iterations": lambda: 2,
     "trainers": lambda: [plain_trainer(0.1), plain_trainer(0.2)], "build": lambda: plain_trainer,
     "space": lambda: {"learning_rate": [0.1, 0.2]}, "candidates": lambda: 2, "find_settings.candidates": lambda: 2,
+    "ElementwiseLoss.function": lambda: np.hypot, "ElementwiseLoss.derivative": lambda: np.hypot,
+    "quantiles": lambda: [0.1, 0.9], "outputs": lambda: 2,
     "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
     "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
 }  # fmt: skip
@@ -258,8 +260,9 @@ def _merge(kind: type[Merge]) -> tuple[Merge, dict[str, Any]]:
 
 
 def _loss(kind: type[Loss]) -> tuple[Loss, dict[str, Any]]:
-    loss = kind()
-    target = np.eye(2)[[0, 1] * 4]
+    arguments: dict[Any, Any] = {losses.Pinball: [[0.1, 0.9]], losses.ElementwiseLoss: [np.hypot, np.hypot]}
+    loss = kind(*arguments.get(kind, []))
+    target = np.eye(2)[[0, 1] * 4][:, : loss.target_features(2)]
     loss.forward(np.full((8, 2), 0.25), target[::-1].copy())
     return loss, {"prediction": np.full((8, 2), 0.5), "target": target, "output": np.full((8, 2), 0.5)}
 
