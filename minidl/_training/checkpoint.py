@@ -22,6 +22,7 @@ from .._files.statefile import read, write
 from .._files.strict import shown
 from ..errors import ArgumentError, FileFormatError
 from ..layers._parts import named
+from .class_weight import check_planned
 from .history import History
 from .plain import FloatArray, require, typed
 from .run import CallbackState, Plan, Position, Run
@@ -68,6 +69,7 @@ class SavedProgress:
         require(whole, "no position in an epoch", here)
         require(data is not None or not here.batch, "no data of the epoch", data)
         if plan is not None:
+            check_planned(plan.class_weight)
             require(plan.batch_size != 0 and plan.micro_batch_size != 0, "no plan", plan)
         if data is not None:
             require(plan is not None and data.stream == (plan.batch_size is None), "no fingerprint of the data", data)

@@ -57,10 +57,8 @@ class GaussianNLL(OtherWidth):
         ∂e/∂μ = z / (exp(s) N m)
         ∂e/∂s = (1 − z²) / (N m)
 
-    The first half of the outputs is the mean μ, and the second half is s, the logarithm of the standard deviation::
-
-        mean, log_spread = np.split(model.predict(x), 2, axis=1)
-        spread = np.exp(log_spread)
+    The first half of the outputs is the mean μ, and the second half is s, the logarithm of the standard deviation:
+    ``mean, log_spread = np.split(model.predict(x), 2, axis=1)``.
 
     Source: Nix and Weigend 1994.
     """
