@@ -81,6 +81,7 @@ def steps() -> Iterator[Callable[..., Any]]:
     yield lambda parameters, rate: SGD(parameters, rate, momentum=0.9, nesterov=True)
     yield lambda parameters, rate: Adam(parameters, rate, weight_decay=0.1)
     yield lambda parameters, rate: AdamW(parameters, rate, weight_decay=0.1)
+    yield lambda parameters, rate: SGD(parameters, rate).set_group(parameters, rate_factor=0.5)
 
 
 def kernels_of(row: Needs) -> list[Kernel]:

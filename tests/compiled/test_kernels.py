@@ -372,11 +372,13 @@ def optimizer_examples(parameters: list[Parameter]) -> list[Optimizer]:
         Adam(parameters, 0.1, beta1=0.7, weight_decay=0.3),
         AdamW(parameters, 0.1, beta2=0.9),
         AdamW(parameters, 0.1, weight_decay=0.0),
+        SGD(parameters, 0.1, momentum=0.8).set_group(parameters[:1], rate_factor=0.5),
+        AdamW(parameters, 0.1).set_group(parameters[1:], rate_factor=2.0, weight_decay=0.2),
     ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(10))
 def test_optimizer_kernels_take_the_steps_of_the_optimizer(number: int, dtype: str) -> None:
     rng = np.random.default_rng(5)
     start = [rng.normal(size=(3, 4)), rng.normal(size=3)]

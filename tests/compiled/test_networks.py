@@ -102,6 +102,10 @@ def logistic() -> Layer:
 
 Case = tuple[Callable[[], Layer], Loss, Callable[[Layer], Optimizer], np.ndarray[Any, Any], str]
 
+def grouped(optimizer: Optimizer) -> Optimizer:
+    return optimizer.set_group(optimizer.vector.parameters[:3], rate_factor=0.3, weight_decay=0.2)
+
+
 FOURTH_POWER = ElementwiseLoss(lambda a, y: (a - y) ** 4, lambda a, y: 4 * (a - y) ** 3)
 SMOOTHED = SoftmaxCrossEntropy(label_smoothing=0.2)
 
@@ -122,6 +126,8 @@ CASES: dict[str, Case] = {
     "spread": (even, GaussianNLL(), lambda m: Adam(m.parameters(), 0.02), TARGET[:, :2], "float32"),
     "function": (linear, FOURTH_POWER, lambda m: SGD(m.parameters(), 0.01), PROBABILITIES, "float64"),
     "smoothed": (linear, SMOOTHED, lambda m: Adam(m.parameters(), 0.02), LABELS, "float64"),
+    "groups": (bent, MeanSquaredError(), lambda m: grouped(AdamW(m.parameters(), 0.02)), TARGET, "float32"),
+    "plain groups": (smooth, MeanSquaredError(), lambda m: grouped(SGD(m.parameters(), 0.1)), TARGET, "float64"),
     "binary logits": (linear, SigmoidCrossEntropy(), lambda m: Adam(m.parameters(), 0.02), PROBABILITIES, "float32"),
 }
 BATCH_NORM: Case = (

@@ -237,6 +237,9 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "AdamW": lambda: optimizer_checks(lambda p: AdamW(p, learning_rate=0.05, weight_decay=1e-3)),
     "NAdam": lambda: optimizer_checks(lambda p: NAdam(p, learning_rate=0.05, weight_decay=1e-3)),
     "RMSProp": lambda: optimizer_checks(lambda p: RMSProp(p, learning_rate=0.02)),
+    "AdamW with a group": lambda: optimizer_checks(
+        lambda p: AdamW(p, learning_rate=0.05).set_group(p[:1], rate_factor=0.5, weight_decay=0.1)
+    ),
     # initializers, as Dense draws from them
     "Constant": lambda: _drawn(Constant(0.3)),
     "Zeros": lambda: _drawn(Zeros()),
