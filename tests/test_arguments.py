@@ -50,7 +50,7 @@ from minidl.callbacks import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau
 from minidl.errors import ArgumentError, DTypeError
 from minidl.initializers import Normal, Orthogonal, TruncatedNormal, Uniform
 from minidl.optimizers import Optimizer
-from minidl.schedules import Constant, Cosine, Exponential, OneCycle, Step, Warmup
+from minidl.schedules import Constant, Cosine, CosineRestarts, Exponential, MultiStep, OneCycle, Step, Warmup
 from minidl.solvers import lbfgs, levenberg_marquardt
 from minidl.trainer import History
 from tests.support.refusal import refused
@@ -126,6 +126,10 @@ RANGES: dict[str, tuple[str, Make]] = {
     "Exponential(factor)": ("(0, ∞)", lambda v: Exponential(0.1, v, steps=1)),
     "Cosine(initial)": ("[0, ∞)", lambda v: Cosine(v, steps=1)),
     "Cosine(final)": ("[0, ∞)", lambda v: Cosine(0.1, steps=1, final=v)),
+    "MultiStep(initial)": ("[0, ∞)", lambda v: MultiStep(v, [1], steps=1)),
+    "MultiStep(factor)": ("[0, ∞)", lambda v: MultiStep(0.1, [1], v, steps=1)),
+    "CosineRestarts(initial)": ("[0, ∞)", lambda v: CosineRestarts(v, steps=1)),
+    "CosineRestarts(final)": ("[0, ∞)", lambda v: CosineRestarts(0.1, steps=1, final=v)),
     "Warmup(schedule)": ("[0, ∞)", lambda v: Warmup(v, steps=1)),
     "OneCycle(highest)": ("[0, ∞)", lambda v: OneCycle(v, steps=1)),
     "OneCycle(rise)": ("(0, 1)", lambda v: OneCycle(0.1, steps=1, rise=v)),
@@ -245,7 +249,9 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     TruncatedNormal: {"mean": 0.0, "deviation": 1.0, "cut": 2.0},
     Orthogonal: {"gain": 1.0},
     Step: {"factor": 0.1},
+    MultiStep: {"factor": 0.1},
     Cosine: {"final": 0.0},
+    CosineRestarts: {"growth": 1, "final": 0.0},
     OneCycle: {"rise": 0.3, "start_divisor": 25.0, "end_divisor": 1e4},  # fast.ai
     Monitor: {"min_delta": 0.0},
     EarlyStopping: {**MONITOR, "restore_best": True},
@@ -268,7 +274,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
 REQUIRED: dict[Any, tuple[Any, ...]] = {
     **dict.fromkeys((Adam, AdamW, NAdam, Adagrad, RMSProp), ([Parameter(1.0)],)),
     SGD: ([Parameter(1.0)], 0.1), BatchNorm: (2,), LayerNorm: (2,), RMSNorm: (2,), Dense: (2, 2), Embedding: (2, 2),
-    Monitor: ("loss",), Checkpoint: ("folder",), Cosine: (0.1,), Step: (0.1,), OneCycle: (0.1,),
+    Monitor: ("loss",), Checkpoint: ("folder",), Cosine: (0.1,), CosineRestarts: (0.1,), MultiStep: (0.1, [2]), Step: (0.1,), OneCycle: (0.1,),
 }
 
 

@@ -373,7 +373,7 @@ def optimizer_examples(parameters: list[Parameter]) -> list[Optimizer]:
         AdamW(parameters, 0.1, beta2=0.9),
         AdamW(parameters, 0.1, weight_decay=0.0),
         SGD(parameters, 0.1, momentum=0.8).set_group(parameters[:1], rate_factor=0.5),
-        AdamW(parameters, 0.1).set_group(parameters[1:], rate_factor=2.0, weight_decay=0.2),
+        AdamW(parameters, 0.1).set_group(parameters[-1:], rate_factor=2.0, weight_decay=0.2),
     ]
 
 

@@ -196,7 +196,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "trainers": lambda: [plain_trainer(0.1), plain_trainer(0.2)], "build": lambda: plain_trainer,
     "space": lambda: {"learning_rate": [0.1, 0.2]}, "candidates": lambda: 2, "find_settings.candidates": lambda: 2,
     "ElementwiseLoss.function": lambda: np.hypot, "ElementwiseLoss.derivative": lambda: np.hypot,
-    "quantiles": lambda: [0.1, 0.9], "outputs": lambda: 2,
+    "milestones": lambda: [2, 4], "growth": lambda: 2, "direction": lambda: [1.0, 0.5], "quantiles": lambda: [0.1, 0.9], "outputs": lambda: 2,
     "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
     "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
 }  # fmt: skip
