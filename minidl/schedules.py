@@ -233,10 +233,11 @@ class MultiStep(Schedule):
     ) -> None:
         super().__init__(steps=steps, epochs=epochs)
         where = "MultiStep(milestones)"
+        times = listed(milestones, where, "times such as [30, 60]")
+        if not times:
+            raise ArgumentError(f"{where}: expected at least one milestone, got none")
         self.initial: float = real(initial, "MultiStep(initial)", least=0)
-        self.milestones: tuple[int, ...] = tuple(
-            [positive_int(time, where) for time in listed(milestones, where, "times such as [30, 60]")]
-        )
+        self.milestones: tuple[int, ...] = tuple([positive_int(time, where) for time in times])
         self.factor: float = real(factor, "MultiStep(factor)", least=0)
 
     @override

@@ -274,7 +274,8 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
 REQUIRED: dict[Any, tuple[Any, ...]] = {
     **dict.fromkeys((Adam, AdamW, NAdam, Adagrad, RMSProp), ([Parameter(1.0)],)),
     SGD: ([Parameter(1.0)], 0.1), BatchNorm: (2,), LayerNorm: (2,), RMSNorm: (2,), Dense: (2, 2), Embedding: (2, 2),
-    Monitor: ("loss",), Checkpoint: ("folder",), Cosine: (0.1,), CosineRestarts: (0.1,), MultiStep: (0.1, [2]), Step: (0.1,), OneCycle: (0.1,),
+    Monitor: ("loss",), Checkpoint: ("folder",), Cosine: (0.1,), CosineRestarts: (0.1,), MultiStep: (0.1, [2]),
+    Step: (0.1,), OneCycle: (0.1,),
 }
 
 

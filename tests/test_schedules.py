@@ -106,14 +106,15 @@ def test_step_drops_by_multiplying() -> None:
 def test_several_steps_drop_at_their_milestones() -> None:
     schedule = MultiStep(0.8, [2, 5, 5], 0.5, steps=10)
     assert [schedule(n) for n in (0, 19, 20, 49, 50, 10**9)] == [0.8, 0.8, 0.4, 0.4, 0.1, 0.1]
-    for wrong, error in (([0], ArgumentError), ([1.5], DTypeError), (3, DTypeError)):
+    for wrong, error in (([], ArgumentError), ([0], ArgumentError), ([1.5], DTypeError), (3, DTypeError)):
         with refused(error, "MultiStep(milestones)"):
             MultiStep(0.8, wrong, steps=1)  # type: ignore[arg-type]
 
 
 def test_a_cosine_with_restarts_is_one_cosine_after_the_other() -> None:
     for growth in (1, 2, 3):
-        schedule, wanted, length = CosineRestarts(0.5, steps=4, growth=growth, final=0.1), [], 4
+        schedule, length = CosineRestarts(0.5, steps=4, growth=growth, final=0.1), 4
+        wanted: list[float] = []
         while len(wanted) < 100:
             period = Cosine(0.5, steps=length, final=0.1)
             wanted += [period(n) for n in range(length)]
