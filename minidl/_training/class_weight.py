@@ -13,7 +13,6 @@ from .._data import described
 from ..errors import ArgumentError, DTypeError
 from ..losses import Loss
 from ..losses.loss import check_weights
-from .plain import require
 from .sources import Batch
 
 ClassWeight: TypeAlias = Mapping[int, float] | Literal["balanced"]
@@ -40,19 +39,6 @@ def planned_weight(given: ClassWeight) -> PlannedWeight:
         if not isinstance(label, (int, np.integer)):
             raise DTypeError(f"{WHERE}: expected the number of a class as each key, got {described(label)}")
     return {str(int(label)): real(weight, f"{WHERE}: class {label}", least=0) for label, weight in given.items()}
-
-
-def check_planned(weight: PlannedWeight | None) -> None:
-    """Refuse what is no weight of a plan, in a file.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if isinstance(weight, dict):
-        right = bool(weight) and all(key.isdecimal() and number >= 0 for key, number in weight.items())
-        require(right, "no weights of classes", weight)
-    else:
-        require(weight in (None, "balanced"), "no weights of classes", weight)
 
 
 def class_weighted(loss: Loss, arrays: Batch, weight: PlannedWeight, dtype: npt.DTypeLike) -> Batch:

@@ -54,7 +54,10 @@ def test_scipy_takes_value_and_gradient_at_once() -> None:
     def both(x: Array) -> Any:
         return value_and_grad(model, x, [1.0, -2.0])
 
-    assert check_grad(value, lambda x: both(x)[1], X[0]) < 1e-6
+    def gradient(x: Array) -> Any:
+        return both(x)[1]
+
+    assert check_grad(value, gradient, X[0]) < 1e-6
     result = minimize(both, X[0], jac=True, bounds=[(-1.0, 1.0)] * 3)
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 21)] * 3), axis=-1).reshape(-1, 3)
     assert result.fun <= (model.predict(grid) @ [1.0, -2.0]).min() + 1e-9

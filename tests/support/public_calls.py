@@ -197,7 +197,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     "space": lambda: {"learning_rate": [0.1, 0.2]}, "candidates": lambda: 2, "find_settings.candidates": lambda: 2,
     "ElementwiseLoss.function": lambda: np.hypot, "ElementwiseLoss.derivative": lambda: np.hypot,
     "milestones": lambda: [2, 4], "growth": lambda: 2, "direction": lambda: [1.0, 0.5],
-    "quantiles": lambda: [0.1, 0.9], "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
+    "quantiles": lambda: [0.1, 0.9],
+    "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
     "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
 }  # fmt: skip
 """Maps an argument, or an argument of one call, to what makes a right value."""

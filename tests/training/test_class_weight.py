@@ -23,7 +23,8 @@ from minidl import (
     metrics,
     mlp,
 )
-from minidl._training.class_weight import check_planned, class_weighted
+from minidl._training.checkpoint import check_class_weight
+from minidl._training.class_weight import class_weighted
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, DataError, DTypeError, MinidlError
 from tests.support.refusal import refused
@@ -179,4 +180,4 @@ def test_the_next_fit_has_no_class_weights() -> None:
 @pytest.mark.parametrize("weight", ["even", {}, {"a": 1.0}, {"-1": 1.0}, {"0": -1.0}, 3])
 def test_a_file_with_other_class_weights_is_refused(weight: Any) -> None:
     with pytest.raises(ValueError, match="no weights of classes"):
-        check_planned(weight)
+        check_class_weight(weight)
