@@ -87,8 +87,8 @@ def check_class_weight(weight: PlannedWeight | None) -> None:
         ValueError: it is none.
     """
     if isinstance(weight, dict):
-        right = bool(weight) and all(key.isdecimal() and number >= 0 for key, number in weight.items())
-        require(right, "no weights of classes", weight)
+        labels = all(key.isdecimal() and len(key) < 16 for key in weight)
+        require(bool(weight) and labels and min(weight.values()) >= 0, "no weights of classes", weight)
     else:
         require(weight in (None, "balanced"), "no weights of classes", weight)
 
