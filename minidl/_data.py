@@ -143,7 +143,7 @@ def _checked_targets(loss: Loss, y: Rows, outputs: int, dtype: np.dtype[Any]) ->
     try:
         return loss.check_data(y, outputs, dtype)
     except ShapeError:
-        if y.ndim != 1 or outputs != 1:
+        if y.ndim != 1 or loss.target_features(outputs) != 1:
             raise
     return loss.check_data(y[:, None], outputs, dtype)
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from math import cos, inf, isfinite, pi
 from typing import NamedTuple, Self, TypeAlias
 
 from typing_extensions import override
 
-from ._core.arrays import positive_int, real
+from ._core.arrays import listed, positive_int, real
 from ._core.configuration import arguments
 from .errors import ArgumentError, CallOrderError, DTypeError
 
-__all__ = ["Constant", "Cosine", "Epochs", "Exponential", "LearningRate", "OneCycle", "Schedule", "Step", "Warmup"]
+__all__ = [
+    "Constant",
+    "Cosine",
+    "CosineRestarts",
+    "Epochs",
+    "Exponential",
+    "LearningRate",
+    "MultiStep",
+    "OneCycle",
+    "Schedule",
+    "Step",
+    "Warmup",
+]
 
 LearningRate: TypeAlias = float | Callable[[int], float]
 """What an optimizer takes: a number, a schedule, or any function of the number of steps taken so far."""
@@ -194,6 +206,47 @@ class Step(Schedule):
         return self.initial * dropped
 
 
+class MultiStep(Schedule):
+    """Multiply the rate at some times: η(n) = η₀ fᵏ, with k the number of milestones m for which n ≥ m N.
+
+    Args:
+        initial: η₀ ≥ 0.
+        milestones: The times m ≥ 1, in units of N.
+        factor: f ≥ 0.
+        steps: N in steps, 1 for milestones that are steps.
+        epochs: N in epochs instead, 1 for milestones that are epochs.
+
+    Example:
+        >>> rate = MultiStep(0.1, [30, 60], epochs=1)
+        >>> rate.in_steps(50)
+        MultiStep(0.1, (30, 60), steps=50)
+    """
+
+    def __init__(
+        self,
+        initial: float,
+        milestones: Iterable[int],
+        factor: float = 0.1,
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+    ) -> None:
+        super().__init__(steps=steps, epochs=epochs)
+        where = "MultiStep(milestones)"
+        times = listed(milestones, where, "times such as [30, 60]")
+        if not times:
+            raise ArgumentError(f"{where}: expected at least one milestone, got none")
+        self.initial: float = real(initial, "MultiStep(initial)", least=0)
+        self.milestones: tuple[int, ...] = tuple([positive_int(time, where) for time in times])
+        self.factor: float = real(factor, "MultiStep(factor)", least=0)
+
+    @override
+    def at(self, step: int, epochs: Epochs | None) -> float:
+        n, length = self.elapsed(step, epochs)
+        dropped: float = self.factor ** sum([n >= time * length for time in self.milestones])
+        return self.initial * dropped
+
+
 class Exponential(Schedule):
     """Let the rate decay smoothly: η(n) = η₀ f^(n / N).
 
@@ -238,6 +291,46 @@ class Cosine(Schedule):
     @override
     def at(self, step: int, epochs: Epochs | None) -> float:
         n, length = self.elapsed(step, epochs)
+        return _half_cosine(self.initial, self.final, n / length)
+
+
+class CosineRestarts(Schedule):
+    """Go from one rate to another along half a cosine, again and again.
+
+    In each period η(t) = η₁ + (η₀ − η₁) (1 + cos(π t / T)) / 2, with t from 0 to its length T, which it does not reach.
+    The first period has the length N, and each later one g times the length of the one before.
+
+    Source: Loshchilov and Hutter 2017 (SGDR), equation 5.
+
+    Args:
+        initial: η₀ ≥ 0.
+        steps: N in steps.
+        epochs: N in epochs, instead of steps.
+        growth: g, a whole number.
+        final: η₁ ≥ 0.
+    """
+
+    def __init__(
+        self,
+        initial: float,
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+        growth: int = 1,
+        final: float = 0.0,
+    ) -> None:
+        super().__init__(steps=steps, epochs=epochs)
+        self.initial: float = real(initial, "CosineRestarts(initial)", least=0)
+        self.growth: int = positive_int(growth, "CosineRestarts(growth)")
+        self.final: float = real(final, "CosineRestarts(final)", least=0)
+
+    @override
+    def at(self, step: int, epochs: Epochs | None) -> float:
+        n, length = self.elapsed(step, epochs)
+        if self.growth == 1:
+            n %= length
+        while n >= length:
+            n, length = n - length, length * self.growth
         return _half_cosine(self.initial, self.final, n / length)
 
 

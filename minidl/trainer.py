@@ -19,6 +19,7 @@ from ._core.configuration import arguments
 from ._core.generators import Seed
 from ._core.progress import Progress
 from ._data import check_ending, check_parts, checked, described, nearest
+from ._training.class_weight import ClassWeight, class_weighted, planned_weight
 from ._training.compiled_engine import ENGINES, EngineName, make_engine
 from ._training.history import History
 from ._training.loop import train
@@ -221,6 +222,7 @@ class Trainer:
         batch_size: int = 32,
         shuffle: bool = True,
         sample_weight: npt.ArrayLike | None = None,
+        class_weight: ClassWeight | None = None,
         validation: ValidationData | float | None = None,
         metrics: Iterable[Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Callback] = (),
@@ -240,6 +242,9 @@ class Trainer:
             batch_size: Rows of one update.
             shuffle: Whether each epoch goes through the rows in an order of its own.
             sample_weight: wᵢ ≥ 0 of each row, ``(rows,)``; not all 0.
+            class_weight: By what wᵢ is multiplied in training, but not in validation and metrics: a mapping from labels
+                to numbers, in which a class that is left out has 1; or ``"balanced"``, so that each class counts the
+                same: n / (k n꜀) with n rows, k classes, and n꜀ rows of class c. `resume` goes on with it.
             validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch, or
                 the fraction of the rows, in (0, 1), that is held out for that. With ``shuffle`` they are random rows,
                 the same in each fit of this Trainer to the same data, and each class has its share of them where the
@@ -262,6 +267,8 @@ class Trainer:
         """
         plan = self._plan("fit", epochs, positive_int(batch_size, "fit(batch_size)"), flag(shuffle, "fit(shuffle)"),
                           micro_batch_size)
+        if class_weight is not None:
+            plan.class_weight = planned_weight(class_weight)
         return self._train(plan, (x, y, sample_weight), validation, metrics, check_callbacks(callbacks), progress)
 
     def fit_batches(
@@ -279,9 +286,10 @@ class Trainer:
 
         Args:
             stream: A function without arguments that returns the batches of one epoch, or a list or other container of
-                them; each batch is (x, y) or (x, y, sample_weight). A batch whose weights are all 0 has the loss 0 and
-                gradients of 0; an epoch of such batches only is an error. A schedule in epochs needs a stream with a
-                length. For a resume it must give the same batches again.
+                them; each batch is (x, y) or (x, y, sample_weight). Weights of classes belong into sample_weight. A
+                batch whose weights are all 0 has the loss 0 and gradients of 0; an epoch of such batches only is an
+                error. A schedule in epochs needs a stream with a length. For a resume it must give the same batches
+                again.
             epochs: Passes over the stream.
             validation: (x, y) or (x, y, sample_weight) on which loss and metrics are computed after each epoch.
             metrics: As in `fit`; they need validation data here.
@@ -441,6 +449,8 @@ class Trainer:
             rng = run.generator(0) if plan.shuffle and validation is not None else None
             x, y, sample_weight = feed
             arrays = data.split(x, y, sample_weight, validation, rng)
+            if plan.class_weight is not None:
+                arrays = class_weighted(run.loss, arrays, plan.class_weight, run.optimizer.vector.values.dtype)
             check = partial(checked, run.model, run.loss, zeros=True)
             source = ArraySource(arrays, plan.batch_size, plan.shuffle, check)
         source.held_out = data.arrays

@@ -43,6 +43,7 @@ from minidl import (
     layers,
     load,
     load_weights,
+    losses,
     mlp,
     schedules,
     search,
@@ -51,7 +52,7 @@ from minidl.callbacks import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau
 from minidl.errors import ArgumentError, DTypeError
 from minidl.initializers import Normal, Orthogonal, TruncatedNormal, Uniform
 from minidl.optimizers import Optimizer
-from minidl.schedules import Constant, Cosine, Exponential, OneCycle, Step, Warmup
+from minidl.schedules import Constant, Cosine, CosineRestarts, Exponential, MultiStep, OneCycle, Step, Warmup
 from minidl.solvers import lbfgs, levenberg_marquardt
 from minidl.trainer import History
 from tests.support.refusal import refused
@@ -90,6 +91,10 @@ RANGES: dict[str, tuple[str, Make]] = {
     "ELU(alpha)": ("[0, ∞)", ELU),
     "PReLU(slope)": ("(-∞, ∞)", PReLU),
     "Huber(delta)": ("(0, ∞)", Huber),
+    "BinaryCrossEntropy(label_smoothing)": ("[0, 1)", lambda v: losses.BinaryCrossEntropy(label_smoothing=v)),
+    "CrossEntropy(label_smoothing)": ("[0, 1)", lambda v: losses.CrossEntropy(label_smoothing=v)),
+    "SigmoidCrossEntropy(label_smoothing)": ("[0, 1)", lambda v: losses.SigmoidCrossEntropy(label_smoothing=v)),
+    "SoftmaxCrossEntropy(label_smoothing)": ("[0, 1)", lambda v: losses.SoftmaxCrossEntropy(label_smoothing=v)),
     "L1(strength)": ("[0, ∞)", lambda v: L1(v, [Parameter(1.0)])),
     "L2(strength)": ("[0, ∞)", lambda v: L2(v, [Parameter(1.0)])),
     "ClipValue(limit)": ("(0, ∞)", ClipValue),
@@ -124,6 +129,10 @@ RANGES: dict[str, tuple[str, Make]] = {
     "Exponential(factor)": ("(0, ∞)", lambda v: Exponential(0.1, v, steps=1)),
     "Cosine(initial)": ("[0, ∞)", lambda v: Cosine(v, steps=1)),
     "Cosine(final)": ("[0, ∞)", lambda v: Cosine(0.1, steps=1, final=v)),
+    "MultiStep(initial)": ("[0, ∞)", lambda v: MultiStep(v, [1], steps=1)),
+    "MultiStep(factor)": ("[0, ∞)", lambda v: MultiStep(0.1, [1], v, steps=1)),
+    "CosineRestarts(initial)": ("[0, ∞)", lambda v: CosineRestarts(v, steps=1)),
+    "CosineRestarts(final)": ("[0, ∞)", lambda v: CosineRestarts(0.1, steps=1, final=v)),
     "Warmup(schedule)": ("[0, ∞)", lambda v: Warmup(v, steps=1)),
     "OneCycle(highest)": ("[0, ∞)", lambda v: OneCycle(v, steps=1)),
     "OneCycle(rise)": ("(0, 1)", lambda v: OneCycle(0.1, steps=1, rise=v)),
@@ -240,11 +249,17 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     LeakyReLU: {"slope": 0.01},  # Maas et al. 2013
     PReLU: {"slope": 0.25, "dtype": np.float64},  # He et al. 2015
     Huber: {"delta": 1.0},
+    losses.BinaryCrossEntropy: {"label_smoothing": 0.0},  # as in PyTorch and Keras
+    losses.CrossEntropy: {"label_smoothing": 0.0},
+    losses.SigmoidCrossEntropy: {"label_smoothing": 0.0},
+    losses.SoftmaxCrossEntropy: {"label_smoothing": 0.0},
     Normal: {"mean": 0.0, "deviation": 1.0},
     TruncatedNormal: {"mean": 0.0, "deviation": 1.0, "cut": 2.0},
     Orthogonal: {"gain": 1.0},
     Step: {"factor": 0.1},
+    MultiStep: {"factor": 0.1},
     Cosine: {"final": 0.0},
+    CosineRestarts: {"growth": 1, "final": 0.0},
     OneCycle: {"rise": 0.3, "start_divisor": 25.0, "end_divisor": 1e4},  # fast.ai
     Monitor: {"min_delta": 0.0},
     EarlyStopping: {**MONITOR, "restore_best": True},
@@ -276,8 +291,8 @@ RECORDS = (
 REQUIRED: dict[Any, tuple[Any, ...]] = {
     **dict.fromkeys((Adam, AdamW, NAdam, Adagrad, RMSProp), ([Parameter(1.0)],)),
     SGD: ([Parameter(1.0)], 0.1), BatchNorm: (2,), LayerNorm: (2,), RMSNorm: (2,), Dense: (2, 2), Embedding: (2, 2),
-    Monitor: ("loss",), Checkpoint: ("folder",), layers.Standardize: (2,),
-    layers.Rescale: (2,), Cosine: (0.1,), Step: (0.1,), OneCycle: (0.1,),
+    Monitor: ("loss",), Checkpoint: ("folder",), layers.Standardize: (2,), layers.Rescale: (2,),
+    Cosine: (0.1,), CosineRestarts: (0.1,), MultiStep: (0.1, [2]), Step: (0.1,), OneCycle: (0.1,),
 }
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, inf, log, log1p
+from math import cosh, exp, inf, log, log1p
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from minidl import (
     Trainer,
 )
 from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, ShapeError, StructureError
+from minidl.losses import ElementwiseLoss, PoissonLoss
 from minidl.solvers import lbfgs
 from tests.support.derivatives import central, complex_step, relative_error
 from tests.support.refusal import refused
@@ -84,6 +85,24 @@ def distributions(rows: int, outputs: int) -> Any:
     return p / p.sum(axis=1, keepdims=True)
 
 
+def poisson(p: Row, t: Row) -> float:
+    return sum(exp(a) - b * a for a, b in zip(p, t, strict=True)) / len(p)
+
+
+def log_cosh(a: Any, y: Any) -> Any:
+    return np.log(np.cosh(a - y))
+
+
+def mean_log_cosh(p: Row, t: Row) -> float:
+    return sum(log(cosh(a - b)) for a, b in zip(p, t, strict=True)) / len(p)
+
+
+def smoothed(row: Callable[[Row, Row], float], classes: int) -> Callable[[Row, Row], float]:
+    """Return the error of a row whose target is 80 % the given one, and 20 % even."""
+    return lambda p, t: row(p, [0.8 * b + 0.2 / classes for b in t])
+
+
+PROBABLE, SOFT = distributions(ROWS, OUTPUTS), distributions(ROWS, OUTPUTS)
 P, T = RNG.normal(0, 2, (ROWS, OUTPUTS)), RNG.normal(0, 2, (ROWS, OUTPUTS))
 CASES: list[tuple[Callable[[], Loss], Callable[[Row, Row], float], Any, Any]] = [
     (HalfSquaredError, half_squared, P, T),
@@ -95,6 +114,12 @@ CASES: list[tuple[Callable[[], Loss], Callable[[Row, Row], float], Any, Any]] = 
     (CrossEntropy, cross_entropy, distributions(ROWS, OUTPUTS), distributions(ROWS, OUTPUTS)),
     (SigmoidCrossEntropy, sigmoid_cross_entropy, P, probabilities(ROWS, OUTPUTS)),
     (SoftmaxCrossEntropy, softmax_cross_entropy, P, distributions(ROWS, OUTPUTS)),
+    (PoissonLoss, poisson, P, np.abs(T)),
+    (lambda: ElementwiseLoss(log_cosh, lambda a, y: np.tanh(a - y)), mean_log_cosh, P, T),
+    (lambda: BinaryCrossEntropy(label_smoothing=0.2), smoothed(binary_cross_entropy, 2), PROBABLE, SOFT),
+    (lambda: CrossEntropy(label_smoothing=0.2), smoothed(cross_entropy, 3), PROBABLE, SOFT),
+    (lambda: SigmoidCrossEntropy(label_smoothing=0.2), smoothed(sigmoid_cross_entropy, 2), P, SOFT),
+    (lambda: SoftmaxCrossEntropy(label_smoothing=0.2), smoothed(softmax_cross_entropy, 3), P, SOFT),
 ]
 NAMES = [repr(case[0]()) for case in CASES]
 LOSSES = [case[0] for case in CASES]
@@ -204,7 +229,7 @@ def test_backward_before_forward_is_an_error_that_says_so(make: Any, row: Any, p
 
 @every_loss
 def test_a_column_against_a_row_is_refused_with_the_remedy(make: Any, row: Any, p: Any, t: Any) -> None:
-    remedy = "use SigmoidCrossEntropy" if make is SoftmaxCrossEntropy else "got (6,); use y[:, None]"
+    remedy = "use SigmoidCrossEntropy" if isinstance(make(), SoftmaxCrossEntropy) else "got (6,); use y[:, None]"
     for call in (make().forward, make()):
         with refused(ShapeError, f"{make()!r}: expected a", remedy):
             call(p[:, :1], t[:, 0])

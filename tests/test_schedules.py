@@ -19,7 +19,18 @@ from minidl._core.configuration import config_of, from_config
 from minidl._training.compiled_engine import EngineName
 from minidl.callbacks import Callback, Checkpoint
 from minidl.errors import ArgumentError, CallOrderError, DTypeError
-from minidl.schedules import Constant, Cosine, Epochs, Exponential, OneCycle, Schedule, Step, Warmup
+from minidl.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Epochs,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Schedule,
+    Step,
+    Warmup,
+)
 from tests.campaigns.resume_points import bits, kept
 from tests.support.refusal import refused
 
@@ -29,6 +40,10 @@ EXAMPLES = {
     "Step(0.1, epochs=3)": Step(0.1, epochs=3),
     "Exponential(0.1, 0.9, steps=10)": Exponential(0.1, 0.9, steps=10),
     "Exponential(0.1, 0.9, epochs=1)": Exponential(0.1, 0.9, epochs=1),
+    "MultiStep(0.1, (3, 5), steps=20)": MultiStep(0.1, [3, 5], steps=20),
+    "MultiStep(0.1, (3, 5), factor=0.5, epochs=1)": MultiStep(0.1, [3, 5], 0.5, epochs=1),
+    "CosineRestarts(0.1, steps=30, growth=2, final=0.001)": CosineRestarts(0.1, steps=30, growth=2, final=0.001),
+    "CosineRestarts(0.1, epochs=5)": CosineRestarts(0.1, epochs=5),
     "Cosine(0.1, steps=100, final=0.001)": Cosine(0.1, steps=100, final=0.001),
     "Cosine(0.1, epochs=50)": Cosine(0.1, epochs=50),
     "Warmup(Cosine(0.1, steps=80), steps=20)": Warmup(Cosine(0.1, steps=80), steps=20),
@@ -88,6 +103,26 @@ def test_step_drops_by_multiplying() -> None:
         assert schedule(n) == rate
 
 
+def test_several_steps_drop_at_their_milestones() -> None:
+    schedule = MultiStep(0.8, [2, 5, 5], 0.5, steps=10)
+    assert [schedule(n) for n in (0, 19, 20, 49, 50, 10**9)] == [0.8, 0.8, 0.4, 0.4, 0.1, 0.1]
+    for wrong, error in (([], ArgumentError), ([0], ArgumentError), ([1.5], DTypeError), (3, DTypeError)):
+        with refused(error, "MultiStep(milestones)"):
+            MultiStep(0.8, wrong, steps=1)  # type: ignore[arg-type]
+
+
+def test_a_cosine_with_restarts_is_one_cosine_after_the_other() -> None:
+    for growth in (1, 2, 3):
+        schedule, length = CosineRestarts(0.5, steps=4, growth=growth, final=0.1), 4
+        wanted: list[float] = []
+        while len(wanted) < 100:
+            period = Cosine(0.5, steps=length, final=0.1)
+            wanted += [period(n) for n in range(length)]
+            length *= growth
+        assert [schedule(n) for n in range(len(wanted))] == wanted
+    assert CosineRestarts(0.5, steps=4)(10**15) == 0.5
+
+
 def test_exponential_multiplies_once_each_step() -> None:
     schedule, rate = Exponential(0.8, 0.97, steps=1), 0.8
     for n in range(50):
@@ -135,6 +170,10 @@ def test_one_cycle_may_end_above_its_start() -> None:
     (Step(0.1, 0.5, steps=30), "StepLR", {"step_size": 30, "gamma": 0.5}),
     (Exponential(0.1, 0.97, steps=1), "ExponentialLR", {"gamma": 0.97}),
     (Cosine(0.1, steps=100, final=0.001), "CosineAnnealingLR", {"T_max": 100, "eta_min": 0.001}),
+    (MultiStep(0.1, [30, 60, 60], 0.5, steps=1), "MultiStepLR", {"milestones": [30, 60, 60], "gamma": 0.5}),
+    (CosineRestarts(0.1, steps=9, growth=2, final=0.001), "CosineAnnealingWarmRestarts",
+     {"T_0": 9, "T_mult": 2, "eta_min": 0.001}),
+    (CosineRestarts(0.1, steps=9), "CosineAnnealingWarmRestarts", {"T_0": 9}),
     (Warmup(0.1, steps=20), "LinearLR", {"start_factor": 1 / 21, "total_iters": 20}),
     # PyTorch counts the steps from 1 to 101 and the top among the rising ones.
     (OneCycle(0.1, steps=100, rise=0.3), "OneCycleLR", {"max_lr": 0.1, "total_steps": 101, "pct_start": 31 / 101}),

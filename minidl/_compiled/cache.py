@@ -104,7 +104,7 @@ def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of the user once; global values that it uses are constants from then on."""
     from numba import njit
 
-    ready: Callable[..., Any] = njit(lambda x: function(x)) if isinstance(function, np.ufunc) else njit(function)
+    ready: Callable[..., Any] = njit(lambda *xs: function(*xs)) if isinstance(function, np.ufunc) else njit(function)
     return ready
 
 

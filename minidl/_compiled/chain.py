@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._core.arrays import Array
 from .._core.parameter import Parameter
 from ..errors import CompileError
 from ..layers.activations import Activation
@@ -15,11 +16,12 @@ from ..layers.base import Layer
 from ..layers.dense import Dense
 from ..layers.normalization import BatchNorm
 from ..layers.sequential import Sequential
+from ..losses import Loss
 from .cache import jitted
 from .kernels import LAYERS, ONE_ROW_DESCENT
 from .kernels.activations import ARRAY_ACTIVATION
 from .kernels.dense import LINEAR
-from .kernels.language import Kernels
+from .kernels.language import Kernels, OneKernel
 from .kernels.normalization import FIXED_NORM
 
 
@@ -123,26 +125,40 @@ def _kernels(path: str, layer: Layer, table: dict[type[Layer], Kernels]) -> Kern
 def _of_functions(where: str, layer: Activation) -> Kernels:
     """Choose the kernels with which the functions of a user can be compiled."""
     pair = {"function": layer.function, "derivative": layer.derivative}
-    if not any(_problem(function, by_number=True) for function in pair.values()):
+    if not any(_problem(function, PROBE) for function in pair.values()):
         return LAYERS[Activation]
     for name, function in pair.items():
-        if problem := _problem(function, by_number=False):
+        if problem := _problem(function, PROBE, by_number=False):
             raise CompileError(f"{where} cannot be compiled: its {name} {problem}")
     return ARRAY_ACTIVATION
 
 
-def _problem(function: Callable[..., Any], *, by_number: bool) -> str:
+def check_loss(loss: Loss, row: OneKernel) -> None:
+    """Refuse a loss with functions of a user that cannot be compiled for single numbers."""
+    for name in row.functions:
+        if problem := _problem(getattr(loss, name), PROBE, PROBE[::-1, ::2].repeat(2, axis=1)):
+            raise CompileError(f"{loss!r} cannot be compiled: its {name} {problem}")
+
+
+PROBE = np.linspace(-3.0, 3.0, 30).reshape(5, 6)
+"""The numbers with which a function is tried."""
+
+
+def _problem(function: Callable[..., Any], *probes: Array, by_number: bool = True) -> str:
     """Compile a function of a user, call it, and describe the problem; "" if there is none."""
     from numba.core.errors import NumbaError
 
-    probe = np.linspace(-3.0, 3.0, 30).reshape(5, 6)
-    wanted = function(probe.copy())
+    wanted = function(*[probe.copy() for probe in probes])
     try:
         ready = jitted(function)
-        found = np.reshape([ready(x) for x in probe.flat], probe.shape) if by_number else ready(probe.copy())
+        found = (
+            np.reshape([ready(*xs) for xs in zip(*[probe.flat for probe in probes], strict=True)], PROBE.shape)
+            if by_number
+            else ready(*[probe.copy() for probe in probes])
+        )
     except (NumbaError, TypeError, ValueError, NotImplementedError) as error:
         return f"uses more than Numba can compile, such as NumPy and math on numbers ({_gist(error)})"
-    same = np.shape(found) == probe.shape and np.allclose(found, wanted, rtol=1e-12, equal_nan=True)
+    same = np.shape(found) == PROBE.shape and np.allclose(found, wanted, rtol=1e-12, equal_nan=True)
     return "" if same else "gives other results when Numba compiles it"
 
 

@@ -175,6 +175,8 @@ class CompiledLoop:
         match argument.kind:
             case "number":
                 return float(argument.value)
+            case "array":
+                return np.array(argument.value, self._optimizer.vector.values.dtype)
             case "parameter":
                 return argument.value.value
             case "gradient":
@@ -206,6 +208,8 @@ class CompiledLoop:
             case "memory":
                 sizes = {"rows": self._rows, "features": self._widths[argument.place]}
                 return self._working(name, *(sizes[dimension] for dimension in argument.shape))
+            case "target":
+                return self._working(name, self._rows, argument.owner.target_features(self._widths[-1]))
         return None  # Random numbers are drawn for each call.
 
     def _working(self, name: str, *shape: int) -> Array:

@@ -15,7 +15,7 @@ from ..errors import CompileError
 from ..layers.base import Layer
 from ..losses import Loss
 from ..optimizers import Optimizer
-from .chain import Link, all_can_descend, check_parameters, linked, names
+from .chain import Link, all_can_descend, check_loss, check_parameters, linked, names
 from .kernels import LAYERS, ONE_ROW, ONE_ROW_DESCENT
 from .kernels.data import fetch_rows, fetch_sample_weight, fetch_targets, transposed
 from .kernels.language import Argument, Kernel, Kernels, Real, Vector
@@ -136,6 +136,7 @@ class TrainingProgram(Program):
         links = linked(model, ONE_ROW if one_row else LAYERS)
         if type(loss) not in LOSSES:
             raise CompileError(f"expected a loss among {names(LOSSES)}, got {loss!r}")
+        check_loss(loss, LOSSES[type(loss)])
         if type(optimizer) not in OPTIMIZERS:
             raise CompileError(f"expected an optimizer among {names(OPTIMIZERS)}, got {type(optimizer).__name__}")
         vector = optimizer.vector
@@ -151,7 +152,7 @@ class TrainingProgram(Program):
         without_dx = links[first].kernels.backward_parameters
         self.matrices("a", 0, last)
         self.matrices("g", first + (without_dx is not None), last)
-        self.arguments["target"] = Argument("memory", shape=("rows", "features"), place=last)
+        self.arguments["target"] = Argument("target", loss, shape=("rows",))
         self.arguments["sample_weight"] = Argument("memory", shape=("rows",))
         self._kernels += [fetch_rows, fetch_targets, fetch_sample_weight]
         fixed = {"prediction": f"a{last}", "target": "target", "sample_weight": "sample_weight", "gradient": f"g{last}"}

@@ -17,7 +17,7 @@ from .kernels.language import Kernel
 HEADER = """\
 from __future__ import annotations
 
-from math import erfc, isfinite, log, log1p, sqrt
+from math import erfc, exp, isfinite, log, log1p, sqrt
 
 import numpy as np
 from numba import njit

@@ -215,6 +215,29 @@ class Parameter(Freezable):
         return f"Parameter{self.shape}{', frozen' if self.frozen else ''}"
 
 
+class WithoutGradient(Parameter):
+    """A parameter with a gradient that nobody needs: built-in layers then save the time to compute it."""
+
+    __slots__ = ()
+
+    def add_product(self, a: Array, b: Array) -> None:
+        """Do nothing."""
+
+    def add_rows(self, rows: Array) -> None:
+        """Do nothing."""
+
+    def add_grad(self, g: Array | np.floating[Any]) -> None:
+        """Do nothing."""
+
+
+def twin_of(parameter: Parameter, kind: type[Parameter]) -> Parameter:
+    """Return a parameter of a class that shares the value, is not frozen, and has a gradient of its own."""
+    twin = object.__new__(kind)
+    twin._value, twin._initial, twin._grad = parameter._value, parameter._initial, None
+    twin._added = twin._shared = twin._frozen = False
+    return twin
+
+
 class Buffer(Freezable):
     """Hold an array that is part of a model's state but not learned by gradients: running statistics.
 

@@ -22,6 +22,7 @@ from .._files.statefile import read, write
 from .._files.strict import shown
 from ..errors import ArgumentError, FileFormatError
 from ..layers._parts import named
+from .class_weight import PlannedWeight
 from .history import History
 from .plain import FloatArray, require, typed
 from .run import CallbackState, Plan, Position, Run
@@ -68,6 +69,7 @@ class SavedProgress:
         require(whole, "no position in an epoch", here)
         require(data is not None or not here.batch, "no data of the epoch", data)
         if plan is not None:
+            check_class_weight(plan.class_weight)
             require(plan.batch_size != 0 and plan.micro_batch_size != 0, "no plan", plan)
         if data is not None:
             require(plan is not None and data.stream == (plan.batch_size is None), "no fingerprint of the data", data)
@@ -76,6 +78,19 @@ class SavedProgress:
             batches = batch_count(count, plan.batch_size)
             rows = count if here.batch == batches else here.batch * plan.batch_size
             require(here.batch <= batches and here.rows == rows, f"no position in {count} rows", here)
+
+
+def check_class_weight(weight: PlannedWeight | None) -> None:
+    """Refuse what is no weight of a plan, in a file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(weight, dict):
+        labels = all(key.isdecimal() and len(key) < 16 for key in weight)
+        require(bool(weight) and labels and min(weight.values()) >= 0, "no weights of classes", weight)
+    else:
+        require(weight in (None, "balanced"), "no weights of classes", weight)
 
 
 @dataclass(frozen=True)

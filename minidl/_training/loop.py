@@ -96,7 +96,7 @@ def train(
                     if interrupts.received:
                         run.stop(interrupts.received)
                 if ended:
-                    figures = validation.after_epoch(source, engine.predict)
+                    figures = validation.after_epoch(engine.predict)
                     loss, seconds = run.position.loss / run.position.rows, time.perf_counter() - began
                     history.add(loss, run.optimizer.last_rate, seconds, figures)
                     run.position = Position()

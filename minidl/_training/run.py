@@ -34,6 +34,8 @@ class Plan:
     micro_batch_size: int | None
     start: int = 0
     """Epochs in the history when the fit began."""
+    class_weight: str | dict[str, float] | None = None
+    """``"balanced"``, or the weight of each class, with its label as text."""
 
 
 @dataclass

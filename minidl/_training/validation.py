@@ -19,7 +19,7 @@ from ..layers.base import Layer
 from ..losses import BinaryCrossEntropy, Loss, SigmoidCrossEntropy
 from ..metrics import Metric
 from .batches import slices
-from .sources import ArraySource, Batch, Source
+from .sources import Batch
 
 Predict: TypeAlias = Callable[[Array], Array]
 """A function that predicts: the model in NumPy, or the same in compiled code."""
@@ -51,6 +51,7 @@ class Validation:
     def __init__(self, model: Layer, loss: Loss, metrics: Mapping[str, Metric]) -> None:
         self._model, self._loss, self._metrics = model, loss, metrics
         self.arrays: Batch = ()
+        self._training: Batch = ()
 
     def hold_out(self, validation: ValidationData | None) -> None:
         """Check data, keep it, and try the metrics on it.
@@ -101,6 +102,7 @@ class Validation:
         arrays = checked_data(self._model, self._loss, x, y, sample_weight)
         if validation is None:
             self._try_metrics(arrays)
+            self._training = arrays
             return arrays
         if not isinstance(validation, (int, float, np.integer, np.floating)):
             self.hold_out(validation)
@@ -147,13 +149,13 @@ class Validation:
             found[name] = mode if mode in ("min", "max") else None
         return found
 
-    def after_epoch(self, source: Source, predict: Predict) -> dict[str, float]:
+    def after_epoch(self, predict: Predict) -> dict[str, float]:
         """Return the figures of an epoch: loss and metrics on held-out data, or only metrics on the training data."""
         if self.arrays:
             return self.figures(predict)
-        if self._metrics and isinstance(source, ArraySource):
-            outputs = [predict(batch[0]) for batch in self._batches(source.arrays)]
-            return self._scores(source.arrays, outputs)
+        if self._metrics:
+            outputs = [predict(batch[0]) for batch in self._batches(self._training)]
+            return self._scores(self._training, outputs)
         return {}
 
     def figures(self, predict: Predict) -> dict[str, float]:

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, InitVar, dataclass
 from functools import cache
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from .._core.arrays import Array, listed, real
 from .._core.configuration import arguments
 from .._core.parameter import Parameter, unique_parameters
+from .._core.threads import in_blocks
 from .._core.vector import ParameterVector
 from ..errors import ArgumentError, CallOrderError, DTypeError
 from ..schedules import Epochs, LearningRate, Schedule
@@ -137,6 +138,9 @@ class Optimizer(ABC):
         self.last_rate: float = 0.0
         self.epochs: Epochs | None = None
         self._slots: list[Array] = []
+        self._factors: dict[Parameter, float] = {}
+        self._decays: dict[Parameter, float] = {}
+        self._held_back: Array | None = None
         self._scratch = np.empty_like(self.vector.values)  # Work memory of `update`: nothing in it is remembered.
         self._spread_decay()
 
@@ -163,13 +167,63 @@ class Optimizer(ABC):
         # An update is one equation for all numbers: afterwards frozen values and their slots are put back.
         moved = [values, *self.slots().values()] if vector.frozen else ()
         held = [(part[place], part[place].copy()) for part in moved for place in vector.frozen] if moved else ()
-        if self.weight_decay:
+        if self._held_back is not None:
+            self._before[...] = values
+        if self._decaying:
             gradients = self.decay(values, gradients, self._decay, rate)
         self.update(values, gradients, rate)
+        if self._held_back is not None:
+            in_blocks(hold_back, (values, self._before, self._held_back), self._scratch)
         for part, value in held:
             part[...] = value
         vector.use_up()
         self.steps += 1
+
+    def set_group(
+        self,
+        parameters: Iterable[Parameter],
+        *,
+        rate_factor: float | None = None,
+        weight_decay: float | None = None,
+    ) -> Self:
+        """Give some of the parameters a learning rate and a weight decay of their own.
+
+        It may be called more than once, also between two steps.
+
+        Args:
+            parameters: Those of one group, such as ``body.parameters()``.
+            rate_factor: f > 0: their learning rate is f η, with η the rate of the optimizer. None leaves it as it is.
+            weight_decay: Their λ ≥ 0, which does not depend on ``decayed``. None leaves it as it is.
+
+        Returns:
+            The optimizer itself.
+
+        Raises:
+            ArgumentError: a parameter that the optimizer does not hold.
+
+        Example:
+            >>> from minidl import AdamW, mlp
+            >>> body, head = mlp([2, 8, 8]), mlp([8, 1])
+            >>> optimizer = AdamW(body.parameters() + head.parameters(), 0.001)
+            >>> optimizer = optimizer.set_group(body.parameters(), rate_factor=0.1, weight_decay=0)
+        """
+        where = f"{type(self).__name__}.set_group"
+        group = unique_parameters(parameters, f"{where}(parameters)")
+        for parameter in group:
+            if not any(parameter is own for own in self.vector.parameters):
+                raise ArgumentError(f"{where}(parameters): expected parameters of this optimizer, got another "
+                                    f"{parameter!r}")
+        factor = None if rate_factor is None else real(rate_factor, f"{where}(rate_factor)", above=0)
+        decay = None if weight_decay is None else real(weight_decay, f"{where}(weight_decay)", least=0)
+        if factor is not None:
+            self._factors |= dict.fromkeys(group, factor)
+            self._before, self._held_back = np.empty_like(self.vector.values), np.zeros_like(self.vector.values)
+            for parameter, part in zip(self.vector.parameters, self.vector.split(self._held_back), strict=True):
+                part[...] = 1.0 - self._factors.get(parameter, 1.0)
+        if decay is not None:
+            self._decays |= dict.fromkeys(group, decay)
+            self._spread_decay()
+        return self
 
     def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> Array:
         """Draw the decayed parameters towards zero before the update: g + λ W, where λ W is the gradient of ½ λ ‖W‖².
@@ -243,10 +297,12 @@ class Optimizer(ABC):
         own, changing = vars(self), self.numbers()
         names = sorted(_constructor_arguments(type(self)) - changing.keys() - {"parameters", "decayed"})
         decayed = {id(parameter) for parameter in self._decayed if self.weight_decay}
+        groups = {"rate_factors": self._factors, "weight_decays": self._decays}
         return {
             **{name: own[name] for name in names if name in own},
             "parameters": list(self.vector.parameters),
             "decayed": [parameter for parameter in self.vector.parameters if id(parameter) in decayed],
+            **{name: list(numbers.items()) for name, numbers in groups.items() if numbers},
         }
 
     def restore_numbers(self, numbers: dict[str, float]) -> None:
@@ -256,14 +312,17 @@ class Optimizer(ABC):
     def _spread_decay(self) -> None:
         """Write λ, which was set, to the numbers that decay."""
         kept = vars(self)
-        if "_decayed" not in kept or not (self.weight_decay or "_decay" in kept):
+        if "_decays" not in kept:
             return
-        if "_decay" not in kept:
+        common = dict.fromkeys(self._decayed, self.weight_decay)
+        numbers = common | self._decays
+        self._decaying = any(numbers.values())
+        if self._decaying and "_decay" not in kept:
             self._decay = np.zeros_like(self.vector.values)
             self._decayed_gradients = np.empty_like(self.vector.values)
-        for parameter, strengths in zip(self.vector.parameters, self.vector.split(self._decay), strict=True):
-            if any(parameter is other for other in self._decayed):
-                strengths[...] = self.weight_decay
+        if "_decay" in vars(self):
+            for parameter, strengths in zip(self.vector.parameters, self.vector.split(self._decay), strict=True):
+                strengths[...] = numbers.get(parameter, 0.0)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.vector.values.size:,} numbers, learning_rate={self.learning_rate})"
@@ -281,6 +340,13 @@ def _constructor_arguments(kind: type) -> frozenset[str]:
 
 # Work memory: a new array for each operation costs 5 % of an update of 64-128-10 with Adam, and far more beyond the
 # cache. The equations of the optimizers are therefore written for a block, with one vector to work in.
+
+
+def hold_back(w: Array, before: Array, part: Array, work: Array) -> None:
+    """Update w ← w − part · (w − before): with part = 1 − f, the step is f times as long."""
+    np.subtract(w, before, out=work)
+    work *= part
+    w -= work
 
 
 def follow(mean: Array, newest: Array, kept: float, work: Array) -> None:

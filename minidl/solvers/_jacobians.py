@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import Array
-from .._core.parameter import Parameter
+from .._core.arrays import Array, dense, finite, floating
+from .._core.blas import one_blas_thread
+from .._core.parameter import Parameter, WithoutGradient, twin_of
 from .._data import check_parts
+from ..errors import ShapeError
 from ..layers._parts import with_parts
 from ..layers.activations import PReLU
 from ..layers.base import Component, Layer
@@ -23,7 +25,7 @@ from ..layers.normalization import LayerNorm, RMSNorm
 from ..layers.parallel import Parallel
 from ..layers.residual import Residual
 from ..layers.sequential import Sequential
-from ._problem import blas_threads_for, checked_rows, chosen_parameters, refuse_coupled_rows, refuse_random
+from ._problem import checked_rows, chosen_parameters, couples, forward_by_rows, refuse_coupling_layers, refuse_random
 
 
 def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
@@ -48,12 +50,13 @@ def jacobian(model: Layer, x: npt.ArrayLike) -> Array:
         array([[[2., 0.],
                 [0., 6.]]])
     """
-    own, rows, _ = _private("jacobian", model, x)
-    with blas_threads_for(own, rows):
-        outputs = own.forward(rows).shape[1]
-        found: Array = np.empty((len(rows), outputs, rows[0].size), rows.dtype)
-        for output in range(outputs):
-            y = own.forward(rows)
+    own, rows, copies = _private("jacobian", model, x, WithoutGradient)
+    with _threads(copies, rows):
+        y = forward_by_rows("jacobian", own, rows)
+        found: Array = np.empty((len(rows), y.shape[1], rows[0].size), rows.dtype)
+        for output in range(y.shape[1]):
+            if output:
+                own.forward(rows)
             found[:, output] = own.backward(_select(y, output)).reshape(len(rows), -1)
     return found
 
@@ -78,13 +81,55 @@ def parameter_jacobian(model: Layer, x: npt.ArrayLike, parameters: Iterable[Para
     """
     check_parts("parameter_jacobian", model=(model, Layer))
     chosen = chosen_parameters("parameter_jacobian", model, parameters)
-    own, rows, copies = _private("parameter_jacobian", model, x)
-    gradients = RowGradients(own, [copies.get(id(parameter), parameter) for parameter in chosen])
-    with blas_threads_for(own, rows):
-        outputs = own.forward(rows).shape[1]
+    own, rows, copies = _private("parameter_jacobian", model, x, Parameter)
+    with _threads(copies, rows):
+        outputs = forward_by_rows("parameter_jacobian", own, rows).shape[1]
+    gradients = RowGradients(own, [copies.get(parameter, parameter) for parameter in chosen])
+    with _threads(copies, rows):
         found: Array = np.zeros((len(rows), outputs, gradients.size), rows.dtype)
         gradients.evaluate(rows, found)
     return found
+
+
+def value_and_grad(model: Layer, x: npt.ArrayLike, direction: npt.ArrayLike) -> tuple[Any, Array]:
+    """Compute c · y of a prediction y, and its gradient with respect to the input, (∂y/∂x)ᵀ c.
+
+    It takes about the time of one forward and one backward pass; `jacobian` makes two for each output. The model and
+    the gradients of its parameters do not change.
+
+    Args:
+        model: Any layer.
+        x: One row of input, ``(inputs,)``, or several, ``(rows, inputs)``.
+        direction: c, a number for each output, ``(outputs,)``; for several rows also ``(rows, outputs)``.
+
+    Returns:
+        For one row a float and ``(inputs,)``, as `scipy.optimize.minimize` with ``jac=True`` needs them. For several
+        rows ``(rows,)``, and an array of the shape of x.
+
+    Raises:
+        StructureError: a layer that draws random numbers or couples rows even in prediction.
+        ShapeError: x does not fit the model, or the direction its outputs.
+
+    Example:
+        >>> from minidl import Activation
+        >>> value_and_grad(Activation(np.square, lambda x: 2 * x), [1.0, 3.0], [1.0, 0.5])
+        (5.5, array([2., 3.]))
+    """
+    check_parts("value_and_grad", model=(model, Layer))
+    given = dense(x, "value_and_grad(x)")
+    x = given[None] if given.ndim == 1 else given
+    own, rows, copies = _private("value_and_grad", model, x, WithoutGradient)
+    weights = floating(direction, "value_and_grad(direction)", rows.dtype)
+    finite(weights, "value_and_grad(direction)")
+    with _threads(copies, rows):
+        y = forward_by_rows("value_and_grad", own, rows)
+        if weights.shape not in (y.shape[1:], y.shape):
+            raise ShapeError(f"value_and_grad(direction): expected a number for each output, shape {y.shape[1:]}, got "
+                             f"{weights.shape}")
+        grad = np.empty_like(y)
+        grad[...] = weights
+        values, dx = np.vecdot(y, grad), own.backward(grad)
+    return (float(values[0]), dx[0]) if given.ndim == 1 else (values, dx)
 
 
 class RowGradients:
@@ -137,16 +182,34 @@ def _select(y: Array, output: int) -> Array:
     return grad
 
 
-def _private(where: str, model: Layer, x: npt.ArrayLike) -> tuple[Layer, Array, dict[int, Any]]:
-    """Return a copy of the model for prediction that shares nothing with it, and the copy of each part."""
+def _private(
+    where: str, model: Layer, x: npt.ArrayLike, kind: type[Parameter]
+) -> tuple[Layer, Array, dict[Parameter, Parameter]]:
+    """Return a copy of the model for prediction, the checked input, and the copy of each parameter.
+
+    The copies are of the class ``kind``. They share their values, because nothing changes them.
+    """
     rows = checked_rows(where, model, x)
-    copies: dict[int, Any] = {}
-    own = copy.deepcopy(model.inference(), copies)
-    refuse_random(where, own)
-    refuse_coupled_rows(where, own, rows)
-    for parameter in own.parameters():
-        parameter.unfreeze()  # In a backward pass containers stop at the first layer that learns.
+    copies: dict[Parameter, Parameter] = {}
+    refused = []
+
+    def separate(_: str, part: Any) -> Any:
+        if isinstance(part, Parameter):
+            return copies.setdefault(part, twin_of(part, kind))
+        if isinstance(part, np.random.Generator) or couples(part):
+            refused.append(part)
+        return with_parts(part, separate) if isinstance(part, Component) else part
+
+    own: Layer = separate("", model.inference())
+    if refused:
+        refuse_random(where, own)
+        refuse_coupling_layers(where, own)
     return own, rows, copies
+
+
+def _threads(copies: dict[Parameter, Parameter], rows: Array) -> AbstractContextManager[None]:
+    """Return a context for passes of all rows: BLAS uses one thread in it if they are small."""
+    return one_blas_thread(len(rows) * max([parameter.size for parameter in copies], default=0))
 
 
 GradientPairs: TypeAlias = "Iterator[tuple[Parameter, Array]]"

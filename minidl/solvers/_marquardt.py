@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import NoReturn
@@ -18,7 +19,16 @@ from ..layers.dense import Dense
 from ..losses import HalfSquaredError, Loss, MeanSquaredError
 from ..optimizers.penalties import Penalty
 from ._jacobians import RowGradients
-from ._problem import Problem, Validation, l2_strengths, loss_by_keyword, parts, refuse_coupled_rows
+from ._problem import (
+    Problem,
+    Validation,
+    blas_threads_for,
+    forward_by_rows,
+    l2_strengths,
+    loss_by_keyword,
+    parts,
+    refuse_coupling_layers,
+)
 from ._result import SolverResult
 from ._solver_run import Finished, SolverRun
 
@@ -106,7 +116,9 @@ def levenberg_marquardt(
         )
     problem = Problem("levenberg_marquardt", model, loss, x, y, sample_weight, penalties, validation, parameters)
     rows, targets, weights = problem.x, problem.y, problem.sample_weight
-    refuse_coupled_rows(problem.title, model, rows)
+    refuse_coupling_layers(problem.title, model)
+    with blas_threads_for(model, rows):
+        forward_by_rows(problem.title, copy.deepcopy(model), rows)
     strengths = l2_strengths(problem)
     first_damping = real(damping, "levenberg_marquardt(damping)", above=0)
     run = SolverRun(problem, goal=goal, tolerance=tolerance, patience=patience, max_iterations=max_iterations,

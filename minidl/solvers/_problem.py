@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -217,27 +216,43 @@ def refuse_random(where: str, model: Layer) -> None:
             )
 
 
-def refuse_coupled_rows(where: str, model: Layer, x: Array) -> None:
-    """Refuse layers in which one row depends on the others, because a Jacobian by rows would be wrong.
+def refuse_coupling_layers(where: str, model: Layer) -> None:
+    """Refuse layers that declare that one row depends on the others: a Jacobian by rows would be wrong.
 
     Raises:
-        StructureError: a layer declares that it couples rows, or a test shows that the rows are coupled.
+        StructureError: there is such a layer; the message names the first.
     """
     for path, part in parts(model):
-        if isinstance(part, Layer) and (trait(part, "couples_rows") or trait(part, "smallest_batch") > 1):
+        if couples(part):
             raise StructureError(
                 f"{where}: expected layers that treat each row alone, but {located(part, path)} couples the rows of "
                 "a batch; use LayerNorm or RMSNorm, or freeze() it where it is a BatchNorm, or use lbfgs"
             )
-    own, some = copy.deepcopy(model), slice(None, None, 2)
-    with np.errstate(all="ignore"), blas_threads_for(model, x):
-        together, apart = own.forward(x)[some], own.forward(x[some])
-        rounding = float(np.finfo(apart.dtype).eps) ** 0.5 * max(1.0, float(np.abs(together).max(initial=0.0)))
-        if not np.allclose(together, apart, rtol=0.0, atol=rounding, equal_nan=True):
-            raise StructureError(
-                f"{where}: expected outputs that depend on their own row of x alone, but half of the rows gave other "
-                "outputs than all rows; a layer couples rows or draws random numbers without declaring it"
-            )
+
+
+def couples(part: object) -> bool:
+    """Return whether a part declares that one row depends on the others."""
+    return isinstance(part, Layer) and (trait(part, "couples_rows") or trait(part, "smallest_batch") > 1)
+
+
+def forward_by_rows(where: str, own: Layer, x: Array) -> Array:
+    """Return the outputs of a copy of a model; refuse one in which a row depends on the others without declaring it.
+
+    Raises:
+        StructureError: half of the rows give other outputs than all rows.
+    """
+    some = slice(None, None, 2)
+    with np.errstate(all="ignore"):
+        apart = own.forward(x[some]) if len(x) > 1 else None
+        y = own.forward(x)
+        if apart is not None:
+            rounding = float(np.finfo(y.dtype).eps) ** 0.5 * max(1.0, float(np.abs(y[some]).max(initial=0.0)))
+            if not np.allclose(y[some], apart, rtol=0.0, atol=rounding, equal_nan=True):
+                raise StructureError(
+                    f"{where}: expected outputs that depend on their own row of x alone, but half of the rows gave "
+                    "other outputs than all rows; a layer couples rows or draws random numbers without declaring it"
+                )
+    return y
 
 
 def blas_threads_for(model: Layer, x: Array) -> AbstractContextManager[None]:

@@ -34,6 +34,7 @@ from minidl._compiled.source import parameters_of
 from minidl._core.parameter import Buffer
 from minidl.layers.activations import Activation
 from minidl.layers.scaling import Rescale, Standardize
+from minidl.losses import ElementwiseLoss, Pinball
 
 LAYER = {"x", "y", "grad", "dx", "learning_rate"}
 LOSS = {"prediction", "target", "sample_weight", "gradient"}
@@ -41,11 +42,11 @@ STEP = {"values", "gradients", "learning_rate", "step"}
 ARRAYS = (Vector, Matrix, Row, Column)
 SEEN_AS: dict[str, tuple[Any, ...]] = {
     "parameter": ARRAYS, "gradient": ARRAYS, "transposed": (Matrix,), "buffer": ARRAYS, "vector": (Vector,),
-    "uniform": (Vector,), "number": (Real, float), "function": (Function,),
+    "uniform": (Vector,), "number": (Real, float), "array": (Row,), "function": (Function,),
 }
 KINDS: dict[str, tuple[type, ...]] = {
     "parameter": (Parameter,), "gradient": (Parameter,), "transposed": (Parameter,), "buffer": (Buffer,),
-    "number": (float,), "vector": (np.ndarray,), "uniform": (np.random.Generator,),
+    "number": (float,), "array": (list,), "vector": (np.ndarray,), "uniform": (np.random.Generator,),
 }
 
 
@@ -68,7 +69,8 @@ def rows() -> Iterator[Any]:
     yield pytest.param(FIXED_NORM, layer(BatchNorm), LAYER, id="frozen BatchNorm")
     yield pytest.param(ARRAY_ACTIVATION, layer(Activation), LAYER, id="Activation of arrays")
     for loss, own in LOSSES.items():
-        yield pytest.param(own, loss(), LOSS, id=loss.__name__)
+        arguments: dict[Any, Any] = {Pinball: [[0.1, 0.9]], ElementwiseLoss: [np.hypot, np.hypot]}
+        yield pytest.param(own, loss(*arguments.get(loss, [])), LOSS, id=loss.__name__)
     for make in steps():
         optimizer = make([Parameter(np.ones((2, 2)))], 0.1)
         for part in step_of(optimizer):
@@ -81,6 +83,7 @@ def steps() -> Iterator[Callable[..., Any]]:
     yield lambda parameters, rate: SGD(parameters, rate, momentum=0.9, nesterov=True)
     yield lambda parameters, rate: Adam(parameters, rate, weight_decay=0.1)
     yield lambda parameters, rate: AdamW(parameters, rate, weight_decay=0.1)
+    yield lambda parameters, rate: SGD(parameters, rate).set_group(parameters, rate_factor=0.5)
 
 
 def kernels_of(row: Needs) -> list[Kernel]:

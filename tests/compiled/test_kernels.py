@@ -60,6 +60,7 @@ from minidl._core.parameter import Buffer
 from minidl.layers._parts import children
 from minidl.layers.base import trait
 from minidl.layers.scaling import Rescale, Standardize
+from minidl.losses import ElementwiseLoss, GaussianNLL, Pinball, PoissonLoss
 from minidl.optimizers import Optimizer
 
 DTYPES = ["float64", "float32"]
@@ -137,6 +138,8 @@ def declared(row: Needs, name: str, known: dict[str, Any], owner: object) -> Any
             known[name] = np.array(argument.value.value, ndmin=1)
         case "function":
             return jitted(argument.value)
+        case "array":
+            return np.array(argument.value, known["gradient"].dtype)
         case "memory":
             sizes = dict(zip(("rows", "features"), known["x"].shape, strict=True))
             known[name] = np.full([sizes[dimension] for dimension in argument.shape], np.nan, known["x"].dtype)
@@ -309,6 +312,14 @@ LOSS_EXAMPLES: list[Loss] = [
     MeanSquaredError(),
     SigmoidCrossEntropy(),
     SoftmaxCrossEntropy(),
+    BinaryCrossEntropy(label_smoothing=0.2),
+    CrossEntropy(label_smoothing=0.2),
+    SigmoidCrossEntropy(label_smoothing=0.2),
+    SoftmaxCrossEntropy(label_smoothing=0.2),
+    ElementwiseLoss(lambda a, y: (a - y) ** 4, lambda a, y: 4 * (a - y) ** 3),
+    GaussianNLL(),
+    Pinball([0.1, 0.3, 0.5, 0.7, 0.9, 0.95]),
+    PoissonLoss(),
 ]
 
 
@@ -321,8 +332,8 @@ def test_there_is_an_example_of_every_loss_that_is_compiled() -> None:
 def test_a_loss_kernel_computes_what_its_loss_does(loss: Loss, dtype: str) -> None:
     rng = np.random.default_rng(3)
     probabilities = isinstance(loss, (BinaryCrossEntropy, CrossEntropy))
-    prediction = (rng.random((9, 5)) if probabilities else 3.0 * rng.normal(size=(9, 5))).astype(dtype)
-    target = rng.dirichlet(np.ones(5), 9).astype(dtype)
+    prediction = (rng.random((9, 6)) if probabilities else 3.0 * rng.normal(size=(9, 6))).astype(dtype)
+    target = rng.dirichlet(np.ones(6), 9)[:, : loss.target_features(6)].astype(dtype)
     weights = rng.random(9).astype(dtype)
     gradient = np.empty_like(prediction)
     known = {"prediction": prediction, "target": target, "sample_weight": weights, "gradient": gradient}
@@ -367,11 +378,13 @@ def optimizer_examples(parameters: list[Parameter]) -> list[Optimizer]:
         Adam(parameters, 0.1, beta1=0.7, weight_decay=0.3),
         AdamW(parameters, 0.1, beta2=0.9),
         AdamW(parameters, 0.1, weight_decay=0.0),
+        SGD(parameters, 0.1, momentum=0.8).set_group(parameters[:1], rate_factor=0.5),
+        AdamW(parameters, 0.1).set_group(parameters[-1:], rate_factor=2.0, weight_decay=0.2),
     ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(10))
 def test_optimizer_kernels_take_the_steps_of_the_optimizer(number: int, dtype: str) -> None:
     rng = np.random.default_rng(5)
     start = [rng.normal(size=(3, 4)), rng.normal(size=3)]

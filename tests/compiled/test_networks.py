@@ -52,6 +52,7 @@ from minidl._compiled.kernels.optimizers import OPTIMIZERS
 from minidl._core.parameter import Buffer
 from minidl.layers import Rescale, Standardize
 from minidl.layers._parts import named
+from minidl.losses import ElementwiseLoss, GaussianNLL, Pinball, PoissonLoss
 from minidl.optimizers import Optimizer
 
 ROWS = 67
@@ -97,11 +98,22 @@ def linear() -> Layer:
     return Sequential(Dense(4, 3))
 
 
+def even() -> Layer:
+    return Sequential(Dense(4, 4))
+
+
 def logistic() -> Layer:
     return Sequential(Dense(4, 3), Sigmoid())
 
 
 Case = tuple[Callable[[], Layer], Loss, Callable[[Layer], Optimizer], np.ndarray[Any, Any], str]
+
+def grouped(optimizer: Optimizer) -> Optimizer:
+    return optimizer.set_group(optimizer.vector.parameters[:3], rate_factor=0.3, weight_decay=0.2)
+
+
+FOURTH_POWER = ElementwiseLoss(lambda a, y: (a - y) ** 4, lambda a, y: 4 * (a - y) ** 3)
+SMOOTHED = SoftmaxCrossEntropy(label_smoothing=0.2)
 
 CASES: dict[str, Case] = {
     "smooth": (smooth, HalfSquaredError(), lambda m: SGD(m.parameters(), 0.05), PROBABILITIES, "float64"),
@@ -116,6 +128,13 @@ CASES: dict[str, Case] = {
     "binary": (
         logistic, BinaryCrossEntropy(), lambda m: SGD(m.parameters(), 0.1, weight_decay=0.2), PROBABILITIES, "float64",
     ),
+    "quantiles": (linear, Pinball([0.1, 0.5, 0.9]), lambda m: SGD(m.parameters(), 0.1), TARGET[:, :1], "float32"),
+    "counts": (linear, PoissonLoss(), lambda m: Adam(m.parameters(), 0.02), PROBABILITIES, "float64"),
+    "spread": (even, GaussianNLL(), lambda m: Adam(m.parameters(), 0.02), TARGET[:, :2], "float32"),
+    "function": (linear, FOURTH_POWER, lambda m: SGD(m.parameters(), 0.01), PROBABILITIES, "float64"),
+    "smoothed": (linear, SMOOTHED, lambda m: Adam(m.parameters(), 0.02), LABELS, "float64"),
+    "groups": (bent, MeanSquaredError(), lambda m: grouped(AdamW(m.parameters(), 0.02)), TARGET, "float32"),
+    "plain groups": (smooth, MeanSquaredError(), lambda m: grouped(SGD(m.parameters(), 0.1)), TARGET, "float64"),
     "binary logits": (linear, SigmoidCrossEntropy(), lambda m: Adam(m.parameters(), 0.02), PROBABILITIES, "float32"),
 }
 BATCH_NORM: Case = (

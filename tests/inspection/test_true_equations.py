@@ -27,6 +27,7 @@ from minidl import (
 )
 from minidl.inspection._equations import equations
 from minidl.layers import Merge
+from minidl.losses import GaussianNLL, Pinball
 from minidl.optimizers import Clip, Penalty
 from tests.campaigns.equations import built_in
 from tests.inspection.calculator import calculate
@@ -42,6 +43,8 @@ SYMBOLS: dict[str, dict[str, str]] = {
     "Huber": {"δ": "delta"},
     "Standardize": {"μ": "mean", "s": "deviation"},
     "Rescale": {"μ": "shift", "s": "scale"},
+    "Pinball": {"q": "quantiles"},
+    "ElementwiseLoss": {"f": "function", "f_prime": "derivative"},
     "RMSNorm": {"w": "weight", "ε": "epsilon"},
     "LayerNorm": {"w": "weight", "b": "bias", "ε": "epsilon"},
     "BatchNorm": {"w": "weight", "b": "bias", "ε": "epsilon"},
@@ -106,9 +109,15 @@ def test_the_equations_of_a_merge_are_true(kind: type) -> None:
 def test_the_equations_of_a_loss_are_true(kind: type) -> None:
     loss, (a, y) = subject(kind).original(), subject(kind).inputs()
     lines = [*equations(loss).forward, *equations(loss).backward]
-    found = calculate(lines, {"a": a, "y": y, "N": len(a), "m": a.shape[1], **known(loss)})
+    given = {"a": a, "y": y, "N": len(a), "m": a.shape[1], **known(loss)}
+    if isinstance(loss, GaussianNLL):
+        given |= {"μ": a[:, :1], "s": a[:, 1:], "m": 1}
+    if isinstance(loss, Pinball):
+        given["q"] = np.array(loss.quantiles)
+    found = calculate(lines, given)
     assert_close(found["e"], loss.forward(a, y))
-    assert_close(found["d_a"], loss.backward())
+    gradient = [found["d_μ"], found["d_s"]] if isinstance(loss, GaussianNLL) else [found["d_a"]]
+    assert_close(np.concatenate(gradient, axis=1), loss.backward())
 
 
 @pytest.mark.parametrize("kind", [L1, L2], ids=name)

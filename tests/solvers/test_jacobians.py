@@ -40,7 +40,7 @@ from minidl import (
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
 from minidl.layers import Merge
-from minidl.solvers import jacobian, levenberg_marquardt, parameter_jacobian
+from minidl.solvers import jacobian, levenberg_marquardt, parameter_jacobian, value_and_grad
 from minidl.solvers._jacobians import RULES, RowGradients
 
 
@@ -324,6 +324,8 @@ def test_nothing_of_the_model_is_changed(model: Layer) -> None:
     untouched = copy.deepcopy(model)
     jacobian(model, X)
     parameter_jacobian(model, X)
+    value_and_grad(model, X, np.ones(y.shape[1]))
+    value_and_grad(model, X[0], np.ones(y.shape[1]))
     assert before == {name: (p.value.tobytes(), p.grad.tobytes()) for name, p in model.named_parameters().items()}
     # A pass under way is not disturbed: its backward gives what it would have given.
     np.testing.assert_array_equal(model.backward(loss.backward()), untouched.backward(loss.backward()))

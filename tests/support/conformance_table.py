@@ -72,6 +72,7 @@ from minidl.initializers import (
     Zeros,
 )
 from minidl.layers import Merge, Rescale, Standardize
+from minidl.losses import ElementwiseLoss, GaussianNLL, Pinball, PoissonLoss
 from minidl.optimizers import Optimizer
 from minidl.testing import Check, activation_checks, layer_checks, loss_checks, merge_checks, optimizer_checks
 from minidl.testing.subject import ComponentSubject
@@ -113,6 +114,31 @@ def logits_and_labels(rows: int, rng: np.random.Generator) -> Pair:
 def logits_and_bits(rows: int, rng: np.random.Generator) -> Pair:
     """Any numbers, and targets of 0 and 1."""
     return 3 * rng.standard_normal((rows, 3)), rng.integers(0, 2, (rows, 3)).astype(np.float64)
+
+
+def quantiles(rows: int, rng: np.random.Generator) -> Pair:
+    """Three quantiles, and a target of one column."""
+    return rng.standard_normal((rows, 3)), rng.standard_normal((rows, 1))
+
+
+def means_and_spreads(rows: int, rng: np.random.Generator) -> Pair:
+    """A mean and the logarithm of a spread, and a target of one column."""
+    return rng.standard_normal((rows, 2)), rng.standard_normal((rows, 1))
+
+
+def rates_and_counts(rows: int, rng: np.random.Generator) -> Pair:
+    """Logarithms of rates, and counts."""
+    return rng.standard_normal((rows, 3)), rng.poisson(1.5, (rows, 3)).astype(np.float64)
+
+
+def fourth_power(a: Any, y: Any) -> Any:
+    """(a − y)⁴."""
+    return (a - y) ** 4
+
+
+def slope_of_fourth_power(a: Any, y: Any) -> Any:
+    """4 (a − y)³."""
+    return 4 * (a - y) ** 3
 
 
 def _graph() -> Graph:
@@ -191,10 +217,24 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "MeanSquaredError": lambda: loss_checks(MeanSquaredError()),
     "MeanAbsoluteError": lambda: loss_checks(MeanAbsoluteError()),
     "Huber": lambda: loss_checks(Huber(0.8)),
+    "ElementwiseLoss": lambda: loss_checks(ElementwiseLoss(fourth_power, slope_of_fourth_power)),
+    "GaussianNLL": lambda: loss_checks(GaussianNLL(), sample=means_and_spreads),
+    "Pinball": lambda: loss_checks(Pinball([0.1, 0.5, 0.8]), sample=quantiles),
+    "PoissonLoss": lambda: loss_checks(PoissonLoss(), sample=rates_and_counts),
     "BinaryCrossEntropy": lambda: loss_checks(BinaryCrossEntropy(), sample=probabilities),
     "CrossEntropy": lambda: loss_checks(CrossEntropy(), sample=distributions),
     "SigmoidCrossEntropy": lambda: loss_checks(SigmoidCrossEntropy(), sample=logits_and_bits),
     "SoftmaxCrossEntropy": lambda: loss_checks(SoftmaxCrossEntropy(), sample=logits_and_labels),
+    "BinaryCrossEntropy with smoothing": lambda: loss_checks(
+        BinaryCrossEntropy(label_smoothing=0.2), sample=probabilities
+    ),
+    "CrossEntropy with smoothing": lambda: loss_checks(CrossEntropy(label_smoothing=0.2), sample=distributions),
+    "SigmoidCrossEntropy with smoothing": lambda: loss_checks(
+        SigmoidCrossEntropy(label_smoothing=0.2), sample=logits_and_bits
+    ),
+    "SoftmaxCrossEntropy with smoothing": lambda: loss_checks(
+        SoftmaxCrossEntropy(label_smoothing=0.2), sample=logits_and_labels
+    ),
     # optimizers
     "SGD": lambda: optimizer_checks(lambda p: SGD(p, learning_rate=0.1)),
     "SGD with a schedule": lambda: optimizer_checks(lambda p: SGD(p, lambda step: 1 / (2 + step)), picklable=False),
@@ -208,6 +248,9 @@ TABLE: dict[str, Callable[[], list[Check]]] = {
     "AdamW": lambda: optimizer_checks(lambda p: AdamW(p, learning_rate=0.05, weight_decay=1e-3)),
     "NAdam": lambda: optimizer_checks(lambda p: NAdam(p, learning_rate=0.05, weight_decay=1e-3)),
     "RMSProp": lambda: optimizer_checks(lambda p: RMSProp(p, learning_rate=0.02)),
+    "AdamW with a group": lambda: optimizer_checks(
+        lambda p: AdamW(p, learning_rate=0.05).set_group(p[:1], rate_factor=0.5, weight_decay=0.1)
+    ),
     # initializers, as Dense draws from them
     "Constant": lambda: _drawn(Constant(0.3)),
     "Zeros": lambda: _drawn(Zeros()),

@@ -196,6 +196,9 @@ GOOD: dict[str, Callable[[], Any]] = {
     }, "vector": lambda: np.ones(8), "index": lambda: 0, "max_iterations": lambda: 2,
     "trainers": lambda: [plain_trainer(0.1), plain_trainer(0.2)], "build": lambda: plain_trainer,
     "space": lambda: {"learning_rate": [0.1, 0.2]}, "candidates": lambda: 2, "find_settings.candidates": lambda: 2,
+    "ElementwiseLoss.function": lambda: np.hypot, "ElementwiseLoss.derivative": lambda: np.hypot,
+    "milestones": lambda: [2, 4], "growth": lambda: 2, "direction": lambda: [1.0, 0.5],
+    "quantiles": lambda: [0.1, 0.9],
     "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
     "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
 }  # fmt: skip
@@ -259,10 +262,16 @@ def _merge(kind: type[Merge]) -> tuple[Merge, dict[str, Any]]:
 
 
 def _loss(kind: type[Loss]) -> tuple[Loss, dict[str, Any]]:
-    loss = kind()
-    target = np.eye(2)[[0, 1] * 4]
+    arguments: dict[Any, Any] = {losses.Pinball: [[0.1, 0.9]], losses.ElementwiseLoss: [np.hypot, np.hypot]}
+    loss: Loss = kind(*arguments.get(kind, []))
+    target = np.eye(2)[[0, 1] * 4][:, : loss.target_features(2)]
     loss.forward(np.full((8, 2), 0.25), target[::-1].copy())
     return loss, {"prediction": np.full((8, 2), 0.5), "target": target, "output": np.full((8, 2), 0.5)}
+
+
+def _optimizer(kind: type[optimizers.Optimizer]) -> tuple[optimizers.Optimizer, dict[str, Any]]:
+    optimizer = an_optimizer(kind)
+    return optimizer, {"parameters": optimizer.vector.parameters[:1]}
 
 
 @cache
@@ -289,7 +298,7 @@ def receivers() -> dict[str, dict[str, Callable[[], Any]]]:
         "optimizers.Penalty": (optimizers, optimizers.Penalty), "schedules.Schedule": (schedules, schedules.Schedule),
         "initializers.Initializer": (initializers, initializers.Initializer),
     }  # fmt: skip
-    makers: dict[Any, Callable[[Any], Any]] = {Merge: _merge, Loss: _loss, optimizers.Optimizer: an_optimizer}
+    makers: dict[Any, Callable[[Any], Any]] = {Merge: _merge, Loss: _loss, optimizers.Optimizer: _optimizer}
     found: dict[str, dict[str, Callable[[], Any]]] = {
         name: {one.__name__: partial(makers.get(kind, _made), one) for one in public(module, kind)}
         for name, (module, kind) in kinds.items()
@@ -329,7 +338,8 @@ RECORDS = [
 EXCEPTIONS = {
     "records of results, which minidl makes": [*RECORDS, "schedules.Epochs.passed", "testing.Report.worst"],
     "methods that a subclass writes, and that minidl calls with values that it has checked": [
-        "losses.Loss.forward_rows", "losses.Loss.backward_rows", "losses.Loss.classes", "optimizers.Optimizer.update",
+        "losses.Loss.forward_rows", "losses.Loss.backward_rows", "losses.Loss.classes", "losses.Loss.target_features",
+        "optimizers.Optimizer.update",
         "schedules.Schedule.at", "schedules.Schedule.elapsed", "initializers.Initializer.draw",
         "callbacks.Callback.reset", "callbacks.Callback.on_train_begin", "callbacks.Callback.on_batches_end",
         "callbacks.Callback.on_epoch_end", "callbacks.Callback.on_train_end", "callbacks.Callback.state",

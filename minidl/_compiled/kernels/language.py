@@ -19,8 +19,8 @@ Each other name is declared in the row of the table (`Needs`)::
 
 In a kernel a number with a decimal point, and ``real(…)``, has the dtype of the network. A whole number does not: a
 float32 and a whole number give float64. In Numba ``float(…)`` leaves float32 as it is; ``np.float64(…)`` does not. A
-kernel may call the functions of `elementary`, other kernels, `isfinite`, `log`, `log1p`, `erfc`, `sqrt`, and the NumPy
-functions that Numba supports.
+kernel may call the functions of `elementary`, other kernels, `isfinite`, `exp`, `log`, `log1p`, `erfc`, `sqrt`, and the
+NumPy functions that Numba supports.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Indices: TypeAlias = npt.NDArray[np.intp]
 Real: TypeAlias = Annotated[Any, "number"]
 """A number in the dtype of the network; one annotated ``float`` is float64."""
 
-Function: TypeAlias = Callable[[Array], Array]
+Function: TypeAlias = Callable[..., Array]
 """A function of the user, compiled."""
 
 Kernel: TypeAlias = Callable[..., Any]
@@ -62,9 +62,10 @@ class Argument(NamedTuple):
     """The meaning of an argument of a generated program.
 
     Attributes:
-        kind: ``"parameter"``, ``"gradient"``, ``"transposed"``, ``"buffer"``, ``"number"``, ``"function"``,
-            ``"vector"``, ``"memory"``, ``"uniform"``, ``"learning"`` (the parts of the vectors that learn), or
-            ``"half"`` (the gradient over one half of a batch; ``place`` is the number of the half).
+        kind: ``"parameter"``, ``"gradient"``, ``"transposed"``, ``"buffer"``, ``"number"``, ``"array"``,
+            ``"function"``, ``"vector"``, ``"memory"``, ``"target"``, ``"uniform"``, ``"learning"`` (the parts of the
+            vectors that learn), or ``"half"`` (the gradient over one half of a batch; ``place`` is the number of the
+            half).
         owner: The object that has it: a layer, a loss, an optimizer or its vector; None for memory.
         name: The name of its attribute there.
         shape: The dimensions of memory: ``"rows"``, ``"features"``.
@@ -92,6 +93,7 @@ class Needs:
             its transpose, ``weight_transposed``.
         buffers: Buffers.
         numbers: Numbers; annotated `Real`, or ``float`` for float64.
+        arrays: Lists of numbers that do not change; annotated `Row`.
         functions: Functions of the user; annotated `Function`.
         vectors: State of an optimizer: vectors like ``values``.
         memory: Arrays that a kernel fills for itself or for the backward kernel, with their shapes: `Matrix`, `Column`
@@ -103,6 +105,7 @@ class Needs:
     parameters: tuple[str, ...] = ()
     buffers: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
@@ -116,7 +119,8 @@ class Needs:
             found[f"{name}_grad"] = Argument("gradient", owner, name)
             found[f"{name}_transposed"] = Argument("transposed", owner, name)
         for kind, names in (
-            ("buffer", self.buffers), ("number", self.numbers), ("function", self.functions), ("vector", self.vectors)
+            ("buffer", self.buffers), ("number", self.numbers), ("array", self.arrays), ("function", self.functions),
+            ("vector", self.vectors),
         ):
             found |= {name: Argument(kind, owner, name) for name in names}
         for name, shape in self.memory.items():

@@ -23,6 +23,18 @@ def value_decay(values: Vector, _decay: Vector, learning_rate: Real) -> None:
         values[i] -= _decay[i] * values[i] * learning_rate
 
 
+def remember(values: Vector, _before: Vector) -> None:
+    """Keep W as it is before the step."""
+    for i in range(len(values)):
+        _before[i] = values[i]
+
+
+def hold_back(values: Vector, _before: Vector, _held_back: Vector) -> None:
+    """Update W ← W − (1 − f) ΔW, with ΔW the step: it becomes f times as long."""
+    for i in range(len(values)):
+        values[i] -= _held_back[i] * (values[i] - _before[i])
+
+
 def sgd(values: Vector, gradients: Vector, learning_rate: Real) -> None:
     """Update W ← W − η g, equation (7)."""
     for i in range(len(values)):
@@ -70,6 +82,8 @@ def adam(
 
 GRADIENT_DECAY = OneKernel(gradient_decay, vectors=("_decay",))
 VALUE_DECAY = OneKernel(value_decay, vectors=("_decay",))
+REMEMBER = OneKernel(remember, vectors=("_before",))
+HOLD_BACK = OneKernel(hold_back, vectors=("_before", "_held_back"))
 PLAIN_SGD = OneKernel(sgd)
 SGD_MOMENTUM = OneKernel(sgd_momentum, vectors=("velocity",), numbers=("momentum",))
 SGD_NESTEROV = OneKernel(sgd_nesterov, vectors=("velocity",), numbers=("momentum",))
@@ -93,4 +107,5 @@ OPTIMIZERS: dict[type[Optimizer], tuple[OneKernel, Callable[[Any], OneKernel]]] 
 def step_of(optimizer: Optimizer) -> list[OneKernel]:
     """List the kernels of a step, in their order."""
     decay, step = OPTIMIZERS[type(optimizer)]
-    return [decay, step(optimizer)] if optimizer.weight_decay else [step(optimizer)]
+    steps = [decay, step(optimizer)] if optimizer._decaying else [step(optimizer)]
+    return steps if optimizer._held_back is None else [REMEMBER, *steps, HOLD_BACK]
