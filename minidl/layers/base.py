@@ -295,7 +295,7 @@ class Layer(Component, ABC):
 @ByClass
 def prediction(kind: type[Any]) -> Callable[..., Array]:
     """How containers, the Trainer and ``layer(x)`` predict: by ``predict``, if it belongs to ``forward``."""
-    plain = kind.predict is Layer.predict or _goes_past(kind, "predict", "forward")
+    plain = kind.predict is Layer.predict or goes_past(kind, "predict", "forward")
     predict: Callable[..., Array] = kind.predict
     return computation[kind] if plain else predict
 
@@ -326,7 +326,7 @@ def _computation(bases: tuple[type[Any], ...]) -> Callable[..., Array]:
 @ByClass
 def gradients_alone(kind: type[Any]) -> Callable[..., object]:
     """``add_gradients``, if it belongs to ``backward``; else ``backward``."""
-    own = hasattr(kind, "add_gradients") and not _goes_past(kind, "add_gradients", "backward")
+    own = hasattr(kind, "add_gradients") and not goes_past(kind, "add_gradients", "backward")
     method: Callable[..., object] = kind.add_gradients if own else kind.backward
     return method
 
@@ -342,10 +342,10 @@ def backward_alone(layer: Layer, grad: Array) -> None:
 @ByClass
 def _needs_backward(kind: type[Any]) -> bool:
     own = kind.backward_parameters is not Layer.backward_parameters
-    return own and _goes_past(kind, "backward_parameters", "backward")
+    return own and goes_past(kind, "backward_parameters", "backward")
 
 
-def _goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
+def goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
     """Whether a nearer class in the order of look-up overrides the method that the short cut stands for."""
     return _place(kind, method) < _place(kind, short_cut)
 

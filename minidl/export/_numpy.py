@@ -1,0 +1,76 @@
+"""The operations of a program as expressions of NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._rules import Value
+from ._program import Program, Step
+
+OPERATIONS = {
+    **{sign: f"({{0}} {sign} {{1}})" for sign in "+-*/"},
+    "where": "np.where({0} > 0, {1}, {2})",
+    "sigmoid": "np.exp(-np.logaddexp(0, -{0}))",
+    "erfc": "erfc({0})",
+    "total": "np.sum({0}, axis=1, keepdims=True)",
+    "largest": "np.max({0}, axis=1, keepdims=True)",
+    "columns": "{0}[:, {1}]",
+    "lookup": "{1}[{0}.astype(int)].reshape(len(x), -1)",
+}
+"""Operations that are not a function of NumPy with the same name."""
+
+NAMES = {"atan": "arctan", "asinh": "arcsinh"}
+
+ERFC = """
+def erfc(x):
+    return np.vectorize(math.erfc, otypes=[x.dtype])(x) if x.size else x
+"""
+
+
+def text(program: Program, value: Value) -> str:
+    """Write a value."""
+    if value.name in program.numbers or value.name not in program.steps or value.name in program.alone:
+        return value.name
+    return expression(program, program.steps[value.name])
+
+
+def expression(program: Program, step: Step) -> str:
+    """Write the result of an operation."""
+    inputs = [text(program, value) for value in step.inputs]
+    if step.operation == "dense":
+        return f"{inputs[0]} @ {inputs[1]}.T" + "".join(f" + {bias}" for bias in inputs[2:])
+    if step.operation == "concat":
+        return f"np.concatenate([{', '.join(inputs)}], axis=1)"
+    plain = f"np.{NAMES.get(step.operation, step.operation)}({', '.join(inputs)})"
+    return OPERATIONS.get(step.operation, plain).format(*inputs)
+
+
+def table(value: npt.NDArray[Any]) -> str:
+    """Write an array."""
+    return f"np.array({value.tolist()!r}, np.{value.dtype.name})" if value.dtype != np.float32 else (
+        f"np.array([{', '.join(map(str, value.ravel()))}], np.float32).reshape({value.shape})"
+    )
+
+
+def source(program: Program) -> str:
+    """Write a module of one function."""
+    body = [f"    {name} = {expression(program, program.steps[name])}" for name in program.steps if name in program.alone]
+    helper = [ERFC] if any(step.operation == "erfc" for step in program.steps.values()) else []
+    imports = ["import math", ""] if helper else []
+    return "\n".join([
+        f"# {program.name}(x): from (rows, {program.width}) to (rows, {program.output.width}). Made by minidl.",
+        *imports,
+        "import numpy as np",
+        *helper,
+        *(f"{label} = {table(value)}" for label, value in program.arrays.items()),
+        "",
+        "",
+        f"def {program.name}(x):",
+        f"    x = np.asarray(x, np.{program.dtype.name})",
+        *body,
+        f"    return {program.output.name}",
+        "",
+    ])  # fmt: skip
