@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import positive_int
+from .._core.arrays import finite, positive_int
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, DTypeError, StructureError
 from ..layers._parts import named
@@ -108,9 +108,11 @@ class Builder(ABC):
     def array(self, value: Parameter | Buffer | npt.ArrayLike, name: str = "constant") -> Value:
         """Return a parameter or buffer, which has its path as name, or another array with the name of its use."""
         if isinstance(value, (Parameter, Buffer)):
-            own = f"{self.path}.{name}".lstrip(".")
-            return self.constant(np.asarray(value.value), self._paths.get(id(value), own))
+            path = self._paths.get(id(value), f"{self.path}.{name}".lstrip("."))
+            finite(value.value, f'{self.where}: "{path}"')
+            return self.constant(value.value, path)
         array = np.asarray(value)
+        finite(array, f'{self.where}: "{self.path}"')
         cast = array.astype(self.dtype) if array.dtype.kind == "f" else array
         return self.constant(cast, f"{self.path}.{name}".lstrip("."))
 
@@ -163,7 +165,10 @@ class Builder(ABC):
         for hook in self.hooks:
             own = [method for method in ("forward", "compute") if hasattr(kind, method)]
             if hasattr(kind, hook) and not any(goes_past(kind, hook, method) for method in own):
-                found: Value = getattr(part, hook)(self, *xs)
+                found = getattr(part, hook)(self, *xs)
+                if not isinstance(found, Value):
+                    raise StructureError(f'{self.where}: expected {kind.__name__}.{hook} at "{self.path}" to return '
+                                         f"its output, the result of an operation, got {found!r}")
                 return found
         if kind not in self.rules:
             raise StructureError(

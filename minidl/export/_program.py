@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import finite
 from .._data import check_parts
 from .._rules import RULES, Builder, Value
 from .._rules.builder import input_shape
@@ -73,7 +72,6 @@ class Program(Builder):
 
     @override
     def constant(self, value: npt.NDArray[Any], name: str) -> Value:
-        finite(value, f'{self.where}: "{name}"')
         if name not in self._labels:
             label = f"{self.name}_" + re.sub(r"\W", "_", name, flags=re.ASCII)
             while label in self.arrays:
