@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -86,7 +85,9 @@ class Builder(ABC):
     advice: ClassVar[str] = ""
     """What else to do about a function that is not known."""
 
-    def __init__(self, model: Layer, where: str, rules: dict[type[Any], Rule], dtype: npt.DTypeLike = None) -> None:
+    def __init__(
+        self, model: Layer, where: str, rules: dict[type[Any], Rule], dtype: npt.DTypeLike | None = None
+    ) -> None:
         self.dtype: np.dtype[Any] = np.dtype(dtype or model.dtype or np.float64)
         self.where = where
         self.rules = rules
@@ -106,15 +107,11 @@ class Builder(ABC):
         """Return an array as a constant with this name; the same name means the same array."""
 
     def array(self, value: Parameter | Buffer | npt.ArrayLike, name: str = "constant") -> Value:
-        """Return a parameter or buffer, which has its path as name, or another array with the name of its use."""
-        if isinstance(value, (Parameter, Buffer)):
-            path = self._paths.get(id(value), f"{self.path}.{name}".lstrip("."))
-            finite(value.value, f'{self.where}: "{path}"')
-            return self.constant(value.value, path)
-        array = np.asarray(value)
-        finite(array, f'{self.where}: "{self.path}"')
-        cast = array.astype(self.dtype) if array.dtype.kind == "f" else array
-        return self.constant(cast, f"{self.path}.{name}".lstrip("."))
+        """Return an array as a constant. A parameter or buffer has its path as name, and another array ``name``."""
+        path = self._paths.get(id(value), f"{self.path}.{name}".lstrip("."))
+        array = np.asarray(value.value if isinstance(value, (Parameter, Buffer)) else value)
+        finite(array, f'{self.where}: "{path}"')
+        return self.constant(array.astype(self.dtype) if array.dtype.kind == "f" else array, path)
 
     def apply(self, function: str, *values: Operand) -> Value:
         """Apply a function to each number: ``"tanh"``, ``"maximum"``, or ``"where"``, which is y if x > 0, else z."""
@@ -135,7 +132,7 @@ class Builder(ABC):
 
     def dense(self, x: Value, weight: Parameter, bias: Parameter | None) -> Value:
         """Compute x Wᵀ + b."""
-        arrays = [self.array(part, name) for part, name in ((weight, "weight"), (bias, "bias")) if part is not None]
+        arrays = [self.array(part) for part in (weight, bias) if part is not None]
         return self.add("dense", len(weight.value), x, *arrays)
 
     def columns(self, x: Value, indices: Sequence[int]) -> Value:
@@ -144,7 +141,7 @@ class Builder(ABC):
 
     def lookup(self, x: Value, table: Parameter) -> Value:
         """Put the rows of a table side by side that the numbers of x name."""
-        return self.add("lookup", x.width * table.shape[1], x, self.array(table, "weight"))
+        return self.add("lookup", x.width * table.shape[1], x, self.array(table))
 
     def concat(self, *xs: Value) -> Value:
         """Put rows side by side."""
@@ -152,8 +149,10 @@ class Builder(ABC):
 
     def part(self, part: Component, name: str, *xs: Value) -> Value:
         """Write a layer or merge inside of another, under its name there."""
-        with self._inside(name):
-            return self.write(part, *xs)
+        outer, self.path = self.path, f"{self.path}.{name}".lstrip(".")
+        y = self.write(part, *xs)
+        self.path = outer
+        return y
 
     def write(self, part: Component, *xs: Value) -> Value:
         """Write a layer or merge by its own method, or by the rule of exactly its class.
@@ -162,14 +161,14 @@ class Builder(ABC):
             StructureError: there is neither; a rule of a base class does not count, as it may compute something else.
         """
         kind = type(part)
+        own = [method for method in ("forward", "compute") if hasattr(kind, method)]
         for hook in self.hooks:
-            own = [method for method in ("forward", "compute") if hasattr(kind, method)]
             if hasattr(kind, hook) and not any(goes_past(kind, hook, method) for method in own):
                 found = getattr(part, hook)(self, *xs)
-                if not isinstance(found, Value):
-                    raise StructureError(f'{self.where}: expected {kind.__name__}.{hook} at "{self.path}" to return '
-                                         f"its output, the result of an operation, got {found!r}")
-                return found
+                if isinstance(found, Value):
+                    return found
+                raise StructureError(f'{self.where}: expected {kind.__name__}.{hook} at "{self.path}" to return '
+                                     f"its output, the result of an operation, got {found!r}")
         if kind not in self.rules:
             raise StructureError(
                 f'{self.where}: expected built-in layers, got {one_line(part)} at "{self.path}"; give the class '
@@ -177,14 +176,6 @@ class Builder(ABC):
                 'to.apply("tanh", x) * 2.0'
             )
         return self.rules[kind](part, self, *xs)
-
-    @contextmanager
-    def _inside(self, name: str) -> Iterator[None]:
-        outer, self.path = self.path, f"{self.path}.{name}".lstrip(".")
-        try:
-            yield
-        finally:
-            self.path = outer
 
 
 def input_shape(model: Layer, features: int | Sequence[int] | None, where: str) -> tuple[int, ...]:

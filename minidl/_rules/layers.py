@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import reduce
 from operator import add, mul
 from typing import Any
@@ -43,116 +42,6 @@ from ..layers import (
 )
 from .builder import Builder, Rule, Value
 
-RULES: dict[type[Any], Rule] = {}
-"""Maps each class to its rule; exactly this class, because a subclass may compute something else."""
-
-
-def rule(*kinds: type[Any]) -> Callable[[Rule], Rule]:
-    """Make a function the rule of some classes: from the layer, the builder and the inputs to the output."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(kinds, function))
-        return function
-
-    return register
-
-
-@rule(Identity, Dropout, Flatten)
-def same(_: Any, to: Builder, x: Value) -> Value:
-    """Return the input; an image comes in as one row already."""
-    return x
-
-
-@rule(Dense)
-def dense(layer: Dense, to: Builder, x: Value) -> Value:
-    """Write x Wᵀ + b."""
-    return to.dense(x, layer.weight, layer.bias)
-
-
-@rule(Sigmoid)
-def sigmoid(_: Any, to: Builder, x: Value) -> Value:
-    """Write 1 / (1 + e⁻ˣ)."""
-    return to.apply("sigmoid", x)
-
-
-@rule(Tanh)
-def tanh(_: Any, to: Builder, x: Value) -> Value:
-    """Write tanh(x)."""
-    return to.apply("tanh", x)
-
-
-@rule(ReLU)
-def relu(_: Any, to: Builder, x: Value) -> Value:
-    """Write max(x, 0)."""
-    return to.apply("maximum", x, 0.0)
-
-
-@rule(LeakyReLU)
-def leaky_relu(layer: LeakyReLU, to: Builder, x: Value) -> Value:
-    """Write x if x > 0, else a x."""
-    return to.apply("where", x, x, layer.slope * x)
-
-
-@rule(PReLU)
-def prelu(layer: PReLU, to: Builder, x: Value) -> Value:
-    """Write x if x > 0, else a x."""
-    return to.apply("where", x, x, to.array(layer.weight, "weight") * x)
-
-
-@rule(ELU)
-def elu(layer: ELU, to: Builder, x: Value) -> Value:
-    """Write x if x > 0, else a (eˣ − 1)."""
-    return to.apply("where", x, x, layer.alpha * to.apply("expm1", to.apply("minimum", x, 0.0)))
-
-
-@rule(GELU)
-def gelu(_: Any, to: Builder, x: Value) -> Value:
-    """Write x Φ(x)."""
-    return x * FUNCTIONS["scipy.special.ndtr"](to, x)
-
-
-@rule(SiLU)
-def silu(_: Any, to: Builder, x: Value) -> Value:
-    """Write x σ(x)."""
-    return x * to.apply("sigmoid", x)
-
-
-@rule(Softplus)
-def softplus(_: Any, to: Builder, x: Value) -> Value:
-    """Write max(x, 0) + log(1 + e^−|x|)."""
-    return to.apply("maximum", x, 0.0) + to.apply("log1p", to.apply("exp", -to.apply("abs", x)))
-
-
-@rule(Softmax)
-def softmax(_: Any, to: Builder, x: Value) -> Value:
-    """Write eˣ⁻ᵐ / Σ eˣ⁻ᵐ, with m the largest of the row."""
-    exponential = to.apply("exp", x - to.largest(x))
-    return exponential / to.total(exponential)
-
-
-@rule(LayerNorm)
-def layer_norm(layer: LayerNorm, to: Builder, x: Value) -> Value:
-    """Write w x̂ + b."""
-    return _over_root_mean_square(layer, to, x - to.mean(x)) + to.array(layer.bias, "bias")
-
-
-@rule(RMSNorm)
-def rms_norm(layer: RMSNorm, to: Builder, x: Value) -> Value:
-    """Write w x̂."""
-    return _over_root_mean_square(layer, to, x)
-
-
-def _over_root_mean_square(layer: Any, to: Builder, x: Value) -> Value:
-    return x / to.apply("sqrt", to.mean(x * x) + layer.epsilon) * to.array(layer.weight, "weight")
-
-
-@rule(BatchNorm)
-def batch_norm(layer: BatchNorm, to: Builder, x: Value) -> Value:
-    """Write w (x − μ) / √(σ² + ε) + b, with the running statistics."""
-    scale = layer.weight.value / np.sqrt(layer.running_var.value + layer.epsilon)
-    return (x - to.array(layer.running_mean)) * to.array(scale, "scale") + to.array(layer.bias, "bias")
-
-
 FUNCTIONS: dict[str, Rule] = {
     "numpy.square": lambda to, x: x * x,
     "numpy.negative": lambda to, x: -x,
@@ -163,20 +52,17 @@ FUNCTIONS: dict[str, Rule] = {
     "scipy.special.ndtr": lambda to, x: 0.5 * to.apply("erfc", -(0.5**0.5) * x),
     **{
         f"numpy.{name}": lambda to, x, function=function: to.apply(function, x)
-        for function, names in {
-            "abs": ("absolute", "fabs"), "atan": ("arctan",), "asinh": ("arcsinh",),
-            **{name: (name,) for name in
+        for name, function in {
+            "absolute": "abs", "fabs": "abs", "arctan": "atan", "arcsinh": "asinh",
+            **{name: name for name in
                ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "expm1", "log", "log1p", "sqrt")},
         }.items()
-        for name in names
     },
 }  # fmt: skip
 """The functions of an `Activation` that are known, by their names in files."""
 
 
-@rule(Activation)
-def activation(layer: Activation, to: Builder, x: Value) -> Value:
-    """Write f(x) for a function of the table, or of the caller's."""
+def _activation(layer: Activation, to: Builder, x: Value) -> Value:
     function = FUNCTIONS.get(name_of(layer.function) or "")
     if function is None:
         raise StructureError(
@@ -186,67 +72,74 @@ def activation(layer: Activation, to: Builder, x: Value) -> Value:
     return function(to, x)
 
 
-@rule(Columns)
-def columns(layer: Columns, to: Builder, x: Value) -> Value:
-    """Select columns."""
-    return to.columns(x, layer.indices)
+def _softmax(_: Any, to: Builder, x: Value) -> Value:
+    exponential = to.apply("exp", x - to.largest(x))
+    return exponential / to.total(exponential)
 
 
-@rule(Embedding)
-def embedding(layer: Embedding, to: Builder, x: Value) -> Value:
-    """Look up rows of W."""
-    return to.lookup(x, layer.weight)
+def _normal(layer: Any, to: Builder, x: Value) -> Value:
+    """Divide x by its root mean square, and multiply by w."""
+    return x / to.apply("sqrt", to.mean(x * x) + layer.epsilon) * to.array(layer.weight)
 
 
-@rule(Sequential)
-def sequential(model: Sequential, to: Builder, x: Value) -> Value:
-    """Write each layer in turn."""
+def _batch_norm(layer: BatchNorm, to: Builder, x: Value) -> Value:
+    scale = layer.weight.value / np.sqrt(layer.running_var.value + layer.epsilon)
+    return (x - to.array(layer.running_mean)) * to.array(scale, "scale") + to.array(layer.bias)
+
+
+def _sequential(model: Sequential, to: Builder, x: Value) -> Value:
     for place, layer in enumerate(model):
         x = to.part(layer, str(place), x)
     return x
 
 
-@rule(Residual)
-def residual(model: Residual, to: Builder, x: Value) -> Value:
-    """Write x + f(x)."""
-    return x + to.part(model.layer, "layer", x)
-
-
-@rule(Parallel)
-def parallel(model: Parallel, to: Builder, x: Value) -> Value:
-    """Write each branch, and the merge."""
+def _parallel(model: Parallel, to: Builder, x: Value) -> Value:
     branches = [to.part(layer, str(place), x) for place, layer in enumerate(model.layers)]
     return to.part(model.merge, "merge", *branches)
 
 
-@rule(Graph)
-def graph(model: Graph, to: Builder, x: Value) -> Value:
-    """Write each node after its inputs."""
+def _graph(model: Graph, to: Builder, x: Value) -> Value:
     values = {"x": x}
     for name in model.order:
         values[name] = to.part(model.parts[name], name, *(values[source] for source in model.inputs[name]))
     return values[model.output]
 
 
-@rule(Add)
-def add_all(_: Any, to: Builder, *xs: Value) -> Value:
-    """Write x₁ + x₂ + …."""
-    return reduce(add, xs)
+RULES: dict[type[Any], Rule] = {
+    Identity: lambda layer, to, x: x,
+    Dropout: lambda layer, to, x: x,
+    Flatten: lambda layer, to, x: x,  # an image comes in as one row already
+    Dense: lambda layer, to, x: to.dense(x, layer.weight, layer.bias),
+    Sigmoid: lambda layer, to, x: to.apply("sigmoid", x),
+    Tanh: lambda layer, to, x: to.apply("tanh", x),
+    ReLU: lambda layer, to, x: to.apply("maximum", x, 0.0),
+    LeakyReLU: lambda layer, to, x: to.apply("where", x, x, layer.slope * x),
+    PReLU: lambda layer, to, x: to.apply("where", x, x, to.array(layer.weight) * x),
+    ELU: lambda layer, to, x: to.apply(
+        "where", x, x, layer.alpha * to.apply("expm1", to.apply("minimum", x, 0.0))
+    ),
+    GELU: lambda layer, to, x: x * FUNCTIONS["scipy.special.ndtr"](to, x),
+    SiLU: lambda layer, to, x: x * to.apply("sigmoid", x),
+    Softplus: lambda layer, to, x: (
+        to.apply("maximum", x, 0.0) + to.apply("log1p", to.apply("exp", -to.apply("abs", x)))
+    ),
+    Softmax: _softmax,
+    Activation: _activation,
+    LayerNorm: lambda layer, to, x: _normal(layer, to, x - to.mean(x)) + to.array(layer.bias),
+    RMSNorm: _normal,
+    BatchNorm: _batch_norm,
+    Columns: lambda layer, to, x: to.columns(x, layer.indices),
+    Embedding: lambda layer, to, x: to.lookup(x, layer.weight),
+    Sequential: _sequential,
+    Residual: lambda layer, to, x: x + to.part(layer.layer, "layer", x),
+    Parallel: _parallel,
+    Graph: _graph,
+    Add: lambda merge, to, *xs: reduce(add, xs),
+    Multiply: lambda merge, to, *xs: reduce(mul, xs),
+    Mean: lambda merge, to, *xs: reduce(add, xs) / len(xs),
+    Concat: lambda merge, to, *xs: to.concat(*xs),
+}  # fmt: skip
+"""Maps each class to its rule, from the layer, the builder and the inputs to the output.
 
-
-@rule(Multiply)
-def multiply(_: Any, to: Builder, *xs: Value) -> Value:
-    """Write x₁ ∘ x₂ ∘ …."""
-    return reduce(mul, xs)
-
-
-@rule(Mean)
-def mean(_: Any, to: Builder, *xs: Value) -> Value:
-    """Write (x₁ + x₂ + …) / n."""
-    return reduce(add, xs) / len(xs)
-
-
-@rule(Concat)
-def concat(_: Any, to: Builder, *xs: Value) -> Value:
-    """Put the inputs side by side."""
-    return to.concat(*xs)
+A rule is for exactly its class, because a subclass may compute something else.
+"""

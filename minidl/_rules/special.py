@@ -23,9 +23,7 @@ def erfc_coefficients() -> npt.NDArray[np.float64]:
 
     def smooth(u: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         t = np.maximum(0.5 * (u + 1.0), 1e-300)
-        found: npt.NDArray[np.float64] = special().erfcx(SCALE / t - SCALE) / t
-        return found
+        return np.asarray(special().erfcx(SCALE / t - SCALE) / t)
 
     fitted = np.polynomial.Chebyshev.interpolate(smooth, DEGREE)
-    found: npt.NDArray[np.float64] = fitted.convert(kind=np.polynomial.Polynomial).coef
-    return found
+    return np.asarray(fitted.convert(kind=np.polynomial.Polynomial).coef, np.float64)

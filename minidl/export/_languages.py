@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .._data import check_parts
 from .._rules.special import SCALE, erfc_coefficients
 from ..layers.base import Layer
-from ._c_like import C, JavaScript
+from ._c_like import DOUBLE, FLOAT, JAVASCRIPT, Loops
 from ._numpy import source
 from ._program import Program
 
@@ -39,8 +39,8 @@ def to_c(
     """
     check_parts("to_c", model=(model, Layer))
     program = Program(model.astype(dtype), "to_c", name, features, dtype)
-    printer = C(program)
-    real, out = printer.real, program.output
+    real, language = ("float", FLOAT) if program.dtype == np.float32 else ("double", DOUBLE)
+    printer, out = Loops(program, language), program.output
     return "\n".join([
         f"/* {name}: from x[{program.width}] to y[{out.width}]. Made by minidl. */",
         "#include <math.h>",
@@ -76,15 +76,14 @@ def to_javascript(model: Layer, *, name: str = "predict", features: int | Sequen
         DataError: NaN or infinity in the weights.
     """
     program = Program(model, "to_javascript", name, features)
-    printer = JavaScript(program)
-    lines = printer.lines()
+    printer = Loops(program, JAVASCRIPT)
     return "\n".join([
         f"// {name}(x): from {program.width} to {program.output.width} numbers. Made by minidl.",
-        *([_erfc()] if "erfc" in printer.functions else []),
+        *([_erfc()] if program.uses("erfc") else []),
         *(f"const {label} = [{printer.table(table)}];" for label, table in program.arrays.items()),
         "",
         f"export function {name}(x) {{",
-        *(f"  {line}" for line in lines),
+        *(f"  {line}" for line in printer.lines()),
         f"  return Array.from({program.output.name});",
         "}",
         "",

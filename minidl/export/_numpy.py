@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .._rules import Value
@@ -32,9 +31,7 @@ def erfc(x):
 
 def text(program: Program, value: Value) -> str:
     """Write a value."""
-    if value.name in program.numbers or value.name not in program.steps or value.name in program.alone:
-        return value.name
-    return expression(program, program.steps[value.name])
+    return expression(program, program.steps[value.name]) if value.name in program.inline else value.name
 
 
 def expression(program: Program, step: Step) -> str:
@@ -50,15 +47,13 @@ def expression(program: Program, step: Step) -> str:
 
 def table(value: npt.NDArray[Any]) -> str:
     """Write an array."""
-    return f"np.array({value.tolist()!r}, np.{value.dtype.name})" if value.dtype != np.float32 else (
-        f"np.array([{', '.join(map(str, value.ravel()))}], np.float32).reshape({value.shape})"
-    )
+    return f"np.array([{', '.join(map(str, value.ravel()))}], np.{value.dtype.name}).reshape({value.shape})"
 
 
 def source(program: Program) -> str:
     """Write a module of one function."""
-    body = [f"    {name} = {expression(program, program.steps[name])}" for name in program.steps if name in program.alone]
-    helper = [ERFC] if any(step.operation == "erfc" for step in program.steps.values()) else []
+    steps = {name: step for name, step in program.steps.items() if name not in program.inline}
+    helper = [ERFC] if program.uses("erfc") else []
     imports = ["import math", ""] if helper else []
     return "\n".join([
         f"# {program.name}(x): from (rows, {program.width}) to (rows, {program.output.width}). Made by minidl.",
@@ -70,7 +65,7 @@ def source(program: Program) -> str:
         "",
         f"def {program.name}(x):",
         f"    x = np.asarray(x, np.{program.dtype.name})",
-        *body,
+        *(f"    {name} = {expression(program, step)}" for name, step in steps.items()),
         f"    return {program.output.name}",
         "",
     ])  # fmt: skip

@@ -16,7 +16,7 @@ from .._rules.builder import input_shape
 from ..errors import ArgumentError
 from ..layers.base import Layer
 
-ROW_OPERATIONS = ("total", "largest", "dense", "columns", "lookup", "concat")
+ROW = ("total", "largest", "dense", "columns", "lookup", "concat")
 """Operations that are not a function of each number alone."""
 
 
@@ -36,7 +36,7 @@ class Program(Builder):
         steps: Maps the name of each result to its operation, in order.
         numbers: Maps the name of each number to it.
         arrays: Maps the name of each array to it.
-        alone: Names of the results with a variable of their own; the others are written where they are used.
+        inline: Names of the results that are written where they are used; the others have a variable.
         output: The output of the model.
     """
 
@@ -53,11 +53,10 @@ class Program(Builder):
         self._labels: dict[str, str] = {}
         self.output = self.write(model, Value(self, "x", self.width))
         used = Counter(value.name for step in self.steps.values() for value in step.inputs)
-        kept = {self.output.name}
-        for step in self.steps.values():
-            whole = step.operation in ROW_OPERATIONS and step.operation not in ("total", "largest")
-            kept |= {value.name for value in step.inputs if whole or used[value.name] > 1 or value.width < step.width}
-        self.alone = {name for name, step in self.steps.items() if name in kept or step.operation in ROW_OPERATIONS}
+        self.inline = {name for name, step in self.steps.items() if step.operation not in ROW and used[name] == 1}
+        for step in self.steps.values():  # An index needs a row, and a loop should not compute one number again.
+            alone = step.operation in ("dense", "columns", "lookup", "concat")
+            self.inline -= {value.name for value in step.inputs if alone or value.width < step.width}
 
     @override
     def add(self, operation: str, width: int, *inputs: Value) -> Value:
@@ -79,3 +78,7 @@ class Program(Builder):
             self._labels[name] = label
             self.arrays[label] = value
         return Value(self, self._labels[name], value.shape[-1])
+
+    def uses(self, operation: str) -> bool:
+        """Return whether there is such an operation."""
+        return any(step.operation == operation for step in self.steps.values())

@@ -153,10 +153,9 @@ class _Reader:
                 if layer is not None:
                     return layer, [names["x"]]
         inputs = [self._source(each) for each in node.input]
-        above = self.nodes.get(inputs[0]) if inputs else None
-        if node.op_type == "Div" and above is not None and above.op_type == "Sum":
-            if self._is_number(inputs[1], len(above.input)):
-                return Mean(), [self._source(each) for each in above.input]
+        above = self.nodes.get(inputs[0]) if node.op_type == "Div" else None
+        if above is not None and above.op_type == "Sum" and self._is_number(inputs[1], len(above.input)):
+            return Mean(), [self._source(each) for each in above.input]
         if node.op_type in MERGES and not any(map(self._is_constant, inputs)) and len(inputs) > 1:
             return MERGES[node.op_type](), inputs
         raise StructureError(

@@ -67,7 +67,7 @@ def _product(c: Constants, a: Attributes) -> Layer | None:
 
 def _norm(kind: Any) -> Make:
     def make(c: Constants, a: Attributes) -> Layer | None:
-        if "axes" in c and c["axes"].tolist() != [1]:
+        if "axes" in c and c["axes"].tolist() not in ([1], [-1]):
             return None
         epsilon = float(c["epsilon"]) if "epsilon" in c else a.get("epsilon", 1e-5)
         return _filled(kind(c["weight"].size, epsilon=epsilon, dtype=c["weight"].dtype), c)
@@ -118,6 +118,7 @@ PATTERNS: list[tuple[ast.expr, Make]] = [
         ("Softmax(x)", _simple(Softmax)),
         ("Softplus(x)", _simple(Softplus)),
         ("Add(Max(x, 0), Log(Add(Exp(Mul(Abs(x), -1)), 1)))", _simple(Softplus)),
+        ("Where(Greater(x, threshold), x, Softplus(x))", _simple(Softplus)),
         ("Mul(x, Sigmoid(x))", _simple(SiLU)),
         ("Gelu(x)", lambda c, a: GELU() if a.get("approximate", b"none") == b"none" else None),
         (f"Mul(x, Mul(0.5, Sub(1, Erf({_Z}))))", _simple(GELU)),
@@ -135,6 +136,7 @@ PATTERNS: list[tuple[ast.expr, Make]] = [
         ("LayerNormalization(x, weight)", _norm(LayerNorm)),
         (f"Add(Mul({_NORMAL.format(_CENTRED)}, weight), bias)", _norm(LayerNorm)),
         (f"Mul({_NORMAL.format('x')}, weight)", _norm(RMSNorm)),
+        ("Mul(Mul(x, Reciprocal(Sqrt(Add(ReduceMean(Pow(x, 2), axes), epsilon)))), weight)", _norm(RMSNorm)),
         ("BatchNormalization(x, weight, bias, running_mean, running_var)", _norm(BatchNorm)),
         ("Add(Mul(Div(Sub(x, running_mean), Sqrt(Add(running_var, epsilon))), weight), bias)", _norm(BatchNorm)),
         ("Gather(x, indices)", _columns),

@@ -21,7 +21,7 @@ from ..layers.base import Layer
 from ..losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ._package import onnx_package
 from ._verify import verify
-from ._writer import Writer, check_opset
+from ._writer import Writer
 
 
 def save(
@@ -60,7 +60,10 @@ def save(
     """
     check_parts("onnx.save", model=(model, Layer), name=(name, str))
     target, onnx = path_text(path), onnx_package("onnx.save")
-    check_opset(onnx, positive_int(opset, "onnx.save(opset)"))
+    newest = onnx.defs.onnx_opset_version()
+    if not 17 <= positive_int(opset, "onnx.save(opset)") <= newest:
+        raise ArgumentError(f"onnx.save(opset): expected 17 to {newest}, the newest of onnx {onnx.__version__}, "
+                            f"got {opset}")
     shape = input_shape(model, features, "onnx.save")
     if loss is not None:
         model = _with_link(model, loss)
@@ -78,7 +81,7 @@ def _with_link(model: Layer, loss: Loss) -> Layer:
     check_parts("onnx.save", loss=(loss, Loss))
     if not loss.from_logits:
         return model
-    links = {SoftmaxCrossEntropy: Softmax, SigmoidCrossEntropy: Sigmoid}
+    links: dict[type[Loss], type[Layer]] = {SoftmaxCrossEntropy: Softmax, SigmoidCrossEntropy: Sigmoid}
     if type(loss) not in links:
         raise ArgumentError(f"onnx.save(loss): expected a loss of minidl, got {loss!r}; save Sequential(model, "
                             "Softmax()) or Sequential(model, Sigmoid())")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from .._rules import RULES, Builder, Value
 from .._rules.special import SCALE, erfc_coefficients
-from ..errors import ArgumentError, StructureError
+from ..errors import StructureError
 from ..layers import (
     ELU,
     GELU,
@@ -37,10 +37,41 @@ OPERATORS = {
 }  # fmt: skip
 """The functions of rules that are operators of ONNX."""
 
-ONLY_SINGLE = ("Asinh", "Atan", "Cosh", "Erf", "Sinh", "Tan")
+ONLY_SINGLE = ("Asinh", "Atan", "Cosh", "Sinh", "Tan")
 """Operators of these rules that onnxruntime 1.32 cannot compute in float64."""
 
 Native = Callable[..., Value]
+
+
+def _erfc(to: Writer, x: Value) -> Value:
+    if to.dtype == np.float32:
+        return 1.0 - to.node("Erf", x)
+    coefficients, z = erfc_coefficients(), to.node("Abs", x)
+    t = SCALE / (z + SCALE)
+    powers = to.constant(np.arange(len(coefficients), dtype=np.float64), "erfc/powers")
+    powers = to.node("Pow", to.node("Unsqueeze", 2.0 * t - 1.0, to.axes(2)), powers)
+    right = to.node("Exp", -(z * z)) * t * to.node("MatMul", powers, to.constant(coefficients, "erfc/coefficients"))
+    return to.apply("where", x, right, 2.0 - right)
+
+
+def _largest(to: Writer, x: Value) -> Value:
+    return to.node("ReduceMax", x, to.axes(1)) if to.opset >= 18 else to.node("ReduceMax", x, axes=[1])
+
+
+OPERATIONS: dict[str, Native] = {
+    "expm1": lambda to, x: to.node("Exp", x) - 1.0,
+    "log1p": lambda to, x: to.node("Log", x + 1.0),
+    "where": lambda to, x, y, z: to.node("Where", to.node("Greater", x, to.number(0.0)), y, z),
+    "total": lambda to, x: to.node("ReduceSum", x, to.axes(1), keepdims=1),
+    "largest": _largest,
+    "dense": lambda to, x, *arrays: to.node("Gemm", x, *arrays, transB=1),
+    "columns": lambda to, x, indices: to.node("Gather", x, indices, axis=1),
+    "lookup": lambda to, x, table: to.node("Flatten", to.node("Gather", table, to.codes(x), axis=0), axis=1),
+    "concat": lambda to, *xs: to.node("Concat", *xs, axis=1),
+    "erfc": _erfc,
+    **{name: lambda to, *xs, kind=kind: to.node(to.checked(kind), *xs) for name, kind in OPERATORS.items()},
+}
+"""Maps each operation of the rules to what writes it."""
 
 NATIVE: dict[type[Any], Native] = {
     Flatten: lambda layer, to, x: to.node("Flatten", x, axis=1),
@@ -58,7 +89,7 @@ SINGLE: dict[type[Any], Native] = {
     ELU: lambda layer, to, x: to.node("Elu", x, alpha=layer.alpha),
     LeakyReLU: lambda layer, to, x: to.node("LeakyRelu", x, alpha=layer.slope),
     Mean: lambda layer, to, *xs: to.node("Mean", *xs),
-    PReLU: lambda layer, to, x: to.node("PRelu", x, to.array(layer.weight, "weight")),
+    PReLU: lambda layer, to, x: to.node("PRelu", x, to.array(layer.weight)),
     Softplus: lambda layer, to, x: to.node("Softplus", x),
     BatchNorm: lambda layer, to, x: to.node(
         "BatchNormalization", x,
@@ -125,18 +156,26 @@ class Writer(Builder):
 
     @override
     def add(self, operation: str, width: int, *inputs: Value) -> Value:
-        own = getattr(self, f"_{operation}", None)
-        if own is None:
-            kind = OPERATORS[operation]
-            if kind in ONLY_SINGLE and self.dtype != np.float32:
-                raise StructureError(
-                    f'onnx.save: expected operators that onnxruntime computes in float64, got {kind} at "{self.path}"; '
-                    "save with dtype=np.float32, or give functions={f: lambda to, x: …}"
-                )
-            own = lambda *values: self.node(kind, *values)  # noqa: E731 - as the methods below
-        found: Value = own(*inputs)
+        found = OPERATIONS[operation](self, *inputs)
         found.width = width
         return found
+
+    def checked(self, kind: str) -> str:
+        """Return the name of an operator; refuse one that onnxruntime does not have in the dtype of the model."""
+        if kind in ONLY_SINGLE and self.dtype != np.float32:
+            raise StructureError(
+                f'onnx.save: expected operators that onnxruntime computes in float64, got {kind} at "{self.path}"; '
+                "save with dtype=np.float32, or give functions={f: lambda to, x: …}"
+            )
+        return kind
+
+    def axes(self, axis: int) -> Value:
+        """Return an axis, as operators expect it."""
+        return self.constant(np.array([axis]), f"axes/{axis}")
+
+    def codes(self, x: Value) -> Value:
+        """Return codes as whole numbers."""
+        return self.node("Cast", x, to=self._onnx.TensorProto.INT64)
 
     @override
     def write(self, part: Component, *xs: Value) -> Value:
@@ -145,56 +184,5 @@ class Writer(Builder):
             return function(self, *xs) if callable(function) else self.node(function, *xs)
         native = self._native.get(type(part))
         found = native(part, self, *xs) if native else super().write(part, *xs)
-        found.width = part.output_features(*(x.width for x in xs))
+        found.width = cast(Any, part).output_features(*(x.width for x in xs))
         return found
-
-    def _axes(self, axis: int) -> Value:
-        return self.constant(np.array([axis]), f"axes/{axis}")
-
-    def _expm1(self, x: Value) -> Value:
-        return self.node("Exp", x) - 1.0
-
-    def _log1p(self, x: Value) -> Value:
-        return self.node("Log", x + 1.0)
-
-    def _where(self, x: Value, y: Value, z: Value) -> Value:
-        return self.node("Where", self.node("Greater", x, self.number(0.0)), y, z)
-
-    def _total(self, x: Value) -> Value:
-        return self.node("ReduceSum", x, self._axes(1), keepdims=1)
-
-    def _largest(self, x: Value) -> Value:
-        return self.node("ReduceMax", x, self._axes(1)) if self.opset >= 18 else self.node("ReduceMax", x, axes=[1])
-
-    def _dense(self, x: Value, *arrays: Value) -> Value:
-        return self.node("Gemm", x, *arrays, transB=1)
-
-    def _columns(self, x: Value, indices: Value) -> Value:
-        return self.node("Gather", x, indices, axis=1)
-
-    def _lookup(self, x: Value, table: Value) -> Value:
-        codes = self.node("Cast", x, to=self._onnx.TensorProto.INT64)
-        return self.node("Flatten", self.node("Gather", table, codes, axis=0), axis=1)
-
-    def _concat(self, *xs: Value) -> Value:
-        return self.node("Concat", *xs, axis=1)
-
-    def _erfc(self, x: Value) -> Value:
-        if self.dtype == np.float32:
-            return 1.0 - self.node("Erf", x)
-        coefficients = erfc_coefficients()
-        z = self.node("Abs", x)
-        t = SCALE / (z + SCALE)
-        powers = self.node("Pow", self.node("Unsqueeze", 2.0 * t - 1.0, self._axes(2)),
-                           self.constant(np.arange(len(coefficients), dtype=np.float64), "erfc/powers"))
-        sums = self.node("MatMul", powers, self.constant(coefficients, "erfc/coefficients"))
-        right = self.node("Exp", -(z * z)) * t * sums
-        return self._where(x, right, 2.0 - right)
-
-
-def check_opset(onnx: Any, opset: int) -> None:
-    """Refuse a version of the operators that is not known here."""
-    newest = onnx.defs.onnx_opset_version()
-    if not 17 <= opset <= newest:
-        raise ArgumentError(f"onnx.save(opset): expected 17 to {newest}, the newest of onnx {onnx.__version__}, "
-                            f"got {opset}")
