@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = ["minidl", *sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))]
 PUBLIC_MODULES = [
-    "callbacks", "errors", "initializers", "inspection", "layers", "losses", "metrics", "optimizers", "schedules",
-    "search", "solvers", "testing", "trainer",
+    "callbacks", "errors", "export", "initializers", "inspection", "layers", "losses", "metrics", "onnx", "optimizers",
+    "schedules", "search", "solvers", "testing", "trainer",
 ]
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

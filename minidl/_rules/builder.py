@@ -80,7 +80,7 @@ class Builder(ABC):
     """
 
     hooks: ClassVar[tuple[str, ...]] = ("export",)
-    """Methods of a layer that stand for a rule, the best first."""
+    """Methods of a layer that stand for a rule, the first wins."""
 
     advice: ClassVar[str] = ""
     """What else to do about a function that is not known."""
@@ -172,7 +172,7 @@ class Builder(ABC):
         if kind not in self.rules:
             raise StructureError(
                 f'{self.where}: expected built-in layers, got {one_line(part)} at "{self.path}"; give the class '
-                f"{kind.__name__} a method {self.hooks[-1]}(self, to, x) that returns its output, such as "
+                f"{kind.__name__} a method {' or '.join(self.hooks)}(self, to, x) that returns its output, such as "
                 'to.apply("tanh", x) * 2.0'
             )
         return self.rules[kind](part, self, *xs)

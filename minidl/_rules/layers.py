@@ -67,7 +67,7 @@ def _activation(layer: Activation, to: Builder, x: Value) -> Value:
     if function is None:
         raise StructureError(
             f'{to.where}: expected known functions such as numpy.sin, got {layer!r} at "{to.path}"; write a layer with '
-            f"a method {to.hooks[-1]}(self, to, x){to.advice}"
+            f"a method {' or '.join(to.hooks)}(self, to, x){to.advice}"
         )
     return function(to, x)
 

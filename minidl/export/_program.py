@@ -77,7 +77,7 @@ class Program(Builder):
                 label += "_"
             self._labels[name] = label
             self.arrays[label] = value
-        return Value(self, self._labels[name], value.shape[-1])
+        return Value(self, self._labels[name], value.shape[-1] if value.ndim else 1)
 
     def uses(self, operation: str) -> bool:
         """Return whether there is such an operation."""

@@ -46,7 +46,7 @@ def _filled(layer: Any, constants: Constants) -> Layer:
     for name, value in constants.items():
         if hasattr(layer, name) and name != "epsilon":
             part = getattr(layer, name)
-            part.value = np.broadcast_to(value, part.value.shape)
+            part.value = np.array(np.broadcast_to(value, part.value.shape))
     made: Layer = layer
     return made
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .._core.arrays import path_text, positive_int
 from .._core.parameter import float_dtype
-from .._data import check_parts
+from .._data import check_ending, check_parts
 from .._files.atomic import replace_file
 from .._rules import Value
 from .._rules.builder import input_shape
@@ -65,33 +65,33 @@ def save(
         raise ArgumentError(f"onnx.save(opset): expected 17 to {newest}, the newest of onnx {onnx.__version__}, "
                             f"got {opset}")
     shape = input_shape(model, features, "onnx.save")
-    if loss is not None:
-        model = _with_link(model, loss)
+    last = [] if loss is None else _link(model, loss)
     kind = float_dtype(dtype or model.dtype or np.float64, "onnx.save(dtype)")
     model = model.astype(kind)
     functions = {} if functions is None else functions
     check_parts("onnx.save", functions=(functions, Mapping))
     writer = Writer(onnx, model, opset, functions, kind)
-    made = _made(onnx, writer, model, shape, name)
-    verify(onnx, made, model, shape, "y", "onnx.save")
+    made = _made(onnx, writer, [model, *last], shape, name)
+    verify(onnx, made, Sequential(model, *last), shape, "y", "onnx.save")
     replace_file(target, [memoryview(made.SerializeToString())])
 
 
-def _with_link(model: Layer, loss: Loss) -> Layer:
+def _link(model: Layer, loss: Loss) -> list[Layer]:
+    """Return what turns the output of a model into probabilities, if it has not done so."""
     check_parts("onnx.save", loss=(loss, Loss))
-    if not loss.from_logits:
-        return model
+    check_ending("onnx.save", model, loss)
     links: dict[type[Loss], type[Layer]] = {SoftmaxCrossEntropy: Softmax, SigmoidCrossEntropy: Sigmoid}
-    if type(loss) not in links:
+    if loss.from_logits and type(loss) not in links:
         raise ArgumentError(f"onnx.save(loss): expected a loss of minidl, got {loss!r}; save Sequential(model, "
                             "Softmax()) or Sequential(model, Sigmoid())")
-    return Sequential(model, links[type(loss)]())
+    return [links[type(loss)]()] if loss.from_logits else []
 
 
-def _made(onnx: Any, writer: Writer, model: Layer, shape: tuple[int, ...], name: str) -> Any:
+def _made(onnx: Any, writer: Writer, layers: list[Layer], shape: tuple[int, ...], name: str) -> Any:
     """Make the model of ONNX, and check it by the checker of ONNX."""
-    helper, width = onnx.helper, int(np.prod(shape))
-    output = writer.write(model, Value(writer, "x", width))
+    helper, output = onnx.helper, Value(writer, "x", int(np.prod(shape)))
+    for layer in layers:
+        output = writer.write(layer, output)
     writer.nodes.append(helper.make_node("Identity", [output.name], ["y"], name="y"))
     kind = helper.np_dtype_to_tensor_dtype(writer.dtype)
     graph = helper.make_graph(
