@@ -12,7 +12,7 @@ from ._program import Program, Step
 OPERATIONS = {
     **{sign: f"({{0}} {sign} {{1}})" for sign in "+-*/"},
     "where": "np.where({0} > 0, {1}, {2})",
-    "sigmoid": "np.exp(-np.logaddexp(0, -{0}))",
+    "sigmoid": "sigmoid({0})",
     "erfc": "erfc({0})",
     "total": "np.sum({0}, axis=1, keepdims=True)",
     "largest": "np.max({0}, axis=1, keepdims=True)",
@@ -23,10 +23,18 @@ OPERATIONS = {
 
 NAMES = {"atan": "arctan", "asinh": "arcsinh"}
 
-ERFC = """
+HELPERS = {
+    "sigmoid": """
+
+def sigmoid(x):
+    small = np.exp(-np.abs(x))
+    return np.where(x > 0, 1, small) / (1 + small)""",
+    "erfc": """
+
 def erfc(x):
-    return np.vectorize(math.erfc, otypes=[x.dtype])(x) if x.size else x
-"""
+    return np.vectorize(math.erfc, otypes=[x.dtype])(x)""",
+}
+"""Functions that NumPy does not have, for programs that use them."""
 
 
 def text(program: Program, value: Value) -> str:
@@ -53,13 +61,13 @@ def table(value: npt.NDArray[Any]) -> str:
 def source(program: Program) -> str:
     """Write a module of one function."""
     steps = {name: step for name, step in program.steps.items() if name not in program.inline}
-    helper = [ERFC] if program.uses("erfc") else []
-    imports = ["import math", ""] if helper else []
+    helpers = [HELPERS[operation] for operation in HELPERS if program.uses(operation)]
     return "\n".join([
         f"# {program.name}(x): from (rows, {program.width}) to (rows, {program.output.width}). Made by minidl.",
-        *imports,
+        *(["import math", ""] if program.uses("erfc") else []),
         "import numpy as np",
-        *helper,
+        *helpers,
+        *[""] * (1 + bool(helpers)),
         *(f"{label} = {table(value)}" for label, value in program.arrays.items()),
         "",
         "",
