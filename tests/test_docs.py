@@ -164,7 +164,10 @@ def reference() -> dict[str, str]:
 def test_every_public_name_is_in_the_reference(module: str) -> None:
     names = set(PUBLIC[module])
     if module == "minidl":  # its other names have an entry in the section of their module
-        names -= {name for other in PUBLIC if other != "minidl" for name in PUBLIC[other]}
+        names -= {
+            name for other in PUBLIC if other != "minidl" for name in PUBLIC[other]
+            if getattr(import_module(other), name) is getattr(minidl, name, None)
+        }
     assert sorted(re.findall(r"^- `(\w+)", reference()[module], re.M)) == sorted(names)
 
 

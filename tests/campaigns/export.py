@@ -136,7 +136,9 @@ def sizes() -> dict[str, float]:
     model, x = models(np.float32)["1-20-20-1"]
     code = to_c(model)
     found: dict[str, float] = {
-        "bytes of C": len(code), "bytes of JavaScript": len(to_javascript(model)), "bytes of NumPy": len(to_numpy(model)),
+        "bytes of C": len(code),
+        "bytes of JavaScript": len(to_javascript(model)),
+        "bytes of NumPy": len(to_numpy(model)),
     }
     if not missing("C"):
         with tempfile.TemporaryDirectory() as folder:

@@ -11,9 +11,25 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from minidl import Activation, Array, BatchNorm, Columns, Dense, Embedding, Flatten, Graph, Identity, Layer, Parameter
+from minidl import (
+    Activation,
+    Array,
+    BatchNorm,
+    Columns,
+    Dense,
+    Embedding,
+    Flatten,
+    Graph,
+    Identity,
+    Layer,
+    Parameter,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    layers,
+    mlp,
+)
 from minidl import Sequential as Chain
-from minidl import Sigmoid, Softmax, Tanh, layers, mlp
 from minidl._rules import RULES, Builder, Value
 from minidl._rules.special import SCALE, erfc_coefficients
 from minidl.errors import ArgumentError, DataError, DTypeError, StructureError
@@ -82,10 +98,11 @@ def test_large_numbers_and_nan_give_what_predict_gives(language: str) -> None:
     need(language)
     x = np.array([[-700.0], [-40.0], [-6.0], [-1e-9], [0.0], [1e-9], [5.0], [40.0], [700.0], [np.nan]])
     kinds = ("ELU", "GELU", "LeakyReLU", "PReLU", "ReLU", "SiLU", "Sigmoid", "Softplus", "Tanh")
-    cases = {kind: (Chain(getattr(layers, kind)()), x) for kind in kinds}
-    clean = {name: (model, x[:-1]) for name, (model, x) in cases.items()} if language == "JavaScript" else cases
-    found = LANGUAGES[language][1](clean, np.float64)  # JSON has no NaN
-    for name, (model, rows) in clean.items():
+    cases: export.Models = {kind: (Chain(getattr(layers, kind)()), x) for kind in kinds}
+    if language == "JavaScript":  # JSON has no NaN
+        cases = {name: (model, x[:-1]) for name, (model, _) in cases.items()}
+    found = LANGUAGES[language][1](cases, np.float64)
+    for name, (model, rows) in cases.items():
         np.testing.assert_allclose(found[name], model.predict(rows), rtol=1e-13, atol=1e-300, err_msg=name)
 
 
@@ -108,8 +125,8 @@ def test_known_functions_of_an_activation_are_exported(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_layer_of_ones_own_is_exported_by_its_method(language: str) -> None:
     need(language)
-    shared = ScaledTanh(0.7)
-    model = Graph({"a": (Dense(3, 3), "x"), "b": (shared, "a"), "c": (Chain(ScaledTanh(2.0), Softmax()), "b")}, output="c")
+    last = Chain(ScaledTanh(2.0), Softmax())
+    model = Graph({"a": (Dense(3, 3), "x"), "b": (ScaledTanh(0.7), "a"), "c": (last, "b")}, output="c")
     x = np.linspace(-2, 2, 12).reshape(4, 3)
     found = LANGUAGES[language][1]({"own": (model, x)}, np.float64)["own"]
     assert relative_error(found, model.predict(x)) < 1e-15

@@ -98,7 +98,8 @@ def test_a_shared_parameter_is_written_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "last"), [(SoftmaxCrossEntropy(), "Softmax"), (SigmoidCrossEntropy(), "Sigmoid"), (MeanSquaredError(), "Gemm")]
+    ("loss", "last"),
+    [(SoftmaxCrossEntropy(), "Softmax"), (SigmoidCrossEntropy(), "Sigmoid"), (MeanSquaredError(), "Gemm")],
 )
 def test_a_loss_adds_what_turns_logits_into_probabilities(loss: minidl.Loss, last: str, tmp_path: Path) -> None:
     model = mlp([3, 4, 2], rng=0)
@@ -175,14 +176,14 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     with pytest.raises(ArgumentError, match=r"onnx.save\(features\): expected the width of x"):
         save(Tanh(), path)
-    with pytest.raises(ArgumentError, match=r"onnx.save\(features\): expected 3, the width that the model takes, got 4"):
+    with pytest.raises(ArgumentError, match=r"\(features\): expected 3, the width that the model takes, got 4"):
         save(Dense(3, 1), path, features=4)
     for opset in (16, NEWEST + 1):
         with pytest.raises(ArgumentError, match=rf"onnx.save\(opset\): expected 17 to {NEWEST}, the newest of onnx"):
             save(Dense(3, 1), path, opset=opset)
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"dtype": int}, "dtype"), ({"opset": "20"}, "opset"), ({"name": 3}, "name"), ({"functions": [np.sin]}, "functions"),
-        ({"loss": SoftmaxCrossEntropy}, "forget the parentheses"), ({"features": "3"}, "features"),
+        ({"dtype": int}, "dtype"), ({"opset": "20"}, "opset"), ({"name": 3}, "name"), ({"features": "3"}, "features"),
+        ({"loss": SoftmaxCrossEntropy}, "forget the parentheses"), ({"functions": [np.sin]}, "functions"),
     ]  # fmt: skip
     for options, word in wrong:
         with pytest.raises(DTypeError, match=word):
@@ -193,7 +194,7 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
         save(Dense(3, 1), 3)  # type: ignore[arg-type]
     broken = Dense(2, 1)
     broken.weight.value = np.array([[1.0, np.inf]])
-    with pytest.raises(DataError, match='"0.weight": expected finite numbers'):
+    with pytest.raises(DataError, match=r'"0.weight": expected finite numbers'):
         save(Sequential(broken), path)
     assert not any(tmp_path.iterdir())
 

@@ -196,6 +196,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "trainers": lambda: [plain_trainer(0.1), plain_trainer(0.2)], "build": lambda: plain_trainer,
     "space": lambda: {"learning_rate": [0.1, 0.2]}, "candidates": lambda: 2, "find_settings.candidates": lambda: 2,
     "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
+    "to_c.features": lambda: None, "to_c.name": lambda: "predict",
     "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
 }  # fmt: skip
 """Maps an argument, or an argument of one call, to what makes a right value."""
@@ -338,6 +339,7 @@ EXCEPTIONS = {
         "testing.check_layer", "testing.check_activation", "testing.check_merge", "testing.check_loss",
         "testing.check_optimizer",
     ],
+    "calls that need the package onnx; tests/onnx tests them": ["onnx.save", "onnx.load"],
     "no calls, but types": ["Array", "metrics.Metric", "schedules.LearningRate", "solvers.Reason"],
 }  # fmt: skip
 """Public names that are not swept, by the reason."""
