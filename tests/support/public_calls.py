@@ -196,7 +196,6 @@ GOOD: dict[str, Callable[[], Any]] = {
     "trainers": lambda: [plain_trainer(0.1), plain_trainer(0.2)], "build": lambda: plain_trainer,
     "space": lambda: {"learning_rate": [0.1, 0.2]}, "candidates": lambda: 2, "find_settings.candidates": lambda: 2,
     "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
-    "to_c.features": lambda: None, "to_c.name": lambda: "predict",
     "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
 }  # fmt: skip
 """Maps an argument, or an argument of one call, to what makes a right value."""
