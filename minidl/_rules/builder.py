@@ -13,9 +13,9 @@ from typing_extensions import override
 from .._core.arrays import finite, positive_int
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, DTypeError, StructureError
-from ..layers._parts import named
+from ..layers._parts import goes_past, named
 from ..layers._structure import one_line
-from ..layers.base import Component, Layer, goes_past, trait
+from ..layers.base import Component, Layer, trait
 
 Operand: TypeAlias = "Value | float"
 
@@ -161,9 +161,8 @@ class Builder(ABC):
             StructureError: there is neither; a rule of a base class does not count, as it may compute something else.
         """
         kind = type(part)
-        own = [method for method in ("forward", "compute") if hasattr(kind, method)]
         for hook in self.hooks:
-            if hasattr(kind, hook) and not any(goes_past(kind, hook, method) for method in own):
+            if hasattr(kind, hook) and not any(goes_past(kind, hook, own) for own in ("forward", "compute")):
                 found = getattr(part, hook)(self, *xs)
                 if isinstance(found, Value):
                     return found

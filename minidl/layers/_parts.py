@@ -43,6 +43,15 @@ class ByClass(dict[type[Any], Found], Generic[Found]):
         return found
 
 
+def goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
+    """Whether a nearer class in the order of look-up overrides the method that the short cut stands for."""
+    return _place(kind, method) < _place(kind, short_cut)
+
+
+def _place(kind: type[Any], method: str) -> int:
+    return next((place for place, base in enumerate(kind.__mro__) if method in vars(base)), len(kind.__mro__))
+
+
 def mapped(value: Any, visit: Visit, path: str = "") -> Any:
     """Return ``value`` with ``visit(path, part)`` in place of each part, through lists, tuples and mappings.
 

@@ -18,7 +18,7 @@ from .._core.generators import Seed, generator, reseed
 from .._core.parameter import Buffer, Parameter, float_dtype
 from ..errors import CallOrderError, ShapeError
 from ..initializers import GlorotUniform
-from ._parts import ByClass, Holder, first_parameter, named, with_parts
+from ._parts import ByClass, Holder, first_parameter, goes_past, named, with_parts
 
 
 class Component(Holder):
@@ -343,12 +343,3 @@ def backward_alone(layer: Layer, grad: Array) -> None:
 def _needs_backward(kind: type[Any]) -> bool:
     own = kind.backward_parameters is not Layer.backward_parameters
     return own and goes_past(kind, "backward_parameters", "backward")
-
-
-def goes_past(kind: type[Any], short_cut: str, method: str) -> bool:
-    """Whether a nearer class in the order of look-up overrides the method that the short cut stands for."""
-    return _place(kind, method) < _place(kind, short_cut)
-
-
-def _place(kind: type[Any], method: str) -> int:
-    return next(place for place, base in enumerate(kind.__mro__) if method in vars(base))
