@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from .._core.arrays import finite, positive_int
+from .._core.arrays import finite, one_of, positive_int, real
 from .._core.parameter import Buffer, Parameter
 from ..errors import ArgumentError, DTypeError, StructureError
 from ..layers._parts import goes_past, named
@@ -18,6 +18,12 @@ from ..layers._structure import one_line
 from ..layers.base import Component, Layer, trait
 
 Operand: TypeAlias = "Value | float"
+
+FUNCTIONS = (
+    *"+-*/", "abs", "asinh", "atan", "cos", "cosh", "erfc", "exp", "expm1", "log", "log1p", "maximum", "minimum",
+    "sigmoid", "sin", "sinh", "sqrt", "tan", "tanh", "where",
+)  # fmt: skip
+"""The functions of each number that every format has."""
 
 
 class Value:
@@ -28,6 +34,8 @@ class Value:
         name: Its name, unique in the builder.
         width: How many numbers it has; one number fits to every width.
     """
+
+    __array_ufunc__ = None  # NumPy leaves the arithmetic of its numbers with a Value to the Value.
 
     def __init__(self, to: Builder, name: str, width: int) -> None:
         self.to = to
@@ -92,6 +100,7 @@ class Builder(ABC):
         self.where = where
         self.rules = rules
         self.path = ""
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
         self._paths = {id(part): path for path, part in named(model, (Parameter, Buffer)).items()}
 
     @abstractmethod
@@ -104,18 +113,27 @@ class Builder(ABC):
 
     @abstractmethod
     def constant(self, value: npt.NDArray[Any], name: str) -> Value:
-        """Return an array as a constant with this name; the same name means the same array."""
+        """Return an array as a constant with this name. An equal name means an equal array."""
 
     def array(self, value: Parameter | Buffer | npt.ArrayLike, name: str = "constant") -> Value:
         """Return an array as a constant. A parameter or buffer has its path as name, and another array ``name``."""
         path = self._paths.get(id(value), f"{self.path}.{name}".lstrip("."))
         array = np.asarray(value.value if isinstance(value, (Parameter, Buffer)) else value)
         finite(array, f'{self.where}: "{path}"')
-        return self.constant(array.astype(self.dtype) if array.dtype.kind == "f" else array, path)
+        array = array.astype(self.dtype) if array.dtype.kind == "f" else array
+        while not np.array_equal(self._arrays.setdefault(path, array), array):
+            path += "_"
+        return self.constant(array, path)
 
     def apply(self, function: str, *values: Operand) -> Value:
-        """Apply a function to each number: ``"tanh"``, ``"maximum"``, or ``"where"``, which is y if x > 0, else z."""
-        inputs = [value if isinstance(value, Value) else self.number(float(value)) for value in values]
+        """Apply a function to each number: ``"tanh"``, ``"maximum"``, or ``"where"``, which is y if x > 0, else z.
+
+        Raises:
+            ArgumentError: a function that is none of `FUNCTIONS`.
+        """
+        one_of(function, FUNCTIONS, f'{self.where}: to.apply(function) at "{self.path}"')
+        where = f'{self.where}: to.apply("{function}", …) at "{self.path}"'
+        inputs = [value if isinstance(value, Value) else self.number(real(value, where)) for value in values]
         return self.add(function, max(value.width for value in inputs), *inputs)
 
     def total(self, x: Value) -> Value:

@@ -132,6 +132,37 @@ def test_a_layer_of_ones_own_is_exported_by_its_method(language: str) -> None:
     assert relative_error(found, model.predict(x)) < 1e-15
 
 
+class Affine(ScaledTanh):
+    """Two constants without a name of their own."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        y: Array = x * np.array([1.0, 2.0]) + np.array([3.0, 4.0])
+        return y
+
+    @override
+    def export(self, to: Builder, x: Value) -> Value:
+        return np.float64(1.0) * x * to.array([1.0, 2.0]) + to.array([3.0, 4.0])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_constants_of_one_name_are_kept_apart(language: str) -> None:
+    need(language)
+    x = np.array([[5.0, 6.0]])
+    assert LANGUAGES[language][1]({"": (Chain(Dense(2, 2), Affine()), x)}, np.float64)[""].shape == (1, 2)
+    assert LANGUAGES[language][1]({"": (Affine(), x)}, np.float64)[""].tolist() == [[8.0, 16.0]]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_wrong_operation_of_a_method_is_refused(writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScaledTanh, "export", lambda self, to, x: to.apply("gamma", x))
+    with pytest.raises(ArgumentError, match=r'to.apply\(function\) at "1": expected "\+", .*got \'gamma\''):
+        writer(Chain(Dense(2, 2), ScaledTanh()))
+    monkeypatch.setattr(ScaledTanh, "export", lambda self, to, x: x * np.inf)
+    with pytest.raises(ArgumentError, match=r'to.apply\("\*", …\) at "1": expected a finite number, got inf'):
+        writer(Chain(Dense(2, 2), ScaledTanh()))
+
+
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize(("layer", "name"), [(Halved(), "Halved"), (Reversed(), "Reversed")])
 def test_a_layer_without_a_rule_is_refused_with_its_class_and_hook(writer: Any, layer: Layer, name: str) -> None:
