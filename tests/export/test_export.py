@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,12 @@ def test_a_network_of_1_20_20_1_needs_at_most_10_kb_of_c() -> None:
     figures = export.sizes()
     assert figures["bytes of C"] <= 10_000
     assert figures.get("bytes of machine code and weights", 0) <= 4_000
+
+
+def test_numbers_of_a_row_are_computed_once_for_the_row() -> None:
+    code = to_c(layers.LayerNorm(8))
+    assert re.search(r"i < 1; i\+\+\) v\d+\[i\] = sqrtf\(", code)
+    assert code.count("sqrtf(") == 1
 
 
 def test_an_export_changes_nothing() -> None:

@@ -32,7 +32,8 @@ def file_of(path: Path, nodes: list[Any], constants: dict[str, Array], width: in
         [helper.make_tensor_value_info("y", kind, ["n", "k"])],
         [package.numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    made = helper.make_model(graph, opset_imports=opsets)
     made.ir_version = 9
     path.write_bytes(made.SerializeToString())
     return path
@@ -120,6 +121,14 @@ def test_the_error_names_the_operator_that_is_not_known(tmp_path: Path) -> None:
     assert [type(layer) for layer in load(path, output="h")] == [Tanh]  # type: ignore[union-attr]
 
 
+def test_operators_that_the_output_does_not_need_are_not_read(tmp_path: Path) -> None:
+    nodes = [node("Tanh", "x", "h"), node("Unheard", "h", "y", domain="own")]
+    path = file_of(tmp_path / "m.onnx", nodes, {})
+    assert [type(layer) for layer in load(path, output="h")] == [Tanh]  # type: ignore[union-attr]
+    with pytest.raises(StructureError, match='got Unheard at "n_y"'):
+        load(path)
+
+
 def test_what_a_layer_would_compute_differently_is_refused(tmp_path: Path) -> None:
     path = file_of(tmp_path / "m.onnx", [node("Softmax", "x", "y", axis=0)], {})
     with pytest.raises(StructureError, match="expected the file and the model to compute the same"):
@@ -144,6 +153,7 @@ def test_files_with_several_inputs_and_damaged_files_are_refused(tmp_path: Path)
 
 def test_networks_of_pytorch_are_read(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
     nn, x = torch.nn, X.astype(np.float32)
     layers = [nn.GELU(), nn.SiLU(), nn.ELU(0.5), nn.LeakyReLU(0.2), nn.PReLU(), nn.Softplus(), nn.Softmax(1),
               nn.BatchNorm1d(4), nn.LayerNorm(4), nn.Dropout()]  # fmt: skip
@@ -155,7 +165,7 @@ def test_networks_of_pytorch_are_read(tmp_path: Path) -> None:
             warnings.simplefilter("ignore")
             torch.onnx.export(model, (torch.tensor(x),), path, **options)
         again = load(path)
-        assert relative_error(again.predict(x), model(torch.tensor(x)).detach().numpy()) < 1e-6
+        assert relative_error(again.predict(x), model(torch.tensor(x)).detach().numpy()) < 1e-5
         assert isinstance(again, Sequential)
 
 

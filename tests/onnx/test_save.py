@@ -49,6 +49,17 @@ class Wrong(ScaledTanh):
         return to.apply("tanh", x) * 1.01
 
 
+class SumsOfRows(ScaledTanh):
+    @override
+    def forward(self, x: Array) -> Array:
+        y: Array = x - x.max(axis=1, keepdims=True) + x.sum(axis=1, keepdims=True)
+        return y
+
+    @override
+    def export(self, to: Any, x: Any) -> Any:
+        return x - to.largest(x) + to.total(x)
+
+
 class Nothing(ScaledTanh):
     @override
     def export(self, to: Any, x: Any) -> Any:
@@ -129,6 +140,11 @@ def test_a_layer_of_ones_own_is_saved_by_its_method(kind: Any, tmp_path: Path) -
     model = Sequential(Dense(3, 3), kind(0.7), Sequential(kind(2.0), Softmax()))
     assert written(model, tmp_path / "m.onnx", X) < 1e-15
     assert {"1.scale", "2.0.scale"} <= {tensor.name for tensor in proto(tmp_path / "m.onnx").graph.initializer}
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_sums_and_maxima_of_rows_are_saved(opset: int, tmp_path: Path) -> None:
+    assert written(Sequential(SumsOfRows()), tmp_path / "m.onnx", X, opset=opset) < 1e-15
 
 
 @pytest.mark.parametrize(
