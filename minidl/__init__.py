@@ -58,11 +58,13 @@ from .trainer import Trainer
 if TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import errors as errors
+    from . import export as export
     from . import initializers as initializers
     from . import inspection as inspection
     from . import layers as layers
     from . import losses as losses
     from . import metrics as metrics
+    from . import onnx as onnx
     from . import optimizers as optimizers
     from . import schedules as schedules
     from . import search as search
@@ -140,11 +142,13 @@ __all__ = [
 _MODULES = [
     "callbacks",
     "errors",
+    "export",
     "initializers",
     "inspection",
     "layers",
     "losses",
     "metrics",
+    "onnx",
     "optimizers",
     "schedules",
     "search",

@@ -32,8 +32,8 @@ TOP = [
 """The names of `minidl` itself."""
 
 PUBLIC_MODULES = [
-    "callbacks", "errors", "initializers", "inspection", "layers", "losses", "metrics", "optimizers", "schedules",
-    "search", "solvers", "testing", "trainer",
+    "callbacks", "errors", "export", "initializers", "inspection", "layers", "losses", "metrics", "onnx", "optimizers",
+    "schedules", "search", "solvers", "testing", "trainer",
 ]
 
 HEAVY = ["numpy.random", "scipy", "numba", "matplotlib", "sklearn", "onnx", "onnxruntime", "tqdm", "torch", "jax"]

@@ -113,7 +113,7 @@ VALID: dict[str, str] = {
     "metrics.*.threshold": "none half zero minus", "schedules.*.rate": "zero half", "schedules.*.initial": "zero half",
     "schedules.*.factor": "zero half", "schedules.*.final": "zero half", "schedules.Warmup.schedule": "zero half boom",
     "schedules.OneCycle.*": "zero half", "schedules.Schedule.in_steps.steps_per_epoch": "huge",
-    "Predictor.__call__.x": "nans no_rows",
+    "Predictor.__call__.x": "nans no_rows", "export.*.name": "word", "export.*.features": "none",
     "search.fit_all.trainers": "empty no_rows", "search.*.executor": "none",
     "search.compare_rates.rates": "none row generator", "search.find_settings.seconds": "half",
     "search.find_settings.monitor": "none", "inspection.trace.optimizer": "none", "inspection.trace.lines": "true",
