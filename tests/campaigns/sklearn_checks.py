@@ -1,0 +1,103 @@
+"""All estimator checks of scikit-learn, in many variants: ``python -m tests.campaigns.sklearn_checks``.
+
+A check that is skipped must be skipped for scikit-learn's own MLP as well. No failure is expected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from unittest import SkipTest
+
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from minidl import BatchNorm, Dense, Dropout, Layer, LayerNorm, ReLU, Residual, Sequential, SiLU, mlp
+from minidl.sklearn import NetworkClassifier, NetworkRegressor
+
+
+def normalized(wide: int, out: int) -> Layer:
+    """Make a network with batch normalization and dropout."""
+    return Sequential(Dense(wide, 32), BatchNorm(32), ReLU(), Dropout(0.1), Dense(32, out))
+
+
+def residual(wide: int, out: int) -> Layer:
+    """Make a network with layer normalization and a skip connection."""
+    return Sequential(Dense(wide, 32), LayerNorm(32), SiLU(), Residual(mlp([32, 16, 32])), Dense(32, out))
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "ensemble of 2": {"ensemble": 2},
+    "lbfgs": {"solver": "lbfgs"},
+    "batches of 4": {"batch_size": 4},
+    "early stopping": {"early_stopping": True},
+    "batch normalization": {"model": normalized, "learning_rate_init": 0.01},
+    "layer normalization": {"model": residual, "learning_rate_init": 0.01},
+    "tanh 64-64": {"hidden_layer_sizes": (64, 64), "activation": "tanh"},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.02},
+    "compiled": {"engine": "compiled"},
+}
+"""Maps a name to arguments of both estimators."""
+
+ROWS_ARE_COUNTED: dict[str, str] = {
+    "batches of 4": "equal on average only, because the batches are others",
+    "early stopping": "other rows are held out",
+    "batch normalization": "batch normalization and dropout count rows",
+}
+"""The variants in which weight k cannot equal k rows, and why; the check of that is not run for them."""
+
+
+class Result(NamedTuple):
+    """What became of a check: ``"passed"``, ``"failed"`` or ``"skipped"``."""
+
+    check: str
+    outcome: str
+    text: str
+
+
+def results(estimator: Any) -> Iterator[Result]:
+    """Run every check of scikit-learn on an estimator."""
+    for one, check in estimator_checks_generator(estimator):
+        inner = check
+        while not hasattr(inner, "__name__"):
+            inner = inner.func
+        name = inner.__name__ + str(getattr(getattr(check, "func", None), "keywords", None) or "")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                check(one)
+            yield Result(name, "passed", "")
+        except SkipTest as error:
+            yield Result(name, "skipped", str(error))
+        except Exception as error:
+            yield Result(name, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print one line for each variant; end with 1 if a check fails that should not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
+    wrong = 0
+    for kind, own in ((NetworkClassifier, MLPClassifier), (NetworkRegressor, MLPRegressor)):
+        skipped_by_own = {result.check for result in results(own()) if result.outcome == "skipped"}
+        for name in parser.parse_args(arguments).variants:
+            began, found = time.perf_counter(), list(results(kind(**VARIANTS[name])))
+            excused = "sample_weight_equivalence" if name in ROWS_ARE_COUNTED else "?"
+            bad = [result for result in found if excused not in result.check and (
+                result.outcome == "failed" or (result.outcome == "skipped" and result.check not in skipped_by_own))]
+            passed = sum(result.outcome == "passed" for result in found)
+            print(f"{kind.__name__}, {name}: {passed} of {len(found)} passed, {len(bad)} wrong, "
+                  f"{time.perf_counter() - began:.0f} s", flush=True)
+            for result in bad:
+                print(f"    {result.check}: {result.outcome}: {result.text}")
+            wrong += len(bad)
+    if wrong:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
