@@ -248,10 +248,11 @@ class Network(BaseEstimator):  # type: ignore[misc]
     def _solve(self, model: Layer, rows: Rows, held_out: Rows | None) -> Curves:
         x, y, weight = rows.arrays()
         matrices = [parameter for parameter in model.parameters() if len(parameter.shape) >= 2]
+        validation: Any = None if held_out is None else held_out.arrays()
         found = lbfgs(model, x, y, loss=deepcopy(self.loss_function_), sample_weight=weight,
                       penalties=[L2(self._decay(rows), matrices)] if matrices else (), max_iterations=self.max_iter,
-                      tolerance=self.tol, validation=None if held_out is None else held_out.arrays(),
-                      patience=self.n_iter_no_change or self.max_iter, progress=bool(self.verbose))  # fmt: skip
+                      gradient_tolerance=self.tol, validation=validation,
+                      patience=self.n_iter_no_change or self.max_iter, progress=bool(self.verbose))
         return Curves(found.loss[1:] or found.loss, found.validation_loss[1:], found.reason)
 
     def _held_out(self, rows: Rows, rng: Any) -> tuple[Rows, Rows]:
@@ -261,7 +262,8 @@ class Network(BaseEstimator):  # type: ignore[misc]
         classes = self.loss_function_.classes(rows.y)
         kept, out = split_rows(len(rows), count, classes, np.random.default_rng(_seed(rng)))
         if not (count and len(kept) and len(out)):
-            raise ArgumentError(f"{name}: {self.validation_fraction:g} of {len(rows)} rows leaves nothing on one side")
+            raise ArgumentError(f"{name}: expected rows on both sides, but with n_samples={len(rows)} a fraction of "
+                                f"{self.validation_fraction:g} leaves nothing on one of them")
         return rows.take(kept), rows.take(out)
 
     def _keep(self, curves: Curves) -> None:
