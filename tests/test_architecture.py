@@ -33,7 +33,7 @@ TOP = [
 
 PUBLIC_MODULES = [
     "callbacks", "errors", "initializers", "inspection", "layers", "losses", "metrics", "optimizers", "schedules",
-    "search", "solvers", "testing", "trainer",
+    "search", "sklearn", "solvers", "testing", "trainer",
 ]
 
 HEAVY = ["numpy.random", "scipy", "numba", "matplotlib", "sklearn", "onnx", "onnxruntime", "tqdm", "torch", "jax"]

@@ -45,6 +45,7 @@ from minidl import (
     mlp,
     schedules,
     search,
+    sklearn,
 )
 from minidl.callbacks import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAfter
 from minidl.errors import ArgumentError, DTypeError
@@ -214,6 +215,11 @@ def test_a_count_begins_at_one(where: str) -> None:
 
 ADAM = {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 MONITOR = {"monitor": "validation_loss", "patience": 10, "min_delta": 0.0}
+MLP = {  # those of MLPClassifier where it has the argument
+    "hidden_layer_sizes": (100,), "activation": "relu", "solver": "adam", "learning_rate_init": 1e-3, "alpha": 1e-4,
+    "batch_size": "auto", "max_iter": 200, "shuffle": True, "tol": 1e-4, "n_iter_no_change": 10, "engine": "auto",
+    "early_stopping": False, "validation_fraction": 0.1, "ensemble": 1, "warm_start": False, "verbose": False,
+}  # fmt: skip
 SOLVER = {"max_iterations": 1000, "tolerance": 1e-8, "patience": 20}
 
 DEFAULTS: dict[Any, dict[str, Any]] = {
@@ -255,6 +261,9 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     search.fit_all: {"batch_size": 32},
     search.find_settings: {"candidates": 64, "seconds": 10.0, "batch_size": 32},
     search.compare_rates: {"updates": 400, "batch_size": 32},
+    sklearn.NetworkClassifier: MLP,
+    sklearn.NetworkRegressor: MLP,
+    sklearn.NetworkRegressor.predict: {"return_std": False},
     inspection.Watch: {"rows": 256, "looks": 60},
     inspection.plot_decision: {"features": (0, 1), "grid": 200},
     inspection.trace: {"lines": True},

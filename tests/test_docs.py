@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = ["minidl", *sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))]
 PUBLIC_MODULES = [
     "callbacks", "errors", "initializers", "inspection", "layers", "losses", "metrics", "optimizers", "schedules",
-    "search", "solvers", "testing", "trainer",
+    "search", "sklearn", "solvers", "testing", "trainer",
 ]
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

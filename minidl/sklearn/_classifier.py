@@ -22,7 +22,61 @@ from ._network import Network, by_batches
 
 
 class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
-    """Classify by a network: two or more classes, or several labels for each row."""
+    """Classify by a network: two or more classes, or several labels for each row.
+
+    It takes the arguments of scikit-learn's ``MLPClassifier`` by the same names, and models, losses and optimizers of
+    minidl. A row of weight k counts as k rows. With several batches this holds for the expected gradient only, because
+    the batches differ; layers that count rows, such as BatchNorm, see the row once.
+
+    Args:
+        hidden_layer_sizes: Widths of the hidden layers.
+        activation: Their activation: ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, or what makes a layer,
+            such as ``minidl.GELU``.
+        model: A network in place of these two: a function of (in_features, out_features) that makes one, which is then
+            initialized; or a layer, of which a copy is trained from its present values.
+        loss: The loss, or what makes one; by default `SigmoidCrossEntropy` for two classes and several labels, and
+            `SoftmaxCrossEntropy` for more classes. A model under it gives logits, under other losses probabilities.
+        solver: ``"adam"``, ``"adamw"``, ``"nadam"``, ``"rmsprop"``, ``"sgd"`` (with Nesterov's momentum 0.9),
+            ``"lbfgs"``; or a function of the parameters that makes an optimizer, with all settings of its own.
+        learning_rate_init: The learning rate, or a schedule.
+        alpha: Strength of the penalty ½ α Σ W² on the sum of the losses, as in scikit-learn.
+        batch_size: Rows of one update; ``"auto"`` is 200, or all rows if there are fewer.
+        max_iter: Most epochs, or steps of L-BFGS.
+        shuffle: Whether each epoch goes through the rows in an order of its own.
+        tol: Smallest improvement of the loss that counts; 0 trains for ``max_iter`` epochs. For L-BFGS the largest
+            number of the gradient at which it stops.
+        n_iter_no_change: Epochs to wait for an improvement; None for ``max_iter``.
+        early_stopping: Whether the loss on held-out rows decides, and the best weights are restored.
+        validation_fraction: How many of the rows are held out.
+        class_weight: ``"balanced"``, or a mapping from classes to weights, which multiply the sample weights.
+        ensemble: Number of networks that are trained, each from first values of its own; predictions are their mean.
+        clip: How gradients are made smaller, such as ``ClipGlobalNorm(1.0)``.
+        callbacks: What else to do, as in `minidl.callbacks`.
+        engine: What runs the batches, as in `Trainer`.
+        warm_start: Whether `fit` continues from the present weights.
+        random_state: Seed of first values and of orders; a seed, a ``RandomState``, or None.
+        verbose: Whether to show a bar.
+
+    Attributes:
+        model_: The network that predicts, for `minidl.save`: its output is what `predict_proba` returns (for two classes
+            the probability of the second), as a mean if there are several networks.
+        models_: The networks that were trained, without the last Sigmoid or Softmax of ``model_`` if the loss contains
+            it; they share their parameters with it.
+        classes_: The classes.
+        loss_function_: The loss.
+        loss_curve_, validation_loss_curve_: The loss after each epoch, without the penalty; of an ensemble those of
+            its first network, as the next three.
+        n_iter_: Number of epochs.
+        loss_: The last loss.
+        stopped_by_: Why the training ended.
+        n_features_in_, feature_names_in_, n_outputs_: As in scikit-learn.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> x, y = load_iris(return_X_y=True)
+        >>> NetworkClassifier((16,), learning_rate_init=0.01, random_state=0).fit(x, y).score(x, y) > 0.95
+        True
+    """
 
     _numeric = False
 

@@ -21,6 +21,7 @@ from .._training.compiled_engine import EngineName
 from .._training.splitting import split_rows
 from ..callbacks import Callback, EarlyStopping
 from ..errors import ArgumentError
+from ..initializers import GlorotUniform
 from ..layers import Identity, Layer, Mean, Parallel, ReLU, Sequential, Sigmoid, Tanh, mlp
 from ..losses import Loss
 from ..optimizers import SGD, Adam, AdamW, NAdam, Optimizer, RMSProp
@@ -195,7 +196,9 @@ class Network(BaseEstimator):  # type: ignore[misc]
                 one_of(activation, tuple(ACTIVATIONS), self._name("activation"))
                 activation = ACTIVATIONS[activation]
             sizes = [self.n_features_in_, *hidden, self.n_outputs_]
-            return mlp(sizes, activation=activation, output=ending, dtype=dtype, rng=seed)
+            # First values as in scikit-learn: with those of He et al. small tables were learned worse.
+            return mlp(sizes, activation=activation, output=ending, weight_initializer=GlorotUniform(), dtype=dtype,
+                       rng=seed)
         given = isinstance(model, Layer)
         made: Any = deepcopy(model) if given or not callable(model) else model(self.n_features_in_, self.n_outputs_)
         check_parts(type(self).__name__, model=(made, Layer))
