@@ -58,8 +58,8 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         verbose: Whether to show a bar.
 
     Attributes:
-        model_: The network that predicts, for `minidl.save`: its output is what `predict_proba` returns (for two classes
-            the probability of the second), as a mean if there are several networks.
+        model_: The network that predicts, for `minidl.save`: its output is what `predict_proba` returns (for two
+            classes the probability of the second), as a mean if there are several networks.
         models_: The networks that were trained, without the last Sigmoid or Softmax of ``model_`` if the loss contains
             it; they share their parameters with it.
         classes_: The classes.
@@ -117,7 +117,11 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
 
     def _targets(self, y: npt.NDArray[Any], first: bool, classes: Any) -> npt.NDArray[Any]:
         check_classification_targets(y)
-        several = type_of_target(y) == "multilabel-indicator"
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError(f"Unknown label type: {kind}. For several classes in each row use "
+                             "sklearn.multioutput.MultiOutputClassifier.")
+        several = kind == "multilabel-indicator"
         if not several:
             y = column_or_1d(y, warn=True)
         if first:

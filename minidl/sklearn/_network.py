@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from .._data import check_parts
 from .._training.compiled_engine import EngineName
 from .._training.splitting import split_rows
 from ..callbacks import Callback, EarlyStopping
-from ..errors import ArgumentError
+from ..errors import ArgumentError, StructureError
 from ..initializers import GlorotUniform
 from ..layers import Identity, Layer, Mean, Parallel, ReLU, Sequential, Sigmoid, Tanh, mlp
 from ..losses import Loss
@@ -50,10 +50,12 @@ class Network(BaseEstimator):  # type: ignore[misc]
     """Base of both estimators. A subclass turns y into targets, and outputs into predictions."""
 
     loss_function_: Loss
-    models_: list[Layer]
-    model_: Layer
+    models_: list[Any]
+    model_: Any
     n_features_in_: int
     n_outputs_: int
+    classes_: npt.NDArray[Any]
+    _numeric: ClassVar[bool]
     _trainers: list[Trainer] | None
 
     def __init__(
@@ -121,14 +123,12 @@ class Network(BaseEstimator):  # type: ignore[misc]
             if self.early_stopping:
                 rows, held_out = self._held_out(rows, rng)
             self._trainers = None
-            stopping = [] if held_out is None and not self.tol else self._stopping(held_out)
-            epochs = positive_int(self.max_iter, self._name("max_iter"))
-            found = []
-            for model in self.models_:
-                if self.solver == "lbfgs":
-                    found.append(self._solve(model, rows, held_out))
-                else:
-                    found.append(self._train(self._trainer(model, rows, rng), rows, held_out, epochs, stopping))
+            epochs, stopping = positive_int(self.max_iter, self._name("max_iter")), self._stopping(held_out)
+            found = [
+                self._solve(model, rows, held_out, epochs) if self.solver == "lbfgs"
+                else self._train(self._trainer(model, rows, rng), rows, held_out, epochs, stopping)
+                for model in self.models_
+            ]
             self._keep(found[0])
         return self
 
@@ -203,10 +203,15 @@ class Network(BaseEstimator):  # type: ignore[misc]
         made: Any = deepcopy(model) if given or not callable(model) else model(self.n_features_in_, self.n_outputs_)
         check_parts(type(self).__name__, model=(made, Layer))
         found: Layer = made if given else made.initialize(seed)
+        width = found.output_features(self.n_features_in_)
+        if width != self.n_outputs_ and not self._numeric:
+            raise StructureError(f"{self._name('model')}: expected {self.n_outputs_} outputs for {self.classes_}, got "
+                                 f"{width}; a function of (in_features, out_features) is told the right number")
         return found if found.dtype in (None, dtype) else found.astype(dtype)
 
     def _size(self, rows: Rows) -> int:
-        given = 200 if isinstance(self.batch_size, str) else positive_int(self.batch_size, self._name("batch_size"))
+        automatic = isinstance(self.batch_size, str) and self.batch_size == "auto"
+        given = 200 if automatic else positive_int(self.batch_size, self._name("batch_size"))
         return min(given, len(rows))
 
     def _decay(self, rows: Rows) -> float:
@@ -224,11 +229,12 @@ class Network(BaseEstimator):  # type: ignore[misc]
         return Trainer(model, loss, optimizer, rng=_seed(rng), clip=self.clip, engine=self.engine)
 
     def _stopping(self, held_out: Rows | None) -> list[Callback]:
-        if self.n_iter_no_change is None:
+        least = real(self.tol, self._name("tol"), least=0)
+        if self.n_iter_no_change is None or not (least or held_out):
             return []
-        monitor = "loss" if held_out is None else "validation_loss"
-        patience, least = positive_int(self.n_iter_no_change, self._name("n_iter_no_change")), self.tol or 0.0
-        return [EarlyStopping(patience, monitor, min_delta=least, restore_best=held_out is not None)]
+        patience = positive_int(self.n_iter_no_change, self._name("n_iter_no_change"))
+        monitor = "validation_loss" if held_out else "loss"
+        return [EarlyStopping(patience, monitor, min_delta=least, restore_best=bool(held_out))]
 
     def _train(
         self, trainer: Trainer, rows: Rows, held_out: Rows | None, epochs: int, stopping: list[Callback]
@@ -248,14 +254,14 @@ class Network(BaseEstimator):  # type: ignore[misc]
         history = trainer.history
         return Curves(history.loss[before:], history.validation_loss[before:], history.stopped_by)
 
-    def _solve(self, model: Layer, rows: Rows, held_out: Rows | None) -> Curves:
+    def _solve(self, model: Layer, rows: Rows, held_out: Rows | None, steps: int) -> Curves:
         x, y, weight = rows.arrays()
         matrices = [parameter for parameter in model.parameters() if len(parameter.shape) >= 2]
         validation: Any = None if held_out is None else held_out.arrays()
         found = lbfgs(model, x, y, loss=deepcopy(self.loss_function_), sample_weight=weight,
-                      penalties=[L2(self._decay(rows), matrices)] if matrices else (), max_iterations=self.max_iter,
+                      penalties=[L2(self._decay(rows), matrices)] if matrices else (), max_iterations=steps,
                       gradient_tolerance=self.tol, validation=validation,
-                      patience=self.n_iter_no_change or self.max_iter, progress=bool(self.verbose))
+                      patience=self.n_iter_no_change or steps, progress=bool(self.verbose))
         return Curves(found.loss[1:] or found.loss, found.validation_loss[1:], found.reason)
 
     def _held_out(self, rows: Rows, rng: Any) -> tuple[Rows, Rows]:
@@ -295,7 +301,8 @@ class Network(BaseEstimator):  # type: ignore[misc]
     def _output(self, X: Any) -> Array:
         X = self._checked_input(X)
         if type(X) is np.ndarray and len(X) <= ROWS_AT_ONCE:
-            return self.model_.predict(X)
+            found: Array = self.model_.predict(X)
+            return found
         return np.concatenate([self.model_.predict(piece) for piece in pieces(X)])
 
     def _html_repr(self) -> str:

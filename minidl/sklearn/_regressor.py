@@ -65,7 +65,7 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         if len(self.models_) == 1:
             raise ArgumentError("NetworkRegressor.predict(return_std): expected an ensemble, got one network, which "
                                 "has no spread; fit with ensemble=10")
-        X, members = self._checked_input(X), self.model_.layers  # type: ignore[attr-defined]
+        X, members = self._checked_input(X), self.model_.layers
         outputs = np.concatenate([np.stack([member.predict(piece) for member in members]) for piece in pieces(X)], 1)
         return self._shaped(outputs.mean(axis=0)), self._shaped(outputs.std(axis=0, ddof=1))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 ORDER = [
     "errors", "_core", "initializers", "layers", "losses", "metrics", "schedules", "optimizers", "_data", "_files",
-    "_trace", "solvers", "_compiled", "_training", "trainer", "callbacks", "search", "inspection", "sklearn", "testing", "",
+    "_trace", "solvers", "_compiled", "_training", "trainer", "callbacks", "search", "inspection", "sklearn",
+    "testing", "",
 ]
 """The packages in order: each imports only from those before it. "" is the package itself, with the public names."""
 
