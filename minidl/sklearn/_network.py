@@ -124,11 +124,15 @@ class Network(BaseEstimator):  # type: ignore[misc]
                 rows, held_out = self._held_out(rows, rng)
             self._trainers = None
             epochs, stopping = positive_int(self.max_iter, self._name("max_iter")), self._stopping(held_out)
-            found = [
-                self._solve(model, rows, held_out, epochs) if self.solver == "lbfgs"
-                else self._train(self._trainer(model, rows, rng), rows, held_out, epochs, stopping)
-                for model in self.models_
-            ]
+            found: list[Curves] = []
+            for model in self.models_:
+                if self.solver == "lbfgs":
+                    found.append(self._solve(model, rows, held_out, epochs))
+                else:
+                    trainer = self._trainer(model, rows, rng)
+                    found.append(self._train(trainer, rows, rng, epochs, held_out, stopping))
+                if len(self.models_) > 1 and found[-1].stopped_by in ("SIGINT", "SIGTERM", "interrupted"):
+                    raise KeyboardInterrupt  # The other networks are not trained.
             self._keep(found[0])
         return self
 
@@ -147,7 +151,7 @@ class Network(BaseEstimator):  # type: ignore[misc]
             if isinstance(self.solver, str):
                 for trainer in self._trainers:
                     trainer.optimizer.weight_decay = self._decay(rows)
-            found = [self._train(trainer, rows, None, 1, []) for trainer in self._trainers]
+            found = [self._train(trainer, rows, rng, 1, None, []) for trainer in self._trainers]
             self._keep(found[0]._replace(loss=before + found[0].loss))
         return self
 
@@ -237,15 +241,15 @@ class Network(BaseEstimator):  # type: ignore[misc]
         return [EarlyStopping(patience, monitor, min_delta=least, restore_best=bool(held_out))]
 
     def _train(
-        self, trainer: Trainer, rows: Rows, held_out: Rows | None, epochs: int, stopping: list[Callback]
+        self, trainer: Trainer, rows: Rows, rng: Any, epochs: int, held_out: Rows | None, stopping: list[Callback]
     ) -> Curves:
         before, size = len(trainer.history), self._size(rows)
         callbacks = [*listed(self.callbacks or (), self._name("callbacks"), "callbacks"), *stopping]
         validation: Any = None if held_out is None else held_out.arrays()
         progress = bool(self.verbose)
         if sparse.issparse(rows.x):
-            rng = np.random.default_rng(len(trainer.history)) if self.shuffle else None
-            trainer.fit_batches(SparseBatches(rows, size, rng), epochs=epochs, validation=validation,
+            orders = np.random.default_rng([_seed(rng), before]) if self.shuffle else None
+            trainer.fit_batches(SparseBatches(rows, size, orders), epochs=epochs, validation=validation,
                                 callbacks=callbacks, progress=progress)
         else:
             x, y, weight = rows.arrays()

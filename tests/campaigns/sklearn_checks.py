@@ -6,12 +6,14 @@ A check that is skipped must be skipped for scikit-learn's own MLP as well. No f
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 from unittest import SkipTest
 
+import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -93,13 +95,57 @@ def wrong(found: list[Result], own: Any, excused: Collection[str]) -> list[Resul
     ]
 
 
+SIZES = ((150, 4, (100,)), (1000, 20, (32,)), (5000, 20, (64, 64)), (1797, 64, (100,)), (10_000, 100, (256, 128)))
+"""Rows, features and hidden layers."""
+
+PAIRS = ((NetworkClassifier, MLPClassifier), (NetworkRegressor, MLPRegressor))
+
+
+def seconds(method: Callable[..., object], *arguments: Any, calls: int = 1) -> float:
+    """Return the time of some calls."""
+    began = time.perf_counter()
+    for _ in range(calls):
+        method(*arguments)
+    return time.perf_counter() - began
+
+
+def ratios(ours: Any, theirs: Any, x: Any, y: Any, rounds: int) -> str:
+    """Return the time of theirs over the time of ours, of a fit and of a prediction of one row; medians, in turns."""
+    fits, rows = [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(rounds):
+            fits.append(seconds(theirs.fit, x, y) / seconds(ours.fit, x, y))
+            rows.append(seconds(theirs.predict, x[:1], calls=200) / seconds(ours.predict, x[:1], calls=200))
+    return f"{statistics.median(fits):.2f} x | {statistics.median(rows):.2f} x"
+
+
+def times(rounds: int = 7, rows_in_all: int = 20_000) -> Iterator[str]:
+    """Compare the time of scikit-learn's estimators with ours: one line of a table for each size."""
+    yield "| table, hidden layers | classifier: fit | one row | regressor: fit | one row |"
+    for rows, features, hidden in SIZES:
+        rng = np.random.default_rng(0)
+        x, noise, epochs = rng.normal(size=(rows, features)), rng.normal(size=rows), max(2, rows_in_all // rows)
+        settings: dict[str, Any] = {"hidden_layer_sizes": hidden, "max_iter": epochs, "n_iter_no_change": epochs, "tol": 0.0}
+        texts = [
+            ratios(kind(**settings), own(**settings), x, y, rounds)
+            for (kind, own), y in zip(PAIRS, (x[:, :4].argmax(axis=1), x[:, 0] + noise), strict=True)
+        ]
+        yield f"| {rows:,} x {features}, {'-'.join(map(str, hidden))} | {' | '.join(texts)} |"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print one line for each variant; end with 1 if a check is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
-    count = 0
-    for kind, own in ((NetworkClassifier, MLPClassifier), (NetworkRegressor, MLPRegressor)):
-        for name in parser.parse_args(arguments).variants:
+    parser.add_argument("--times", action="store_true", help="compare the time of a fit and of a prediction instead")
+    given, count = parser.parse_args(arguments), 0
+    if given.times:
+        for line in times():
+            print(line, flush=True)
+        return
+    for kind, own in PAIRS:
+        for name in given.variants:
             began, found = time.perf_counter(), list(results(kind(**VARIANTS[name])))
             bad = wrong(found, own(), EXCUSED.get(name, {}))
             passed = sum(result.outcome == "passed" for result in found)

@@ -30,6 +30,15 @@ def test_the_campaign_prints_a_line_for_each_variant(capsys: pytest.CaptureFixtu
     assert ", 0 wrong, " in second
 
 
+def test_the_campaign_compares_times(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sklearn_checks, "SIZES", ((30, 4, (4,)),))
+    monkeypatch.setattr(sklearn_checks.times, "__defaults__", (1, 60))
+    sklearn_checks.main(["--times"])
+    head, line = capsys.readouterr().out.splitlines()
+    assert line.startswith("| 30 x 4, 4 | ")
+    assert head.count("|") == line.count("|") == 6
+
+
 class Faulty(NetworkRegressor):
     def predict(self, X: Any, return_std: bool = False) -> Any:
         return super().predict(X) + len(X)
