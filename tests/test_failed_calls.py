@@ -107,6 +107,7 @@ VALID: dict[str, str] = {
     "schedules.OneCycle.*": "zero half", "schedules.Schedule.in_steps.steps_per_epoch": "huge",
     "Predictor.__call__.x": "nans no_rows",
     "search.fit_all.trainers": "empty no_rows", "search.*.executor": "none",
+    "solvers.lbfgs.gradient_tolerance": "zero half",
     "search.compare_rates.rates": "none row generator", "search.find_settings.seconds": "half",
     "search.find_settings.monitor": "none", "inspection.trace.optimizer": "none", "inspection.trace.lines": "true",
     # a buffer holds any array; a file refuses what is not made of numbers
