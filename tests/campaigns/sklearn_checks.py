@@ -126,7 +126,8 @@ def times(rounds: int = 7, rows_in_all: int = 20_000) -> Iterator[str]:
     for rows, features, hidden in SIZES:
         rng = np.random.default_rng(0)
         x, noise, epochs = rng.normal(size=(rows, features)), rng.normal(size=rows), max(2, rows_in_all // rows)
-        settings: dict[str, Any] = {"hidden_layer_sizes": hidden, "max_iter": epochs, "n_iter_no_change": epochs, "tol": 0.0}
+        counts = dict.fromkeys(("max_iter", "n_iter_no_change"), epochs)
+        settings: dict[str, Any] = {"hidden_layer_sizes": hidden, "tol": 0.0, **counts}
         texts = [
             ratios(kind(**settings), own(**settings), x, y, rounds)
             for (kind, own), y in zip(PAIRS, (x[:, :4].argmax(axis=1), x[:, 0] + noise), strict=True)
