@@ -40,6 +40,7 @@ from minidl import (
 )
 from minidl.callbacks import Callback
 from minidl.sklearn import NetworkClassifier, NetworkRegressor
+from minidl.sklearn._rows import Rows
 from minidl.trainer import Trainer
 from tests.estimators.data import SMALL, XR, YR, X, Y, normalized, waves
 
@@ -275,6 +276,46 @@ def test_early_stopping_takes_the_weights_with_the_best_loss_on_held_out_rows() 
     assert network.stopped_by_ is not None
     assert "validation_loss" in network.stopped_by_
     assert network.score(X, Y) > 0.9
+
+
+def test_the_best_weights_are_those_of_a_fit_that_ends_there() -> None:
+    settings = {**SMALL, "early_stopping": True, "tol": 0.0}
+    stopped = NetworkClassifier(**settings | {"max_iter": 500}, n_iter_no_change=5).fit(X, Y)
+    epochs = int(np.argmin(stopped.validation_loss_curve_)) + 1
+    assert epochs < stopped.n_iter_
+    ended = NetworkClassifier(**settings | {"max_iter": epochs}, n_iter_no_change=None).fit(X, Y)
+    np.testing.assert_array_equal(stopped.predict_proba(X), ended.predict_proba(X))
+
+
+def test_the_held_out_rows_are_not_trained_on_and_are_of_every_class() -> None:
+    network = NetworkClassifier(**SMALL).fit(X, Y)
+    rows = Rows(np.arange(150.0)[:, None], Y, np.arange(150.0))
+    kept, out = network._held_out(rows, np.random.RandomState(0))
+    assert sorted([*kept.x[:, 0], *out.x[:, 0]]) == list(range(150))
+    assert np.bincount(out.y).tolist() == [5, 5, 5]
+    for part in (kept, out):
+        np.testing.assert_array_equal(part.weight, part.x[:, 0])
+
+
+def test_the_penalty_of_partial_fit_is_divided_by_the_rows_of_the_call() -> None:
+    network = NetworkRegressor(**SMALL, alpha=1.0)
+    for rows, weight in ((100, None), (50, np.full(50, 2.0)), (20, None)):
+        network.partial_fit(XR[:rows], YR[:rows], weight)
+        assert network._trainers is not None
+        assert network._trainers[0].optimizer.weight_decay == 1.0 / (rows * (1 if weight is None else 2))
+
+
+class Interrupted(Callback):
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        trainer.stop("SIGINT")
+
+
+def test_an_interrupt_keeps_one_network_but_not_half_an_ensemble() -> None:
+    assert NetworkRegressor(**SMALL, callbacks=[Interrupted()]).fit(XR, YR).n_iter_ == 1
+    several_networks = NetworkRegressor(**SMALL, callbacks=[Interrupted()], ensemble=2)
+    with pytest.raises(KeyboardInterrupt):
+        several_networks.fit(XR, YR)
+    assert not hasattr(several_networks, "model_")
 
 
 def test_a_fit_stops_when_the_loss_stays_and_not_without_tolerance() -> None:
