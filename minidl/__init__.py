@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from . import optimizers as optimizers
     from . import schedules as schedules
     from . import search as search
+    from . import sklearn as sklearn
     from . import solvers as solvers
     from . import testing as testing
     from . import trainer as trainer
@@ -152,11 +153,15 @@ _MODULES = [
     "optimizers",
     "schedules",
     "search",
+    "sklearn",
     "solvers",
     "testing",
     "trainer",
 ]
 """The public modules: imported at first use, if not before."""
+
+_EXTRAS = ["sklearn"]
+"""Those that need a package which may not be installed."""
 
 _LAZY = {
     "Predictor": "_compiled",
@@ -179,7 +184,8 @@ if not TYPE_CHECKING:  # for a type checker it would make every misspelt name ri
         message = f"module {__name__!r} has no attribute {name!r}"
         if name.startswith("_"):
             raise AttributeError(message)
-        homes = [module for module in _MODULES if name in import_module(f".{module}", __name__).__all__]
+        plain = [module for module in _MODULES if module not in _EXTRAS]
+        homes = [module for module in plain if name in import_module(f".{module}", __name__).__all__]
         if not homes:
             raise AttributeError(message)
         message += "; use " + " or ".join(f"{__name__}.{module}.{name}" for module in homes)

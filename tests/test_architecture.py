@@ -33,7 +33,7 @@ TOP = [
 
 PUBLIC_MODULES = [
     "callbacks", "errors", "export", "initializers", "inspection", "layers", "losses", "metrics", "onnx", "optimizers",
-    "schedules", "search", "solvers", "testing", "trainer",
+    "schedules", "search", "sklearn", "solvers", "testing", "trainer",
 ]
 
 HEAVY = ["numpy.random", "scipy", "numba", "matplotlib", "sklearn", "onnx", "onnxruntime", "tqdm", "torch", "jax"]

@@ -49,6 +49,7 @@ from minidl import (
     onnx,
     schedules,
     search,
+    sklearn,
 )
 from minidl.callbacks import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAfter
 from minidl.errors import ArgumentError, DTypeError
@@ -150,6 +151,7 @@ RANGES: dict[str, tuple[str, Make]] = {
     "fit(validation)": ("(0, 1)", fitted("validation")),
     "lbfgs(goal)": ("(-∞, ∞)", solved(lbfgs, "goal")),
     "lbfgs(tolerance)": ("[0, 1)", solved(lbfgs, "tolerance")),
+    "lbfgs(gradient_tolerance)": ("[0, ∞)", solved(lbfgs, "gradient_tolerance")),
     "levenberg_marquardt(goal)": ("(-∞, ∞)", solved(levenberg_marquardt, "goal")),
     "levenberg_marquardt(tolerance)": ("[0, 1)", solved(levenberg_marquardt, "tolerance")),
     "levenberg_marquardt(damping)": ("(0, ∞)", solved(levenberg_marquardt, "damping")),
@@ -229,6 +231,11 @@ def test_a_count_begins_at_one(where: str) -> None:
 
 ADAM = {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 MONITOR = {"monitor": "validation_loss", "patience": 10, "min_delta": 0.0}
+MLP = {  # those of MLPClassifier where it has the argument
+    "hidden_layer_sizes": (100,), "activation": "relu", "solver": "adam", "learning_rate_init": 1e-3, "alpha": 1e-4,
+    "batch_size": "auto", "max_iter": 200, "shuffle": True, "tol": 1e-4, "n_iter_no_change": 10, "engine": "auto",
+    "early_stopping": False, "validation_fraction": 0.1, "ensemble": 1, "warm_start": False, "verbose": False,
+}  # fmt: skip
 SOLVER = {"max_iterations": 1000, "tolerance": 1e-8, "patience": 20}
 
 DEFAULTS: dict[Any, dict[str, Any]] = {
@@ -273,7 +280,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     mlp: {"activation": ReLU, "dropout": 0.0, "dtype": np.float64},
     load: {"allow_nonfinite": False},
     load_weights: {"strict": True, "cast": False, "allow_nonfinite": False},
-    lbfgs: {**SOLVER, "memory": 20},
+    lbfgs: {**SOLVER, "gradient_tolerance": 0.0, "memory": 20},
     levenberg_marquardt: {**SOLVER, "damping": 1.0},
     onnx.save: {"opset": 20, "name": "minidl"},
     export.to_c: {"name": "predict", "dtype": np.float32},
@@ -283,6 +290,9 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     search.find_settings: {"candidates": 64, "seconds": 10.0, "batch_size": 32},
     search.compare_rates: {"updates": 400, "batch_size": 32},
     inspection.diagram: {"style": "auto", "weights": True, "most_neurons": 24},
+    sklearn.NetworkClassifier: MLP,
+    sklearn.NetworkRegressor: MLP,
+    sklearn.NetworkRegressor.predict: {"return_std": False},
     inspection.Watch: {"rows": 256, "looks": 60},
     inspection.plot_decision: {"features": (0, 1), "grid": 200},
     inspection.trace: {"lines": True},

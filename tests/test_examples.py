@@ -13,7 +13,7 @@ from tests.campaigns.experiments import EXAMPLES, load_example
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 LONG = ["find_settings", "sine_classification", "sine_in_a_second", "sine_regression"]
 WITH_PAGE = ["see_a_step"]
-WITHOUT_PICTURE = ["check_my_layer", "larger_than_memory", "resume"]
+WITHOUT_PICTURE = ["check_my_layer", "larger_than_memory", "resume", "scikit_learn_pipeline"]
 WITH_PICTURE = [
     "custom_activation_and_loss",
     "custom_layer",
@@ -34,7 +34,14 @@ IMPORTS = {
 }
 """What any program may import."""
 
-BESIDES = {"digits": {"sklearn.datasets"}, "sine_in_a_second": {"os"}}
+BESIDES = {
+    "digits": {"sklearn.datasets"},
+    "scikit_learn_pipeline": {
+        "minidl.sklearn", *(f"sklearn.{name}" for name in (
+            "compose", "datasets", "linear_model", "model_selection", "pipeline", "preprocessing"))
+    },
+    "sine_in_a_second": {"os"},
+}  # fmt: skip
 """What one needs besides: data; a setting of the environment."""
 
 
@@ -75,6 +82,8 @@ def test_a_program_imports_no_other(name: str) -> None:
 def test_a_program_without_picture_holds_what_it_asserts_and_leaves_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name == "scikit_learn_pipeline":
+        pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     load_example(name).main()
     assert not list(tmp_path.iterdir())
@@ -118,12 +127,13 @@ def test_a_short_program_runs_without_matplotlib(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_digits_say_what_is_missing_without_scikit_learn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["digits", "scikit_learn_pipeline"])
+def test_a_program_says_what_is_missing_without_scikit_learn(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without("sklearn", monkeypatch)
     monkeypatch.chdir(tmp_path)
-    load_example("digits").main()
+    load_example(name).main()
     assert "scikit-learn" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 

@@ -115,6 +115,7 @@ VALID: dict[str, str] = {
     "schedules.OneCycle.*": "zero half", "schedules.Schedule.in_steps.steps_per_epoch": "huge",
     "Predictor.__call__.x": "nans no_rows", "export.*.name": "word", "export.*.features": "none",
     "search.fit_all.trainers": "empty no_rows", "search.*.executor": "none",
+    "solvers.lbfgs.gradient_tolerance": "zero half",
     "search.compare_rates.rates": "none row generator", "search.find_settings.seconds": "half",
     "search.find_settings.monitor": "none", "inspection.trace.optimizer": "none", "inspection.trace.lines": "true",
     "inspection.summary.x": "none no_rows", "inspection.*.depth": "none huge", "inspection.diagram.weights": "true",

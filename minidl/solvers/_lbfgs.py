@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import positive_int
+from .._core.arrays import positive_int, real
 from .._core.parameter import Parameter
 from ..layers.base import Layer
 from ..losses import Loss
@@ -31,6 +31,7 @@ def lbfgs(
     max_iterations: int = 1000,
     goal: float | None = None,
     tolerance: float = 1e-8,
+    gradient_tolerance: float = 0.0,
     validation: Validation | None = None,
     patience: int = 20,
     parameters: Iterable[Parameter] | None = None,
@@ -57,6 +58,7 @@ def lbfgs(
         tolerance: Stop when e has decreased over 10 steps by at most this fraction. The run has converged if also each
             gₖ/√e, g = ∇e, is at most √tolerance times its largest value in the run. Otherwise the run continues once,
             in parameters multiplied by these largest values.
+        gradient_tolerance: Stop when every |gₖ| is below this: the run has converged.
         validation: (x, y) or (x, y, sample_weight) on which the loss without penalties is computed after each step;
             at the end the model has the parameters with the lowest one.
         patience: Stop after this many steps without a better validation loss.
@@ -84,6 +86,7 @@ def lbfgs(
 
     problem = Problem("lbfgs", model, loss, x, y, sample_weight, penalties, validation, parameters)
     memory = positive_int(memory, "lbfgs(memory)")
+    gradient_tolerance = real(gradient_tolerance, "lbfgs(gradient_tolerance)", least=0)
     run = SolverRun(problem, goal=goal, tolerance=tolerance, patience=patience, max_iterations=max_iterations,
                     progress=progress)
     vector, error_of = run.vector, problem.loss
@@ -110,7 +113,7 @@ def lbfgs(
             np.maximum(steepest, np.abs(gradient) / max(abs(error), 1e-300) ** 0.5, out=steepest)
         return error, gradient
 
-    def minimised(scale: npt.NDArray[np.float64]) -> bool:
+    def minimised(scale: npt.NDArray[np.float64], gtol: float = 0.0) -> bool:
         """Do steps in the parameters times ``scale`` to the end; return whether the gradient is small there."""
         first = max(len(run.loss) - 1, 0)
 
@@ -128,13 +131,15 @@ def lbfgs(
         end = minimize(
             scaled, vector.values * scale, jac=True, method="L-BFGS-B", callback=step_taken,
             options={"maxcor": min(memory, max_iterations), "maxiter": max_iterations + 1, "maxfun": 1 << 30,
-                     "ftol": 0.0, "gtol": 0.0},
+                     "ftol": 0.0, "gtol": gtol},
         )
         vector.values[...] = end.x / scale
+        if np.all(np.abs(end.jac * scale) < gradient_tolerance):
+            raise Finished("converged")
         return bool(np.all(np.abs(end.jac * scale) <= (run.tolerance * abs(end.fun)) ** 0.5 * steepest))
 
     def solve() -> NoReturn:
-        flat = minimised(np.ones_like(steepest))
+        flat = minimised(np.ones_like(steepest), gradient_tolerance)
         while steepest.any():
             before = run.loss[-1]
             flat = minimised(np.where(steepest > 0, steepest, 1.0))

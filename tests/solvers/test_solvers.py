@@ -762,3 +762,21 @@ def test_a_parameter_that_the_first_forward_makes_is_learned_or_refused(solver: 
     solver(model, x, y)
     assert (model[0].parameters()[0].value != 0.5).all()
     assert np.allclose(model.predict(x), y, atol=1e-3)
+
+
+def test_lbfgs_stops_at_the_first_step_with_a_small_gradient() -> None:
+    x = np.linspace(-1, 1, 30)[:, None]
+    y = np.sin(3 * x)
+
+    def solved(limit: int, gradient_tolerance: float) -> tuple[str, int, float]:
+        model = mlp([1, 6, 1], activation=Tanh, rng=0)
+        result = lbfgs(model, x, y, max_iterations=limit, gradient_tolerance=gradient_tolerance)
+        loss = MeanSquaredError()
+        loss.forward(model.forward(x), y)
+        model.backward_parameters(loss.backward())
+        return result.reason, result.iterations, max(np.abs(p.grad).max() for p in model.parameters())
+
+    reason, steps, largest = solved(500, 0.01)
+    assert reason == "converged"
+    assert largest < 0.01
+    assert all(solved(fewer, 0.0)[2] > 0.01 for fewer in range(1, steps))
