@@ -34,7 +34,7 @@ LIMITS = {
     "moved": 0.05,  # the same, at the end of a run
     "still falls": 0.1,  # share of the loss that more updates would take away
     "learned": 0.9,  # skill from which the rate is right and errors do not vanish
-    "little learned": 0.2,  # skill at the end up to which little was learned
+    "nothing learned": 0.2,  # skill at the end up to which nothing may be learned
 }
 """What is still normal. Figures of the training are medians over the looks after the first."""
 

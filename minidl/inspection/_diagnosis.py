@@ -29,7 +29,7 @@ def diagnose(looks: Sequence[Look], end: End | None) -> list[Finding]:
     later = [] if start else [*_rate_too_large(case), *_flat(case, from_the_start=False)]
     if not (data or start or later or case.learned):
         later = [*_vanishing(case)] or [*_too_slow(case)]
-    return [*data, *start, *later, *_idle(case)] or [*_little_learned(case)]
+    return [*data, *start, *later, *_idle(case)] or [*_nothing_learned(case)]
 
 
 def _percent(share: float) -> str:
@@ -90,7 +90,8 @@ def _standardize(what: str) -> str:
 
 
 def _size(scale: Scale, what: str, where: str) -> Iterator[Finding]:
-    top, low, high = int(np.argmax(scale.size)), LIMITS["smallest scale"], LIMITS["largest scale"]
+    top = int(np.argmax(scale.size))
+    low, high = LIMITS["smallest scale"], LIMITS["largest scale"]
     if not low <= scale.size[top] <= high:
         yield Finding(f"{what} on a bad scale", where, f"the root mean square of column {top}, the largest, is "
                       f"{scale.size[top]:.3g}", f"{low:g} to {high:g}, best 1", _standardize(what))
@@ -110,8 +111,8 @@ def _alike(case: Case) -> Iterator[Finding]:
     for place in case.weighted:
         if (share := float(np.mean([look.parts[place].alike for look in case.late]))) > 0.5:
             yield Finding("units all alike", case.at(place), "all units have equal weights in "
-                          f"{_percent(share)} of the looks", "different weights", "Draw the first weights at random, by the default initializer "
-                          "for example")
+                          f"{_percent(share)} of the looks", "different weights", "Draw the first weights at random, "
+                          "by the default initializer for example")
             return
 
 
@@ -141,7 +142,8 @@ def _exploding(case: Case) -> Iterator[Finding]:
             yield Finding("exploding outputs", case.at(place), f"at the first look the root mean square of its output "
                           f"is {size:.3g}", f"at most {limit:g}", advice)
             return
-    (ratio, place), (later, _) = case.error_ratio(max, case.looks[:1]), case.error_ratio(max, case.late)
+    ratio, place = case.error_ratio(max, case.looks[:1])
+    later, _ = case.error_ratio(max, case.late)
     if min(ratio, later) > LIMITS["exploding error"]:
         yield Finding("exploding errors", case.at(place), f"at the first look the error that comes back to it is "
                       f"{ratio:.3g} times that of the last layer", f"at most {LIMITS['exploding error']:g}", advice)
@@ -194,8 +196,9 @@ def _rate_too_large(case: Case) -> Iterator[Finding]:
     steady, fast = max([(case.median(place, "update"), place) for place in case.weighted], default=(0.0, 0))
     updates = [(look.parts[place].update or 0.0, place) for look in case.looks for place in case.places]
     largest, place = max(updates, default=(0.0, 0))
-    share, falls, small = LIMITS["large update"], "a loss that falls", "0.01 % to 10 %"
-    unsure, size = not case.learned, f"one update changed the weights of {case.at(place)} by {_percent(largest)}"
+    size = f"one update changed the weights of {case.at(place)} by {_percent(largest)}"
+    falls, small = "a loss that falls", "0.01 % to 10 %"  # What is normal.
+    share, unsure = LIMITS["large update"], not case.learned
     became_flat = largest > 0.5 * share and any(case.flat_places(from_the_start=False))
     for holds, seen, normal in (
         (unsure and grown > LIMITS["grown loss"] and len(case.looks) > 2, f"the loss grew {grown:.3g} times", falls),
@@ -213,7 +216,8 @@ def _rate_too_large(case: Case) -> Iterator[Finding]:
 
 
 def _too_slow(case: Case) -> Iterator[Finding]:
-    end, updates = case.end, case.last.step - case.first.step
+    end = case.end
+    updates = case.last.step - case.first.step
     if not updates or end is None or end.factor is None:
         return
     seen = f"in {updates:,} updates the weights moved by {case.last.moved:.2g} of their size; {UPDATES} more with "
@@ -243,19 +247,16 @@ def _idle(case: Case) -> Iterator[Finding]:
                           "the optimizer changes all layers", f"If that is not meant, {advice}")
 
 
-def _little_learned(case: Case) -> Iterator[Finding]:
-    end = case.end
-    if end is None:
+def _nothing_learned(case: Case) -> Iterator[Finding]:
+    if (end := case.end) is None:
         return
-    gain, heart = end.shuffled - end.loss, 2.0 * end.numbers / end.rows
-    is_noise = gain < 3.0 * end.noise
-    skill = gain / (max(abs(end.loss), abs(end.shuffled)) or 1.0)
-    if skill < LIMITS["little learned"] and (is_noise or skill < heart):
-        by_heart = "" if is_noise else f"; a model with {end.numbers:,} numbers can learn that much of {end.rows:,} " \
-                                       "rows by heart"
-        yield Finding("nothing learned" if is_noise else "little learned", "the loss", f"it is {end.loss:.4g} at the "
-                      f"end, and {end.shuffled:.4g} with the targets of other rows{by_heart}", f"a ratio below "
-                      f"{1 - LIMITS['little learned']:g}", "Found right: the scales of x and y, the first weights, "
-                      "errors and updates of all layers, gradients of your own layers. Possible causes: x says little "
-                      "about y; the network is too small, or needs more epochs; the rows of y are in another order "
-                      "than those of x")
+    # A linear model with p numbers gains about 2 p / N by fitting N rows of noise.
+    gain, chance = end.skill, 3.0 * end.noise
+    by_heart = 4.0 * end.numbers / end.rows
+    if gain < min(LIMITS["nothing learned"], max(chance, by_heart)):
+        yield Finding("nothing learned", "the loss", f"it is {end.loss:.4g} at the end, and {end.shuffled:.4g} with "
+                      f"the targets of other rows: a model with {end.numbers:,} numbers gains that much by chance or by "
+                      f"learning {end.rows:,} rows by heart", f"a ratio below {1 - LIMITS['nothing learned']:g}",
+                      "Found right: the scales of x and y, the first weights, the errors and updates of all layers, "
+                      "the learning rate, gradients of your own layers. Possible causes: x says little about y; the "
+                      "network is too small; the rows of y are in another order than those of x")

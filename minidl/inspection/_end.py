@@ -9,7 +9,7 @@ import numpy as np
 
 from .._core.arrays import Array
 from .._training.run import Run
-from ._figures import End, Look
+from ._figures import End, Look, skill
 from ._look import copy_of, shuffled_loss, update
 
 UPDATES = 200
@@ -41,16 +41,16 @@ def end_of(
             prediction = run.model.predict(x[rows])
             losses.append((run.loss(prediction, y[rows]), shuffled_loss(run.loss, prediction, y[rows])))
         own, others = np.array(losses).T
-        noise = np.std(others - own) / np.sqrt(max(len(own) - 1, 1))
-        little = others.mean() - own.mean() < limits["little learned"] * np.abs([own.mean(), others.mean()]).max()
+        loss, shuffled = float(own.mean()), float(others.mean())
+        little = skill(loss, shuffled) < limits["nothing learned"]
         slow = little or looks[-1].moved < limits["moved"] or rate_fell(looks)
         factor, fall = _trial(run, x[:ROWS], y[:ROWS], weight, looks, limits["still falls"]) if slow else (None, 0.0)
-    brakes = [f"{run.clip!r}"] if run.clip is not None else []
+    brakes = [repr(run.clip)] if run.clip is not None else []
     brakes += [f"sample weights of mean {weight:.3g}"] if not 0.5 < weight < 2.0 else []
     return End(
-        loss=float(own.mean()), shuffled=float(others.mean()), noise=float(noise), rows=len(x),
+        loss=loss, shuffled=shuffled, rows=len(x), factor=factor, fall=fall, brakes=" and ".join(brakes),
+        noise=float(np.std(others - own) / np.sqrt(max(len(own) - 1, 1)) / (max(abs(loss), abs(shuffled)) or 1.0)),
         numbers=sum(parameter.size for parameter in run.model.parameters() if not parameter.frozen),
-        factor=factor, fall=fall, brakes=" and ".join(brakes),
     )
 
 

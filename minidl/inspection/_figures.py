@@ -64,6 +64,12 @@ class Part:
     inputs: Scale | None
 
 
+def skill(loss: float, shuffled: float) -> float:
+    """Return what a loss gains over that with the targets of other rows, as a share of the larger one."""
+    largest = max(abs(loss), abs(shuffled))
+    return (shuffled - loss) / largest if 0 < largest < inf else 0.0
+
+
 @dataclass(frozen=True)
 class Look:
     """The figures of one look at a run.
@@ -99,8 +105,7 @@ class Look:
     @property
     def skill(self) -> float:
         """How much better the predictions fit their own targets than those of other rows: 1 at best, 0 for nothing."""
-        largest = max(abs(self.loss), abs(self.shuffled))
-        return (self.shuffled - self.loss) / largest if 0 < largest < inf else 0.0
+        return skill(self.loss, self.shuffled)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -114,7 +119,7 @@ class End:
     Attributes:
         loss: The loss.
         shuffled: The loss with the targets of other rows.
-        noise: Standard error of the difference of the two.
+        noise: Standard error of the skill.
         rows: How many rows were judged.
         numbers: How many numbers the model learns.
         factor: The smallest of 1, 10, 100, … times the largest learning rate at which more updates would still make the
@@ -131,6 +136,11 @@ class End:
     factor: float | None
     fall: float
     brakes: str
+
+    @property
+    def skill(self) -> float:
+        """The skill, as that of a look."""
+        return skill(self.loss, self.shuffled)
 
 
 def look_from(plain: dict[str, Any]) -> Look:

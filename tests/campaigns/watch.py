@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
 from typing_extensions import override
 
 from minidl import (
@@ -236,7 +235,8 @@ HEALTHY: dict[str, Callable[[], Run]] = {
     "cube": lambda: own_function(lambda x: x**3, lambda x: 3 * x**2),
     "exp": lambda: own_function(np.exp, np.exp),
     "x sin(x)": lambda: own_function(lambda x: x * np.sin(x), lambda x: np.sin(x) + x * np.cos(x)),
-    "flag that is nearly always 1": lambda: values(x=np.where(np.arange(4) == 3, np.arange(1000)[:, None] % 500 > 0, X)),
+    "flag that is nearly always 1": lambda: values(x=np.where(
+        np.arange(4) == 3, np.arange(1000)[:, None] % 500 > 0, X)),
     "one row of 72": lambda: rare(0.014, BinaryCrossEntropy(), Sigmoid()),
     "one row of 250": lambda: rare(0.004, SigmoidCrossEntropy()),
     "weights of 1/N and a rate of 0.05 N": lambda: chain(
@@ -281,7 +281,7 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
     "negative targets of ReLU": ("targets out of reach", lambda: values(y=Y - 3.0, output=ReLU)),
     "targets of 5 for Sigmoid": ("targets out of reach", lambda: values(y=Y + 5.0, output=Sigmoid)),
     "one label": ("targets all the same", lambda: labels(0 * LABELS + 1)),
-    "labels of other rows": ("little learned", lambda: labels(RNG.permutation(LABELS))),
+    "labels of other rows": ("nothing learned", lambda: labels(RNG.permutation(LABELS))),
     "weights of 0": ("units all alike", lambda: values(weight_initializer=Zeros())),
     "equal weights": ("units all alike", lambda: values(weight_initializer=Constant(0.1))),
     "huge weight decay": ("weights shrunk to nothing", lambda: values(decay=5.0)),
@@ -307,8 +307,8 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
     "weights of 1/N": ("learning rate too small", lambda: chain(
         Dense(4, 20), Tanh(), Dense(20, 1), x=X, y=Y, optimizer=SGD, learning_rate=0.05, weights=np.full(1000, 1e-3))),
     "clip of 1e-3": ("learning rate too small", lambda: values(trainer={"clip": ClipGlobalNorm(1e-3)}, momentum=0.0)),
-    "five updates": ("too few updates", lambda: chain(Dense(4, 16), Tanh(), Dense(16, 1), x=X[:160], y=Y[:160], epochs=1,
-                                                      learning_rate=1e-3)),
+    "five updates": ("too few updates", lambda: chain(
+        Dense(4, 16), Tanh(), Dense(16, 1), x=X[:160], y=Y[:160], epochs=1, learning_rate=1e-3)),
 }  # fmt: skip
 """Maps each illness to the finding that must come first, and to a function that makes a run with it."""
 
