@@ -255,8 +255,8 @@ def _nothing_learned(case: Case) -> Iterator[Finding]:
     by_heart = 4.0 * end.numbers / end.rows
     if gain < min(LIMITS["nothing learned"], max(chance, by_heart)):
         yield Finding("nothing learned", "the loss", f"it is {end.loss:.4g} at the end, and {end.shuffled:.4g} with "
-                      f"the targets of other rows: a model with {end.numbers:,} numbers gains that much by chance or by "
-                      f"learning {end.rows:,} rows by heart", f"a ratio below {1 - LIMITS['nothing learned']:g}",
+                      f"the targets of other rows: a model with {end.numbers:,} numbers gains that much by chance or "
+                      f"by learning {end.rows:,} rows by heart", f"a ratio below {1 - LIMITS['nothing learned']:g}",
                       "Found right: the scales of x and y, the first weights, the errors and updates of all layers, "
                       "the learning rate, gradients of your own layers. Possible causes: x says little about y; the "
                       "network is too small; the rows of y are in another order than those of x")

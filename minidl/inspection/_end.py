@@ -81,6 +81,6 @@ def _trial(
         fall = (now - copied.loss(copied.model.predict(x[other]), y[other])) / (abs(now) or 1.0)
         if fall >= falls:
             return float(factor), float(fall)
-        if not fall > -1.0:
-            break
+        if not fall > -0.1:
+            break  # A rate that makes it worse; so will larger ones.
     return None, 0.0

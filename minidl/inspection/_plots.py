@@ -44,7 +44,7 @@ def plot_decision(
         loss: The loss of the training, which knows what the output means; one of values, such as MeanSquaredError, has
             its border at 0.5.
         features: The two columns of ``x`` that span the plane.
-        grid: Points in each direction.
+        grid: Points in each direction, at most 2000.
         path: File of the picture; None only returns the figure.
 
     Returns:
@@ -56,6 +56,8 @@ def plot_decision(
     """
     rows = _rows("plot_decision", model, x)
     count = positive_int(grid, "plot_decision(grid)")
+    if count > 2000:
+        raise ArgumentError(f"plot_decision(grid): expected at most 2000 points in each direction, got {count}")
     across, up = _columns(features, rows)
     lines = [np.linspace(*_limits(rows[:, column]), max(count, 2)) for column in (across, up)]
     plane = np.repeat(np.median(rows, axis=0, keepdims=True), lines[0].size * lines[1].size, axis=0).astype(rows.dtype)

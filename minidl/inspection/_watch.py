@@ -30,7 +30,8 @@ class Watch(Callback):
 
     It looks before the first update, and then about ``looks`` times in equal distances. Each look makes one training
     pass and one update of a copy, with rows of its own, so the run keeps every bit. The data is judged before the run
-    and what was learned at its end, on all rows or 100,000 of them. It costs a few training passes.
+    and what was learned at its end, on all rows or 100,000 of them. It costs a few training passes, and if little was
+    learned some hundred updates of the copy.
 
     Args:
         x: Input, ``(rows, features)``: the training data, or some of it.
@@ -103,7 +104,7 @@ class Watch(Callback):
 
     @override
     def on_train_end(self, trainer: Trainer) -> None:
-        if self.looks:
+        if self.looks and not trainer._run.interrupted:
             self._end = end_of(trainer._run, self._data, self._weight, self.looks, LIMITS)
 
     def _look_if_due(self, trainer: Trainer) -> None:

@@ -176,6 +176,7 @@ def test_the_model_is_left_as_it_was() -> None:
         (lambda m: plot_decision(m, X, features=(1, 1)), ArgumentError, "two different columns of x"),
         (lambda m: plot_decision(m, X, features=cast(Any, 3)), DTypeError, "two column numbers"),
         (lambda m: plot_decision(m, X, grid=0), ArgumentError, "grid"),
+        (lambda m: plot_decision(m, X, grid=10**9), ArgumentError, "at most 2000 points"),
         (lambda m: plot_decision(m, X[:0]), DataError, "at least one row"),
         (lambda m: plot_decision(m, X[:, :1]), ShapeError, r"\(batch, 2\)"),
         (lambda m: plot_decision(m, X, np.full(60, 2)), DataError, "expected classes 0 … 1"),

@@ -41,6 +41,7 @@ from minidl import (
     schedules,
 )
 from minidl.callbacks import Callback, EarlyStopping, ReduceOnPlateau
+from minidl.inspection import Watch
 from minidl.layers import Add, Merge
 from tests.support.conformance_table import layers as table_of_layers
 
@@ -196,7 +197,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     "trainers": lambda: [plain_trainer(0.1), plain_trainer(0.2)], "build": lambda: plain_trainer,
     "space": lambda: {"learning_rate": [0.1, 0.2]}, "candidates": lambda: 2, "find_settings.candidates": lambda: 2,
     "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
-    "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
+    "compare_rates.updates": lambda: 3, "plot_decision.y": lambda: np.array([0, 1] * 4),
+    "plot_confusion.y": lambda: np.array([0, 1] * 4), "find_settings.monitor": lambda: None,
 }  # fmt: skip
 """Maps an argument, or an argument of one call, to what makes a right value."""
 
@@ -301,7 +303,7 @@ def receivers() -> dict[str, dict[str, Callable[[], Any]]]:
             "Predictor": lambda: Predictor(mlp([3, 4, 2], activation=Tanh, rng=0)),
             "layers.Sequential": a_model, "trainer.Trainer": a_trainer, "trainer.History": lambda: a_trainer().history,
             "optimizers.ParameterVector": lambda: an_optimizer().vector,
-            "layers.BatchNorm": lambda: BatchNorm(3),
+            "layers.BatchNorm": lambda: BatchNorm(3), "inspection.Watch": lambda: Watch(X, Y),
         }.items()
     }  # fmt: skip
 
@@ -321,7 +323,7 @@ RECORDS = [
     "inspection.Trace.symbols", "inspection.Trace.first_not_finite", "inspection.Trace.to_dict", "inspection.Step",
     "inspection.Trace.save", "inspection.Trace.to_html", "inspection.Line", "inspection.Value",
     "inspection.Row", "inspection.Summary", "inspection.Diagram", "inspection.Diagram.mermaid",
-    "inspection.Diagram.save",
+    "inspection.Diagram.save", "inspection.Finding",
 ]  # fmt: skip
 
 EXCEPTIONS = {

@@ -50,7 +50,7 @@ def test_plot_draws_each_column_by_epoch_and_marks_the_best(
     assert (axes[0].get_ylabel(), axes[0].get_yscale()) == ("loss", "log")
 
 
-def test_losses_that_are_not_positive_and_those_of_one_size_are_drawn_on_a_linear_scale() -> None:
+def test_losses_of_one_size_or_not_positive_are_drawn_on_a_linear_scale() -> None:
     pytest.importorskip("matplotlib")
     assert [History(loss=loss).plot().axes[0].get_yscale() for loss in ([2.0, 0.0], [2.0, nan, 0.1], [2.0])] == [
         "linear", "log", "linear",
