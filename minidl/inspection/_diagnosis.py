@@ -259,4 +259,5 @@ def _nothing_learned(case: Case) -> Iterator[Finding]:
                       f"by learning {end.rows:,} rows by heart", f"a ratio below {1 - LIMITS['nothing learned']:g}",
                       "Found right: the scales of x and y, the first weights, the errors and updates of all layers, "
                       "the learning rate, gradients of your own layers. Possible causes: x says little about y; the "
-                      "network is too small, too narrow, or has no activations; the rows of y are in another order than those of x")
+                      "network is too small or narrow, or has no activations; the rows of y are in another order than "
+                      "those of x")
