@@ -119,7 +119,10 @@ VALID: dict[str, str] = {
     "search.compare_rates.rates": "none row generator", "search.find_settings.seconds": "half",
     "search.find_settings.monitor": "none", "inspection.trace.optimizer": "none", "inspection.trace.lines": "true",
     "inspection.summary.x": "none no_rows", "inspection.*.depth": "none huge", "inspection.diagram.weights": "true",
-    "inspection.diagram.most_neurons": "huge",
+    "inspection.diagram.most_neurons": "huge", "inspection.Watch.[xy]": "nans objects words complexes",
+    "inspection.Watch.rows": "huge", "inspection.Watch.looks": "huge",
+    "inspection.Watch.plot.path": "none", "inspection.plot_*.path": "none", "inspection.plot_*.loss": "none",
+    "inspection.plot_decision.y": "none", "inspection.plot_confusion.names": "none",
     # a buffer holds any array; a file refuses what is not made of numbers
     "Buffer*.value": " ".join(set(ANYTHING.split()) - {"ragged", "masked"}),
     # a figure is looked up when a run begins

@@ -72,9 +72,10 @@ class History:
         return {"stopped_by": self.stopped_by, **{name: list(column) for name, column in numbers.items()}}
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
-        """Draw the losses by epoch on a logarithmic scale, mark the best epoch, and draw metrics below.
+        """Draw the losses by epoch, mark the best epoch, and draw each metric below.
 
-        It needs Matplotlib. A notebook shows the figure.
+        Losses that span more than a factor of 10 are on a logarithmic scale. It needs Matplotlib. A notebook shows the
+        figure.
 
         Args:
             path: File of the picture; None only returns the figure.
@@ -89,23 +90,27 @@ class History:
         judged = self.validation_loss or self.loss
         known = [(value, epoch) for epoch, value in zip(epochs, judged, strict=True) if isfinite(value)]
         dots = {"marker": "."} if len(self) == 1 else {}
-        with picture("history.plot", 6.5, 3.4 + 2.4 * bool(self.metrics), path) as figure:
-            axes = figure.subplots(1 + bool(self.metrics), 1, sharex=True, squeeze=False)[:, 0]
+        count = len(self.metrics)
+        with picture("history.plot", 6.5, 3.4 + 1.8 * count, path) as figure:
+            axes = figure.subplots(1 + count, 1, sharex=True, squeeze=False, height_ratios=[3] + [2] * count)[:, 0]
             axes[0].plot(epochs, self.loss, label="training loss", **dots)
             if self.validation_loss:
                 axes[0].plot(epochs, self.validation_loss, label="validation loss", **dots)
             if known:
                 best, at = min(known)
                 axes[0].plot([at], [best], "k*", ms=10, label=f"best {data} loss: {best:.3g} in epoch {at}")
-            if known and min(known)[0] > 0.0 and not any(value <= 0.0 for value in self.loss):
+            drawn = [value for value in [*self.loss, *self.validation_loss] if isfinite(value)]
+            if drawn and min(drawn) > 0.0 and max(drawn) > 10.0 * min(drawn):
                 axes[0].set_yscale("log")
             axes[0].set_ylabel("loss")
-            for name, numbers in self.metrics.items():
-                axes[1].plot(epochs, numbers, label=f"{data} {name}", **dots)
-                axes[1].set_ylabel("metric")
+            for axis, (name, numbers) in zip(axes[1:], self.metrics.items(), strict=True):
+                axis.plot(epochs, numbers, label=f"{data} {name}", **dots)
+                axis.set_ylabel(name)
             for axis in axes:
                 axis.legend()
             axes[-1].set_xlabel("epoch")
+            axes[-1].set_xlim(0.5, max(len(self), 1) + 0.5)
+            axes[-1].locator_params("x", integer=True, min_n_ticks=1)
         return figure
 
     def _repr_html_(self) -> str:

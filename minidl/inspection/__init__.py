@@ -1,6 +1,6 @@
 """See a network at work: its parts and picture, one training step, why it does not learn, what it has learned."""
 
-from ._diagnosis import Finding
+from ._case import Finding
 from ._diagram import Diagram, diagram
 from ._lines import Line, Value
 from ._plots import plot_confusion, plot_decision, plot_fit

@@ -2,118 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ._figures import Look, Scale
-
-LIMITS = {
-    "smallest scale": 0.01,  # root mean square of the largest column of inputs, or of targets
-    "largest scale": 30.0,  # the same
-    "unequal scales": 100.0,  # root mean square of the largest column of inputs, over the median of the columns
-    "spread": 0.02,  # standard deviation of a column, over its root mean square
-    "same target": 0.99,  # share of the rows that have the most common target
-    "out of reach": 0.05,  # share of the targets outside of the range of the last layer
-    "saturated": 0.85,  # share of flat outputs, of an activation with two flat ends
-    "dead": 0.6,  # share of units that are flat in every row, of another activation
-    "exploding output": 100.0,  # root mean square of the output of a layer with weights
-    "exploding error": 100.0,  # largest error of a layer with weights, over that of the last of them
-    "vanishing error": 1e-3,  # smallest error of a layer with weights, over that of the last of them
-    "shrunk": 0.02,  # size of the weights of a layer, over that at the first look
-    "grown loss": 1.5,  # loss in the second half of the run, over that at the first look
-    "jump": 2.0,  # loss after one update, over that before it
-    "large update": 0.2,  # one update of the weights of a layer, over their size
-    "moved far": 5.0,  # distance of all weights from those at the first look, over their size
-    "moved": 0.05,  # the same, at the end of a run
-    "learned": 0.9,  # skill from which the rate is right and errors do not vanish
-    "nothing learned": 0.2,  # skill up to which nothing was learned
-}
-"""What is still normal. Figures of the training are medians over the looks after the first."""
+from ._case import LIMITS, Case, Finding, typical
+from ._end import UPDATES, rate_fell
+from ._figures import End, Look, Scale
 
 
-@dataclass(frozen=True, repr=False)
-class Finding:
-    """One thing that is wrong with a run; printed, it is a short paragraph.
-
-    Attributes:
-        what: Its name, such as ``"dead units"``.
-        where: The layer, the data, or the learning rate.
-        seen: The number that was seen.
-        normal: What is normal.
-        advice: What to do.
-    """
-
-    what: str
-    where: str
-    seen: str
-    normal: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.what}, {self.where}: {self.seen} (normal: {self.normal}). {self.advice}."
-
-    __repr__ = __str__
-
-
-class Case:
-    """What the rules read: the looks at a run, and medians of their figures."""
-
-    def __init__(self, looks: Sequence[Look]) -> None:
-        self.looks, self.first, self.last = looks, looks[0], looks[-1]
-        self.late, self.half = looks[1:] or looks, looks[len(looks) // 2 :]
-        self.skill = typical([look.skill for look in self.half])
-        self.learned = self.skill >= LIMITS["learned"]
-        self.places = range(min(len(look.parts) for look in looks))
-        self.weighted = [place for place in self.places if self.first.parts[place].weights is not None]
-
-    def median(self, place: int, figure: str, looks: Sequence[Look] | None = None) -> float:
-        """Return the median of one figure of a part, over the late looks or others; 0 where there is no such figure."""
-        found = [getattr(look.parts[place], figure) for look in looks or self.late]
-        return typical([number for number in found if number is not None] or [0.0])
-
-    def at(self, place: int) -> str:
-        """Name a part and its path."""
-        return f'{self.first.parts[place].name} at "{self.first.parts[place].path}"'
-
-    def flat_places(self, *, from_the_start: bool) -> Iterator[tuple[int, str, float]]:
-        """Yield place, kind and share of each activation that is mostly flat, at the first look already or not."""
-        for place in self.places:
-            kind, figure = ("saturated", "flat") if self.first.parts[place].two_ended else ("dead", "dead")
-            share, sure = self.median(place, figure), self.learned and place == self.places[-1]
-            was_flat = (getattr(self.first.parts[place], figure) or 0.0) > LIMITS[kind]
-            if share > LIMITS[kind] and was_flat == from_the_start and not sure:  # One that is sure and right is flat.
-                yield place, kind, share
-
-    def error_ratio(self, extreme: Callable[..., tuple[float, int]], looks: Sequence[Look]) -> tuple[float, int]:
-        """Return the largest or smallest error of a layer with weights over that of the last one, and its place."""
-        errors = [(self.median(place, "error", looks), place) for place in self.weighted]
-        if not errors or not 0.0 < errors[-1][0] < np.inf:
-            return 1.0, 0
-        error, place = extreme(errors)
-        return error / errors[-1][0], place
-
-
-def typical(numbers: Sequence[float]) -> float:
-    """Return the median; NaN counts as infinite."""
-    return median([number if number == number else np.inf for number in numbers])
-
-
-def diagnose(looks: Sequence[Look]) -> list[Finding]:
+def diagnose(looks: Sequence[Look], end: End | None) -> list[Finding]:
     """Return what is wrong, the likeliest cause first; what a cause explains is left out."""
     if not looks:
         return []
-    case = Case(looks)
+    case = Case(looks, end)
+    # A wrong gradient can cause anything that follows.
+    if wrong := [*_wrong_gradients(case)]:
+        return wrong
     data = [*_inputs(case), *_targets(case)]
     start = [*_alike(case)]
-    if not data:
-        start = start or [*_flat(case, from_the_start=True)] or [*_exploding(case)] or [*_shrunk(case)]
+    # Data on a bad scale makes units flat and outputs large, so those are named with good data only.
+    if not data and not start:
+        rules = (_flat_at_first, _exploding, _shrunk, _lost, _dropped, _momentum)
+        start = next((found for rule in rules if (found := [*rule(case)])), [])
+    # A bad start makes updates large or useless, so the rate is named after a good one only.
     later = [] if start else [*_rate_too_large(case), *_flat(case, from_the_start=False)]
     if not (data or start or later or case.learned):
-        later = [*_vanishing(case)] or [*_rate_too_small(case)]
-    return data + start + later + [*_idle(case)] or [*_nothing_learned(case)]
+        later = [*_vanishing(case)] or [*_too_slow(case)]
+    return [*data, *start, *later, *_idle(case)] or [*_nothing_learned(case)]
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.4g} %"
+
+
+def _wrong_gradients(case: Case) -> Iterator[Finding]:
+    for part in case.first.wrong:
+        wrong = typical([look.wrong.get(part, 0.0) for look in case.looks])
+        if wrong > LIMITS["wrong gradient"] and not case.learned:
+            yield Finding("wrong gradients", part, f"what its backward returns or adds differs by {_percent(wrong)} "
+                          "from a numeric gradient", f"up to {_percent(LIMITS['wrong gradient'])}",
+                          "Check it by minidl.testing: check_layer, check_activation, check_merge or check_loss")
+            return
 
 
 def _inputs(case: Case) -> Iterator[Finding]:
@@ -129,21 +59,28 @@ def _inputs(case: Case) -> Iterator[Finding]:
             else:
                 yield from _size(scale, "inputs", where)
             yield from _spread(scale, "inputs", where)
+            worst = int(np.argmax(scale.far))
+            if scale.far[worst] > LIMITS["outlier"] and not case.learned:
+                rows = f"in {scale.repeats[worst]} rows" if scale.repeats[worst] > 1 else "in a row"
+                yield Finding("outliers in inputs", where, f"column {worst} has {scale.farthest[worst]:.3g} {rows}, "
+                              f"{scale.far[worst]:.3g} interquartile ranges from its median",
+                              f"up to {LIMITS['outlier']:g}", "A value that is repeated may stand for a missing one, "
+                              "such as -999: put the median in its place, before you standardize. Clip others, or take "
+                              "their logarithm")
 
 
 def _targets(case: Case) -> Iterator[Finding]:
     first = case.first
-    if first.commonest >= LIMITS["same target"]:
-        yield Finding("targets all the same", "y", f"{first.commonest:.0%} of the rows have the same target",
-                      f"less than {LIMITS['same target']:.0%}", "Look at y: is it the column that was meant, and "
-                      "does it have rows of all classes")
+    if first.one_target:
+        yield Finding("targets all the same", "y", "all rows have the same target", "targets that differ",
+                      "Look at y: is it the column that was meant, and does it have rows of all classes")
     elif first.targets is not None:
         yield from _size(first.targets, "targets", "y")
         if max(first.targets.spread) < LIMITS["spread"]:  # One output of several may well be constant.
             yield from _spread(first.targets, "targets", "y")
     if first.outside > LIMITS["out of reach"]:
         yield Finding("targets out of reach", f"y and {case.at(case.places[-1])}", f"the last layer cannot give "
-                      f"{first.outside:.0%} of the targets", f"at most {LIMITS['out of reach']:.0%}",
+                      f"{_percent(first.outside)} of the targets", f"at most {_percent(LIMITS['out of reach'])}",
                       "Scale y into the range of the last layer, or leave that layer out")
 
 
@@ -153,7 +90,8 @@ def _standardize(what: str) -> str:
 
 
 def _size(scale: Scale, what: str, where: str) -> Iterator[Finding]:
-    top, low, high = int(np.argmax(scale.size)), LIMITS["smallest scale"], LIMITS["largest scale"]
+    top = int(np.argmax(scale.size))
+    low, high = LIMITS["smallest scale"], LIMITS["largest scale"]
     if not low <= scale.size[top] <= high:
         yield Finding(f"{what} on a bad scale", where, f"the root mean square of column {top}, the largest, is "
                       f"{scale.size[top]:.3g}", f"{low:g} to {high:g}, best 1", _standardize(what))
@@ -172,9 +110,9 @@ def _spread(scale: Scale, what: str, where: str) -> Iterator[Finding]:
 def _alike(case: Case) -> Iterator[Finding]:
     for place in case.weighted:
         if (share := float(np.mean([look.parts[place].alike for look in case.late]))) > 0.5:
-            yield Finding("units all alike", case.at(place), f"all units have equal weights in {share:.0%} of the "
-                          "looks", "different weights", "Draw the first weights at random, by the default initializer "
-                          "for example")
+            yield Finding("units all alike", case.at(place), "all units have equal weights in "
+                          f"{_percent(share)} of the looks", "different weights", "Draw the first weights at random, "
+                          "by the default initializer for example")
             return
 
 
@@ -184,10 +122,15 @@ def _flat(case: Case, *, from_the_start: bool) -> Iterator[Finding]:
         advice = "It was so before the first update: draw smaller first weights and biases for the layer before it, " \
                  "by the default initializers for example, or scale its inputs"
     for place, kind, share in case.flat_places(from_the_start=from_the_start):
-        seen = f"{share:.0%} of its units are flat in every row, so that the weights before them do not learn"
+        flat = "flat, with a slope below 5 % of the steepest,"
+        seen = f"{_percent(share)} of its units are {flat} in every row, so that the weights before them do not learn"
         if kind == "saturated":
-            seen = f"{share:.0%} of its outputs lie where it is nearly flat, so that the error hardly gets through"
-        yield Finding(f"{kind} units", case.at(place), seen, f"at most {LIMITS[kind]:.0%}", advice)
+            seen = f"{_percent(share)} of its outputs are {flat} so that the error hardly gets through"
+        yield Finding(f"{kind} units", case.at(place), seen, f"at most {_percent(LIMITS[kind])}", advice)
+
+
+def _flat_at_first(case: Case) -> Iterator[Finding]:
+    return _flat(case, from_the_start=True)
 
 
 def _exploding(case: Case) -> Iterator[Finding]:
@@ -199,7 +142,8 @@ def _exploding(case: Case) -> Iterator[Finding]:
             yield Finding("exploding outputs", case.at(place), f"at the first look the root mean square of its output "
                           f"is {size:.3g}", f"at most {limit:g}", advice)
             return
-    (ratio, place), (later, _) = case.error_ratio(max, case.looks[:1]), case.error_ratio(max, case.late)
+    ratio, place = case.error_ratio(max, case.looks[:1])
+    later, _ = case.error_ratio(max, case.late)
     if min(ratio, later) > LIMITS["exploding error"]:
         yield Finding("exploding errors", case.at(place), f"at the first look the error that comes back to it is "
                       f"{ratio:.3g} times that of the last layer", f"at most {LIMITS['exploding error']:g}", advice)
@@ -214,35 +158,77 @@ def _shrunk(case: Case) -> Iterator[Finding]:
             return
 
 
+def _lost(case: Case) -> Iterator[Finding]:
+    for place in case.places:
+        kept = case.first.parts[place].kept
+        if kept is not None and kept < LIMITS["kept rows"] and not case.learned:
+            yield Finding("information lost", case.at(place), f"of the different rows that go in, {_percent(kept)} "
+                          "differ when they come out", f"at least {_percent(LIMITS['kept rows'])}", "Leave the layer "
+                          "out. LayerNorm of two features leaves only which is larger; to standardize the inputs, use "
+                          "the mean and std of each column of the training data")
+
+
+def _dropped(case: Case) -> Iterator[Finding]:
+    for place in case.places:
+        rate = case.first.parts[place].dropped or 0.0
+        if rate > LIMITS["dropout"] and not case.learned:
+            yield Finding("too much dropout", case.at(place), f"it sets {_percent(rate)} of its inputs to 0",
+                          f"at most {_percent(LIMITS['dropout'])}", "Take a smaller rate, 0.2 for a start: it is the "
+                          "share that is dropped, not the share that is kept")
+
+
+def _momentum(case: Case) -> Iterator[Finding]:
+    momentum = case.last.momentum
+    if momentum > LIMITS["momentum"] and not case.learned:
+        yield Finding("momentum too large", "the optimizer", f"with momentum {momentum:g}, a gradient acts for "
+                      f"{1.0 / (1.0 - momentum):,.0f} updates", f"at most {LIMITS['momentum']:g}", "Take 0.9")
+
+
+def _rate(case: Case) -> str:
+    """Name the learning rate, and what else makes updates small or large."""
+    brakes = case.end.brakes if case.end else ""
+    return f"rate {max(look.rate for look in case.looks):.3g}" + (f" with {brakes}" if brakes else "")
+
+
 def _rate_too_large(case: Case) -> Iterator[Finding]:
     grown = typical([look.loss for look in case.half]) / abs(case.first.loss or 1.0)
     jump = typical([look.after / look.loss if look.loss else 1.0 for look in case.late])
-    steady = max([case.median(place, "update") for place in case.weighted], default=0.0)
-    largest = max([part.update or 0.0 for look in case.looks for part in look.parts], default=0.0)
-    share, falls, small = LIMITS["large update"], "a loss that falls", "0.01 % to 10 %"
-    unsure, size = not case.learned, f"one update changed the weights of a layer by {largest:.0%}"
+    steady, fast = max([(case.median(place, "update"), place) for place in case.weighted], default=(0.0, 0))
+    updates = [(look.parts[place].update or 0.0, place) for look in case.looks for place in case.places]
+    largest, place = max(updates, default=(0.0, 0))
+    size = f"one update changed the weights of {case.at(place)} by {_percent(largest)}"
+    falls, small = "a loss that falls", "0.01 % to 10 %"  # What is normal.
+    share, unsure = LIMITS["large update"], not case.learned
     became_flat = largest > 0.5 * share and any(case.flat_places(from_the_start=False))
     for holds, seen, normal in (
         (unsure and grown > LIMITS["grown loss"] and len(case.looks) > 2, f"the loss grew {grown:.3g} times", falls),
         (unsure and jump > LIMITS["jump"], f"one update makes the loss {jump:.3g} times as large", falls),
-        (unsure and steady > share, f"one update changes the weights of a layer by {steady:.0%} of their size", small),
+        (unsure and steady > share,
+         f"one update changes the weights of {case.at(fast)} by {_percent(steady)} of their size", small),
         (unsure and case.last.moved > LIMITS["moved far"] and largest > share,
          f"{size}; in all, the weights moved by {case.last.moved:.3g} times their size", small),
         (became_flat, f"{size}, and units that worked at first became flat", small),
     ):
         if holds:
-            yield Finding("learning rate too large", f"rate {case.last.rate:.3g}", seen, normal,
-                          "Take a smaller one, a tenth for a start; compare_rates tries several. If none helps, check "
-                          "the gradients of your own layers by check_layer")
+            yield Finding("learning rate too large", _rate(case), seen, normal, "Take a smaller one, a tenth for a "
+                          "start; minidl.search.compare_rates tries several")
             return
 
 
-def _rate_too_small(case: Case) -> Iterator[Finding]:
+def _too_slow(case: Case) -> Iterator[Finding]:
+    end = case.end
     updates = case.last.step - case.first.step
-    if updates and case.last.moved < LIMITS["moved"]:
-        yield Finding("learning rate too small", f"rate {case.last.rate:.3g}", f"{updates:,} updates moved the weights "
-                      f"by {case.last.moved:.2g} of their size", f"at least {LIMITS['moved']:g}", "Take a larger rate, "
-                      "ten times for a start, a looser clip, or more epochs; compare_rates tries several")
+    if not updates or end is None or end.factor is None:
+        return
+    seen = f"in {updates:,} updates the weights moved by {case.last.moved:.2g} of their size; {UPDATES} more with "
+    seen += f"a rate of {end.factor * max(look.rate for look in case.looks):.3g} make the loss smaller by "
+    what = "learning rate too small"
+    advice = "Take a larger rate, a looser clip, or larger sample weights; minidl.search.compare_rates tries several"
+    if rate_fell(case.looks):
+        what, advice = "learning rate fell too early", "Let the schedule fall later: does it count in updates or epochs"
+    elif end.factor == 1.0:
+        what, advice = "too few updates", "Train for more epochs"
+    yield Finding(what, _rate(case), f"{seen}{_percent(end.fall)}", "a loss that has stopped falling", advice)
 
 
 def _vanishing(case: Case) -> Iterator[Finding]:
@@ -262,7 +248,16 @@ def _idle(case: Case) -> Iterator[Finding]:
 
 
 def _nothing_learned(case: Case) -> Iterator[Finding]:
-    if case.skill < LIMITS["nothing learned"]:
-        yield Finding("nothing learned", "the loss", f"it is {case.last.loss:.3g}, and {case.last.shuffled:.3g} with "
-                      "the targets of other rows", f"a ratio below {1 - LIMITS['nothing learned']:g}", "Check that row "
-                      "i of y belongs to row i of x; then try another network or rate, or more epochs")
+    if (end := case.end) is None:
+        return
+    # A linear model with p numbers gains about 2 p / N by fitting N rows of noise.
+    gain, chance = end.skill, 3.0 * end.noise
+    by_heart = 4.0 * end.numbers / end.rows
+    if gain < min(LIMITS["nothing learned"], max(chance, by_heart)):
+        yield Finding("nothing learned", "the loss", f"it is {end.loss:.4g} at the end, and {end.shuffled:.4g} with "
+                      f"the targets of other rows: a model with {end.numbers:,} numbers gains that much by chance or "
+                      f"by learning {end.rows:,} rows by heart", f"a ratio below {1 - LIMITS['nothing learned']:g}",
+                      "Found right: the scales of x and y, the first weights, the errors and updates of all layers, "
+                      "the learning rate, gradients of your own layers. Possible causes: x says little about y; the "
+                      "network is too small or narrow, or has no activations; the rows of y are in another order than "
+                      "those of x")

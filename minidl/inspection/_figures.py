@@ -9,10 +9,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Scale:
-    """The scale of some columns: of each its root mean square, and its standard deviation as a share of that."""
+    """The scale of some columns.
+
+    Attributes:
+        size: Root mean square of each.
+        spread: Standard deviation of each, as a share of its size.
+        far: Largest distance from the median in each, in interquartile ranges; 0 where that range is 0.
+        farthest: The value at that distance.
+        repeats: How many rows have that value.
+    """
 
     size: list[float]
     spread: list[float]
+    far: list[float]
+    farthest: list[float]
+    repeats: list[int]
 
 
 @dataclass(frozen=True)
@@ -27,11 +38,14 @@ class Part:
         flat: Of an activation: the share of its outputs at which its slope is below 5 % of the steepest.
         dead: Of an activation: the share of its units that are flat in every row.
         two_ended: Whether it is flat at both ends, as Sigmoid is and ReLU is not.
+        kept: Of a layer that keeps the shape, such as LayerNorm: different rows in its output, over those in its input.
+        dropped: The rate of a Dropout.
         alike: Whether all units have the same weights.
         weights: Root mean square of its weights, the parameters of two or more dimensions.
         update: Size of one update of the weights, as a share of their size.
         idle: Why it does not learn: "frozen", or "not held by the optimizer".
-        inputs: Of a layer with weights that is fed with data: the scale of its inputs; in the first look only.
+        inputs: Of a layer with weights that is fed with data: the scale of its inputs, of all rows; in the first look
+            only.
     """
 
     path: str
@@ -41,11 +55,19 @@ class Part:
     flat: float | None
     dead: float | None
     two_ended: bool
+    kept: float | None
+    dropped: float | None
     alike: bool
     weights: float | None
     update: float | None
     idle: str | None
     inputs: Scale | None
+
+
+def skill(loss: float, shuffled: float) -> float:
+    """Return what a loss gains over that with the targets of other rows, as a share of the larger one."""
+    largest = max(abs(loss), abs(shuffled))
+    return (shuffled - loss) / largest if 0 < largest < inf else 0.0
 
 
 @dataclass(frozen=True)
@@ -55,36 +77,70 @@ class Look:
     Attributes:
         step: Updates of the optimizer before it.
         rate: Learning rate.
+        momentum: The momentum of the optimizer, Adam's β₁; 0 for one without.
         loss: Loss on the rows of the Watch.
-        shuffled: The same with the targets in another order: the loss of predictions that know nothing of their row.
+        shuffled: The same with the targets of other rows: the loss of predictions that know nothing of their row.
         after: The loss after one more update.
         moved: Distance of the weights from those of the first look, as a share of their size then.
         parts: The figures of each layer and merge, in the order of the forward pass.
-        targets: The scale of the targets, if they are values; in the first look only.
-        commonest: Share of the rows that have the most common target; in the first look only.
+        wrong: Maps each layer and loss of the user's to the relative difference of its gradient to a numeric one.
+        targets: The scale of the targets of all rows, if they are values; in the first look only.
+        one_target: Whether all rows have the same target; in the first look only.
         outside: Share of the targets outside of the range of the last activation; in the first look only.
     """
 
     step: int
     rate: float
+    momentum: float
     loss: float
     shuffled: float
     after: float
     moved: float
     parts: list[Part]
+    wrong: dict[str, float]
     targets: Scale | None
-    commonest: float
+    one_target: bool
     outside: float
 
     @property
     def skill(self) -> float:
         """How much better the predictions fit their own targets than those of other rows: 1 at best, 0 for nothing."""
-        largest = max(abs(self.loss), abs(self.shuffled))
-        return (self.shuffled - self.loss) / largest if 0 < largest < inf else 0.0
+        return skill(self.loss, self.shuffled)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class End:
+    """The figures of the end of a run, on all rows.
+
+    Attributes:
+        loss: The loss.
+        shuffled: The loss with the targets of other rows.
+        noise: Standard error of the skill.
+        rows: How many rows were judged.
+        numbers: How many numbers the model learns.
+        factor: The smallest of 1, 10, 100, … times the largest learning rate at which more updates would still make the
+            loss smaller; None if there is none, or if nobody asked.
+        fall: What share of the loss those updates took away.
+        brakes: What else makes the updates small or large: the clip, the mean of the sample weights.
+    """
+
+    loss: float
+    shuffled: float
+    noise: float
+    rows: int
+    numbers: int
+    factor: float | None
+    fall: float
+    brakes: str
+
+    @property
+    def skill(self) -> float:
+        """The skill, as that of a look."""
+        return skill(self.loss, self.shuffled)
 
 
 def look_from(plain: dict[str, Any]) -> Look:

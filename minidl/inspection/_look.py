@@ -19,11 +19,16 @@ from .._training.run import Run
 from ..layers._parts import children, walk
 from ..layers._structure import one_line
 from ..layers.base import Component, Layer, trait
+from ..layers.dropout import Dropout
 from ..losses import Loss
 from ._figures import Look, Part, Scale
+from ._numeric import wrong_gradients
 
 FLAT = 0.05
 """Share of the steepest slope of an activation below which its slope counts as flat."""
+
+PIECE = 1024
+"""Rows that go through the model at a time when the scales of all rows are measured."""
 
 GRID = np.concatenate([[-1e6, -50.0], np.linspace(-8.0, 8.0, 65), [50.0, 1e6]])[:, None]
 """Inputs that show the range of an activation, its steepest slope, and whether it is flat at its ends."""
@@ -33,48 +38,88 @@ GRID = np.concatenate([[-1e6, -50.0], np.linspace(-8.0, 8.0, 65), [50.0, 1e6]])[
 class Seen:
     """The arrays of one training pass through a part, and whether its input depends on no weights."""
 
-    x: Array
+    inputs: tuple[Array, ...]
     y: Array
     is_data: bool
     error: Array | None = None
 
 
-def look(run: Run, x: Array, y: npt.NDArray[Any], batch: int, first: dict[str, Array]) -> Look:
-    """Make one training pass and one update with a copy of a run, and return the figures; the run stays as it is.
-
-    Args:
-        run: The run.
-        x: Input, checked.
-        y: Target, checked.
-        batch: Rows of the update.
-        first: The weights at the first look, by their paths; empty at the first look.
-    """
+def copy_of(run: Run) -> Run:
+    """Copy a run with its model, loss and optimizer, so that nothing reaches the run itself."""
     own = copy.copy(vars(run))
     copied: Run = object.__new__(Run)
     names = ("model", "loss", "optimizer", "penalties", "clip")
     vars(copied).update(own, **dict(zip(names, copy.deepcopy([own[name] for name in names]), strict=True)))
+    for parameter in copied.model.parameters():
+        parameter.zero_grad()
+    copied.optimizer.vector.use_up()
+    return copied
+
+
+def look(run: Run, data: tuple[Array, npt.NDArray[Any]], rows: int, weight: float, first: dict[str, Array]) -> Look:
+    """Make one training pass and one update with a copy of a run, and return the figures; the run stays as it is.
+
+    Args:
+        run: The run.
+        data: x and y, checked, in random order.
+        rows: How many of them to use; but the scales of the first look are those of all.
+        weight: The sample weight of each row in the update.
+        first: The weights at the first look, by their paths; empty at the first look.
+    """
+    (all_x, all_y), x, y = data, data[0][:rows], data[1][:rows]
+    copied = copy_of(run)
     model, loss, optimizer = copied.model, copied.loss, copied.optimizer
-    begin = optimizer.steps * batch % max(len(x) - batch, 1)
+    size = min(run.plan.batch_size or len(x) if run.plan else len(x), len(x))
+    begin = optimizer.steps * size % max(len(x) - size, 1)
     with np.errstate(all="ignore"):
+        scales = {} if first else _scales_of_inputs(model, loss, all_x, all_y)
         prediction = model.predict(x)
-        error, shuffled = loss(prediction, y), loss(prediction, np.roll(y, max(len(y) // 2, 1), axis=0))
         seen = training_pass(model, loss, x, y)
+        wrong = wrong_gradients(_paths(model), {key: (part.inputs, part.error) for key, part in seen.items()},
+                                loss, prediction, y)
         for parameter in model.parameters():
             parameter.zero_grad()
         optimizer.vector.use_up()
         before = {id(parameter): parameter.value.copy() for parameter in model.parameters()}
         moved = distance(weights_of(model), first)
-        NumpyEngine(copied, ()).update((x[begin : begin + batch], y[begin : begin + batch]))
-        after = loss(model.predict(x), y)
+        update(copied, x[begin : begin + size], y[begin : begin + size], weight)
         held = set(map(id, optimizer.vector.parameters))
-        parts = [_figures(*found, before, held, not first) for found in _leaves(model, seen)]
-    values = y.ndim == prediction.ndim and not loss.from_logits
-    counts = np.zeros(1) if first else np.unique(y, axis=0, return_counts=True)[1]
-    return Look(
-        step=run.optimizer.steps, rate=optimizer.last_rate, loss=error, shuffled=shuffled, after=after, moved=moved,
-        parts=parts, targets=_scale(y) if values and not loss.from_probabilities and not first else None,
-        commonest=float(counts.max() / len(y)), outside=_outside(model, y, prediction) if values and not first else 0.0,
-    )
+        parts = [_figures(*found, before, held, scales) for found in _leaves(model, seen)]
+        values = y.ndim == prediction.ndim and not loss.from_logits and not first
+        return Look(
+            step=run.optimizer.steps, rate=optimizer.last_rate, momentum=momentum_of(optimizer),
+            loss=loss(prediction, y), shuffled=shuffled_loss(loss, prediction, y), after=loss(model.predict(x), y),
+            moved=moved, parts=parts, wrong=wrong,
+            targets=_scale(all_y) if values and not loss.from_probabilities else None,
+            one_target=not first and bool((all_y == all_y[0]).all()),
+            outside=_outside(model, y, prediction) if values else 0.0,
+        )
+
+
+def update(copied: Run, x: Array, y: npt.NDArray[Any], weight: float) -> None:
+    """Make one update of a copy, as the run does."""
+    NumpyEngine(copied, ()).update((x, y, np.full(len(x), weight, x.dtype)))
+
+
+def shuffled_loss(loss: Loss, prediction: Array, y: npt.NDArray[Any]) -> float:
+    """Return the mean loss with the targets of other rows: of the next ones, as the rows are in random order."""
+    return float(np.mean([loss(prediction, np.roll(y, k, axis=0)) for k in range(1, max(2, min(5, len(y))))]))
+
+
+def momentum_of(optimizer: Any) -> float:
+    """Return the momentum of an optimizer; 0 where it has none."""
+    return float(getattr(optimizer, "momentum", getattr(optimizer, "beta1", 0.0)))
+
+
+def _scales_of_inputs(model: Layer, loss: Loss, x: Array, y: npt.NDArray[Any]) -> dict[int, Scale]:
+    """Map the id of each part with weights that is fed with data to the scale of its inputs."""
+    found: dict[int, list[Array]] = {}
+    for rows in np.array_split(np.arange(len(x)), -(-len(x) // PIECE)):
+        for key, seen in training_pass(model, loss, x[rows], y[rows]).items():
+            if seen.is_data:
+                found.setdefault(key, []).append(seen.inputs[0])
+    paths = _paths(model)
+    return {key: _scale(np.concatenate(arrays)) for key, arrays in found.items() if _weights(paths[key][1])}
 
 
 def weights_of(model: Layer) -> dict[str, Array]:
@@ -101,7 +146,7 @@ def training_pass(model: Layer, loss: Loss, x: Array, y: npt.NDArray[Any]) -> di
             is_data = learned.isdisjoint(map(id, arrays))
             if id(part) in weighted or not is_data:
                 learned.add(id(result))
-            seen[id(part)] = Seen(arrays[0], result, is_data)
+            seen[id(part)] = Seen(arrays, result, is_data)
             return result
 
         def backward(error: Array) -> Any:
@@ -131,30 +176,44 @@ def _weights(part: Component) -> list[Parameter]:
     return [p for p in _own(part) if len(p.shape) >= 2] if trait(part, "has_input_gradient") else []
 
 
+def _paths(model: Layer) -> dict[int, tuple[str, Component]]:
+    """Map the id of each layer and merge to its path and itself."""
+    return {id(part): (path, part) for path, part in [*walk(model), ("", model)] if isinstance(part, Component)}
+
+
 def _leaves(model: Layer, seen: dict[int, Seen]) -> list[tuple[str, Component, Seen]]:
     """List path, part and arrays of each part that holds no other, or holds parameters itself, as they were run."""
-    paths = {id(part): (path, part) for path, part in [*walk(model), ("", model)] if isinstance(part, Component)}
+    paths = _paths(model)
     found = [(*paths[key], arrays) for key, arrays in seen.items()]
     return [(path, part, arrays) for path, part, arrays in found if _own(part) or len(_components(part)) == 1]
 
 
 def _figures(
-    path: str, part: Component, seen: Seen, before: dict[int, Array], held: set[int], scales: bool
+    path: str, part: Component, seen: Seen, before: dict[int, Array], held: set[int], scales: dict[int, Scale]
 ) -> Part:
     own, weights = _own(part), _weights(part)
     flat, dead, two_ended = _flatness(part, seen)
     size = _norm(*[before[id(p)] for p in weights])
     is_held = any(id(p) in held for p in own)
     idle = "frozen" if all(p.frozen for p in own) else None if is_held else "not held by the optimizer"
+    keeps_shape = seen.inputs[0].shape == seen.y.shape and flat is None and not weights
     return Part(
         path=path, name=one_line(part), output=_rms(seen.y), error=None if seen.error is None else _rms(seen.error),
         flat=flat, dead=dead, two_ended=two_ended,
+        kept=_different(seen.y) / _different(seen.inputs[0]) if scales and keeps_shape else None,
+        dropped=part.rate if isinstance(part, Dropout) else None,
         alike=any(_alike(before[id(p)]) for p in weights),
         weights=_rms(np.concatenate([before[id(p)].ravel() for p in weights])) if weights else None,
         update=_norm(*[p.value - before[id(p)] for p in weights]) / size if weights and size else None,
         idle=idle if own else None,
-        inputs=_scale(seen.x) if scales and weights and seen.is_data else None,
+        inputs=scales.get(id(part)),
     )
+
+
+def _different(rows: Array) -> int:
+    """Count different rows, to a hundredth of the largest number."""
+    flat = rows.reshape(len(rows), -1)
+    return len(np.unique(np.round(flat / (np.abs(flat).max() or 1.0), 2), axis=0))
 
 
 def _alike(weight: Array) -> bool:
@@ -165,15 +224,15 @@ def _alike(weight: Array) -> bool:
 
 def _flatness(part: Component, seen: Seen) -> tuple[float | None, float | None, bool]:
     """Return the figures ``flat``, ``dead`` and ``two_ended``, of a function of each number alone."""
-    x, nothing = seen.x, (None, None, False)
+    x, nothing = seen.inputs[0], (None, None, False)
     if not isinstance(part, Layer) or x.ndim != 2 or seen.y.shape != x.shape or _weights(part):
         return nothing
     try:
         slopes, grid = _slopes(part, x), _slopes(part, np.repeat(GRID, x.shape[1], axis=1).astype(x.dtype))
     except Exception:  # A layer of the user's may refuse numbers that it does not meet in the run.
         return nothing
-    if slopes is None or grid is None:
-        return nothing
+    if slopes is None or grid is None or grid[[0, -1]].max() > 2.0 * grid[1:-1].max():
+        return nothing  # Without a steepest slope, as x² has none, no slope is flat.
     low = FLAT * grid.max(axis=0)
     flat = slopes < low
     return float(flat.mean()), float(flat.all(axis=0).mean()), bool((grid[[1, -2]] < low).all())
@@ -185,7 +244,7 @@ def _slopes(part: Layer, x: Array) -> Array | None:
     clean.forward(x)
     slopes, ramp = clean.backward(np.ones_like(x)), 1.0 + np.arange(x.size, dtype=x.dtype).reshape(x.shape) % 2
     alone = np.allclose(clean.backward(ramp), slopes * ramp, equal_nan=True)
-    return np.where(np.isfinite(slopes), np.abs(slopes), 0.0) if alone else None
+    return np.abs(slopes) if alone and np.isfinite(slopes).all() else None
 
 
 def _outside(model: Layer, y: npt.NDArray[Any], prediction: Array) -> float:
@@ -205,7 +264,15 @@ def _outside(model: Layer, y: npt.NDArray[Any], prediction: Array) -> float:
 def _scale(columns: npt.NDArray[Any]) -> Scale:
     flat = columns.reshape(len(columns), -1).astype(np.float64)
     size = np.sqrt(np.mean(flat**2, axis=0))
-    return Scale(size.tolist(), np.where(size > 0, np.std(flat, axis=0) / np.where(size > 0, size, 1.0), 1.0).tolist())
+    low, middle, high = np.quantile(flat, [0.25, 0.5, 0.75], axis=0)
+    distance = np.abs(flat - middle)
+    farthest = flat[distance.argmax(axis=0), np.arange(flat.shape[1])]
+    between = high - low
+    return Scale(
+        size.tolist(), np.where(size > 0, np.std(flat, axis=0) / np.where(size > 0, size, 1.0), 1.0).tolist(),
+        np.where(between > 0, distance.max(axis=0) / np.where(between > 0, between, 1.0), 0.0).tolist(),
+        farthest.tolist(), np.sum(flat == farthest, axis=0).tolist(),
+    )
 
 
 def _norm(*arrays: Array) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import Array, dense, floating, listed, positive_int
+from .._core.arrays import Array, dense, finite, floating, listed, positive_int
 from .._core.functions import sigmoid, softmax
 from .._core.picture import COLORS, MARKERS, picture
 from .._data import check_lengths, check_parts, checked_input, described, last_part
@@ -34,7 +34,8 @@ def plot_decision(
 ) -> Any:
     """Draw what a classifier says over a plane of two features, and the rows as points; needs Matplotlib.
 
-    All other features are at their median. Points with a black ring are on the wrong side.
+    All other features are at their median, so with more than two the plane shows only a part of what the model says.
+    Points with a black ring are classified wrong.
 
     Args:
         model: The classifier. Its output is taken as probabilities if it ends in Sigmoid or Softmax, else as logits.
@@ -43,7 +44,7 @@ def plot_decision(
         loss: The loss of the training, which knows what the output means; one of values, such as MeanSquaredError, has
             its border at 0.5.
         features: The two columns of ``x`` that span the plane.
-        grid: Points in each direction.
+        grid: Points in each direction, at most 2000.
         path: File of the picture; None only returns the figure.
 
     Returns:
@@ -55,30 +56,42 @@ def plot_decision(
     """
     rows = _rows("plot_decision", model, x)
     count = positive_int(grid, "plot_decision(grid)")
+    if count > 2000:
+        raise ArgumentError(f"plot_decision(grid): expected at most 2000 points in each direction, got {count}")
     across, up = _columns(features, rows)
     lines = [np.linspace(*_limits(rows[:, column]), max(count, 2)) for column in (across, up)]
     plane = np.repeat(np.median(rows, axis=0, keepdims=True), lines[0].size * lines[1].size, axis=0).astype(rows.dtype)
     plane[:, across], plane[:, up] = (part.ravel() for part in np.meshgrid(*lines))
-    scores = _scores(model, loss, plane)
-    found = _scores(model, loss, rows)
+    scores = _scores("plot_decision", model, loss, plane)
+    found = _scores("plot_decision", model, loss, rows)
     classes = None if y is None else _labels("plot_decision", y, found)
     with picture("plot_decision", 6.4, 5.0, path) as figure:
         axes = figure.subplots()
         shape, extent = (lines[1].size, lines[0].size), [*lines[0][[0, -1]], *lines[1][[0, -1]]]
+        places, title, colors = rows[:, [across, up]], [], _colors(scores.shape[1])
         if scores.shape[1] == 2:
             _shade_two(figure, axes, lines, scores[:, 1].reshape(shape))
         else:
-            _shade_many(axes, lines, scores, shape, extent)
+            _shade_many(axes, lines, scores, shape, extent, colors)
+        if rows.shape[1] > 2:
+            title.append("other features at their median")
         if classes is None:
-            axes.plot(rows[:, across], rows[:, up], ".", color="#555555", ms=4)
+            axes.plot(*places.T, ".", color="#555555", ms=4)
+            for label in np.unique(scores.argmax(axis=1)).tolist():
+                axes.plot([], [], "s", color=colors[label], alpha=0.5, label=f"class {label}")
         else:
             wrong = classes != found.argmax(axis=1)
             for label in np.unique(classes).tolist():
-                for rest in (False, True):
-                    _points(axes, rows[:, [across, up]][(classes == label) & (wrong == rest)], label, ring=rest)
-            title = f"{accuracy(found, classes):.1%} right" + ("; black rings: wrong" if wrong.any() else "")
-            axes.set_title(title)
-            figure.legend(loc="outside lower center", ncols=6)
+                marker = MARKERS[label % len(MARKERS)]
+                axes.scatter(*places[classes == label].T, s=24, marker=marker, color=colors[label], edgecolors="white",
+                             linewidths=0.5, label=f"class {label}", zorder=3)
+            if rows.shape[1] == 2:
+                title.append(f"{accuracy(found, classes):.1%} right")
+            if wrong.any():
+                axes.scatter(*places[wrong].T, s=60, facecolors="none", edgecolors="black", linewidths=1.3, zorder=4)
+                title.append("black rings: wrong")
+        axes.set_title("; ".join(title))
+        figure.legend(loc="outside lower center", ncols=5)
         axes.set(xlabel=f"feature {across}", ylabel=f"feature {up}", xlim=extent[:2], ylim=extent[2:])
         axes.grid(False)
     return figure
@@ -106,6 +119,7 @@ def plot_fit(model: Layer, x: npt.ArrayLike, y: npt.ArrayLike, *, path: str | Pa
     rows = _rows("plot_fit", model, x)
     prediction = model.predict(rows)
     target = floating(y, "plot_fit(y)")
+    finite(target, "plot_fit(y)")
     target = target[:, None] if target.ndim == 1 else target
     if target.shape != prediction.shape:
         raise ShapeError(f"plot_fit(y): expected the shape {prediction.shape} of the predictions, got {target.shape}")
@@ -163,13 +177,13 @@ def plot_confusion(
         ImportError: Matplotlib is not installed.
         ShapeError, DTypeError, DataError, ArgumentError: data that does not fit the model, or too few names.
     """
-    scores = _scores(model, loss, _rows("plot_confusion", model, x))
+    scores = _scores("plot_confusion", model, loss, _rows("plot_confusion", model, x))
     classes = _labels("plot_confusion", y, scores)
     matrix = confusion_matrix(scores, classes)
     count = len(matrix)
     shown = [str(k) for k in range(count)] if names is None else listed(names, "plot_confusion(names)", "texts")
-    if len(shown) != count or not all(isinstance(name, str) for name in shown):
-        raise ArgumentError(f"plot_confusion(names): expected {count} texts, one for a class, got {described(names)}")
+    if isinstance(names, str) or len(shown) != count or not all(isinstance(name, str) for name in shown):
+        raise ArgumentError(f"plot_confusion(names): expected a list of {count} texts, one for a class, got {names!r}")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with picture("plot_confusion", 2.4 + 0.46 * count, 2.0 + 0.46 * count, path) as figure:
         axes = figure.subplots()
@@ -198,11 +212,11 @@ def _rows(where: str, model: Layer, x: npt.ArrayLike) -> Array:
 def _columns(features: tuple[int, int], rows: Array) -> tuple[int, int]:
     """Return the two columns that span the plane."""
     chosen = listed(features, "plot_decision(features)", "two column numbers")
-    good = [type(column) is int and 0 <= column < rows.shape[1] for column in chosen]
+    good = [isinstance(column, (int, np.integer)) and 0 <= column < rows.shape[1] for column in chosen]
     if rows.ndim != 2 or good != [True, True] or chosen[0] == chosen[1]:
         raise ArgumentError(f"plot_decision(features): expected two different columns of x, which has the shape "
-                            f"{rows.shape}, got {described(features)}")
-    return chosen[0], chosen[1]
+                            f"{rows.shape}, got {features!r}")
+    return int(chosen[0]), int(chosen[1])
 
 
 def _limits(column: Array) -> tuple[float, float]:
@@ -211,10 +225,10 @@ def _limits(column: Array) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _scores(model: Layer, loss: Loss | None, rows: Array) -> Array:
+def _scores(where: str, model: Layer, loss: Loss | None, rows: Array) -> Array:
     """Return a column for each class; of one output, the scores of class 0 and class 1."""
     if loss is not None:
-        check_parts("plot", loss=(loss, Loss))
+        check_parts(where, loss=(loss, Loss))
     output = model.predict(rows)
     if loss is not None and (loss.from_logits or loss.from_probabilities):
         output = loss.probabilities(output)
@@ -225,22 +239,25 @@ def _scores(model: Layer, loss: Loss | None, rows: Array) -> Array:
 
 def _labels(where: str, y: npt.ArrayLike, scores: Array) -> Labels:
     """Return the class of each row; of one-hot rows the largest column."""
-    given = dense(y, f"{where}(y)")
+    given, count = dense(y, f"{where}(y)"), scores.shape[1]
     check_lengths(x=scores, y=given)
-    column = given.ravel() if given.size == len(given) else given.argmax(axis=1) if given.ndim == 2 else given
-    if column.ndim != 1 or column.dtype.kind not in "biuf" or not np.isin(column, np.arange(scores.shape[1])).all():
-        raise DataError(f"{where}(y): expected classes 0 … {scores.shape[1] - 1}, a number or a one-hot row for each "
-                        f"row of x, got {described(given)}")
+    column = given.ravel() if given.size == len(given) else given
+    if given.shape == scores.shape and np.isin(given, [0, 1]).all() and (given.sum(axis=1) == 1).all():  # One-hot.
+        column = given.argmax(axis=1)
+    if column.ndim != 1 or column.dtype.kind not in "biuf" or not np.isin(column, np.arange(count)).all():
+        shown = f"from {given.min():g} to {given.max():g}" if given.dtype.kind in "biuf" else f"of dtype {given.dtype}"
+        raise DataError(f"{where}(y): expected classes 0 … {count - 1}, a number or a one-hot row for each row of x, "
+                        f"got {described(given)}, {shown}")
     return column.astype(np.intp)
 
 
-def _points(axes: Any, places: Array, label: int, *, ring: bool) -> None:
-    if len(places):
-        axes.scatter(
-            places[:, 0], places[:, 1], s=30 if ring else 22, marker=MARKERS[label % len(MARKERS)],
-            color=COLORS[label % len(COLORS)], edgecolors="black" if ring else "white", linewidths=1.3 if ring else 0.5,
-            label=None if ring else f"class {label}", zorder=3,
-        )
+def _colors(count: int) -> Sequence[Any]:
+    """Return a colour for each class: those of the style, or of more classes some of a rainbow."""
+    if count <= len(COLORS):
+        return COLORS
+    from matplotlib import colormaps
+
+    return [tuple(color) for color in colormaps["turbo"](np.linspace(0.08, 0.95, count))]
 
 
 def _shade_two(figure: Any, axes: Any, lines: Sequence[Array], scores: Array) -> None:
@@ -254,13 +271,14 @@ def _shade_two(figure: Any, axes: Any, lines: Sequence[Array], scores: Array) ->
     figure.colorbar(shades, label="score of class 1 (border at 0.5)")
 
 
-def _shade_many(axes: Any, lines: Sequence[Array], scores: Array, shape: tuple[int, int], extent: list[float]) -> None:
+def _shade_many(axes: Any, lines: Sequence[Array], scores: Array, shape: tuple[int, int], extent: list[float],
+                colors: Sequence[Any]) -> None:
     """Shade each region in the colour of its class, with borders in black."""
     from matplotlib.colors import to_rgb
 
     winner = scores.argmax(axis=1)
-    colors = np.array([to_rgb(COLORS[k % len(COLORS)]) for k in range(scores.shape[1])])
-    axes.imshow((0.35 * colors[winner] + 0.65).reshape(*shape, 3), extent=extent, origin="lower", aspect="auto")
+    shades = np.array([to_rgb(colors[k]) for k in range(scores.shape[1])])
+    axes.imshow((0.35 * shades[winner] + 0.65).reshape(*shape, 3), extent=extent, origin="lower", aspect="auto")
     for label in np.unique(winner).tolist()[1:]:
         ahead = scores[:, label] - np.delete(scores, label, axis=1).max(axis=1)
         axes.contour(*lines, ahead.reshape(shape), levels=[0.0], colors="black", linewidths=1.0)

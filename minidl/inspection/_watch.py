@@ -11,24 +11,32 @@ from typing_extensions import override
 
 from .._core.arrays import Array, dense, positive_int
 from .._data import check_lengths, checked
+from .._training.sources import ArraySource
 from ..errors import MinidlError
 from ..trainer import Callback, Trainer
-from ._diagnosis import Finding, diagnose
-from ._figures import Look, look_from
+from ._case import LIMITS, Finding
+from ._diagnosis import diagnose
+from ._end import end_of
+from ._figures import End, Look, look_from
 from ._look import look, weights_of
 from ._looks_plot import plot_looks
+
+MOST = 100_000
+"""Rows by which data and the end of a run are judged, at most."""
 
 
 class Watch(Callback):
     """Look at a run, and say in plain words what is wrong with it.
 
     It looks before the first update, and then about ``looks`` times in equal distances. Each look makes one training
-    pass and one update of a copy, with rows of its own, so the run keeps every bit. It costs a few training passes.
+    pass and one update of a copy, with rows of its own, so the run keeps every bit. The data is judged before the run
+    and what was learned at its end, on all rows or 100,000 of them. It costs a few training passes, and if little was
+    learned some hundred updates of the copy.
 
     Args:
         x: Input, ``(rows, features)``: the training data, or some of it.
         y: Target, as in `Trainer.fit`.
-        rows: How many rows it uses at most; they are drawn once, by a fixed seed.
+        rows: How many rows a look uses at most; they are drawn once, by a fixed seed.
         looks: About how many looks at a run.
 
     Attributes:
@@ -53,7 +61,8 @@ class Watch(Callback):
         count, self._most = positive_int(rows, "Watch(rows)"), positive_int(looks, "Watch(looks)")
         x, y = dense(x, "Watch(x)"), dense(y, "Watch(y)")
         total = check_lengths(x=x, y=y)
-        chosen = np.sort(np.random.default_rng(0).choice(total, min(count, total), replace=False))
+        self._rows = min(count, total)
+        chosen = np.random.default_rng(0).choice(total, min(MOST, total), replace=False)  # In random order.
         self.x, self.y = x[chosen], y[chosen]
         self.reset()
 
@@ -62,16 +71,20 @@ class Watch(Callback):
         self.looks: list[Look] = []
         self._first: dict[str, Array] = {}
         self._due = 0.0
+        self._end: End | None = None
 
     @override
     def on_train_begin(self, trainer: Trainer) -> None:
         run = trainer._run
         try:
-            self._data = checked(run.model, run.loss, self.x, self.y)
+            x, y = checked(run.model, run.loss, self.x, self.y)
         except MinidlError as error:
             error.add_note("in the data of Watch(x, y)")
             raise
+        self._data = x, y
         assert run.plan is not None
+        arrays = run.source.arrays if isinstance(run.source, ArraySource) else ()
+        self._weight = float(arrays[2].mean()) if len(arrays) == 3 else 1.0
         # Without a known number of batches it looks after epochs only.
         steps = 1 if run.optimizer.epochs is None else run.optimizer.epochs.steps_per_epoch
         self._steps, self._start = steps, run.plan.start
@@ -89,15 +102,19 @@ class Watch(Callback):
     def on_epoch_end(self, trainer: Trainer) -> None:
         self._look_if_due(trainer)
 
+    @override
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self.looks and not trainer._run.interrupted:
+            self._end = end_of(trainer._run, self._data, self._weight, self.looks, LIMITS)
+
     def _look_if_due(self, trainer: Trainer) -> None:
         done = (len(trainer.history) - self._start) * self._steps + trainer.position.batch
         if done >= self._due:
             self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:
-        run, (x, y) = trainer._run, self._data
-        size = None if run.plan is None else run.plan.batch_size
-        self.looks.append(look(run, x, y, min(size or len(x), len(x)), self._first))
+        run = trainer._run
+        self.looks.append(look(run, self._data, self._rows, self._weight, self._first))
         self._first = self._first or {path: value.copy() for path, value in weights_of(run.model).items()}
         self._due += self._between
 
@@ -115,7 +132,7 @@ class Watch(Callback):
 
         What a cause explains is left out: mend the first, and run again.
         """
-        return diagnose(self.looks)
+        return diagnose(self.looks, self._end)
 
     def table(self) -> str:
         """Return the figures of the last look, a line for each layer.

@@ -17,18 +17,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from minidl import (
     L2,
     SGD,
+    Activation,
     Adam,
     Array,
+    BinaryCrossEntropy,
     ClipGlobalNorm,
     Dense,
+    Dropout,
     HalfSquaredError,
+    Layer,
+    LayerNorm,
+    Loss,
+    MeanSquaredError,
     ReLU,
     Sequential,
     Sigmoid,
+    SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     Tanh,
     Trainer,
@@ -37,6 +46,7 @@ from minidl import (
 from minidl.errors import DivergenceError
 from minidl.initializers import Constant, Normal, Zeros
 from minidl.inspection import Watch
+from minidl.schedules import Exponential
 from minidl.trainer import History
 from tests.campaigns.experiments import load_example
 
@@ -51,18 +61,20 @@ DEEP = 0
 
 
 class Run(NamedTuple):
-    """A Trainer and its data."""
+    """A Trainer, its data, and how long it trains."""
 
     trainer: Trainer
     x: Array
     y: npt.NDArray[Any]
+    epochs: int = 20
+    weights: Array | None = None
 
     def watched(self) -> Watch:
-        """Train for 20 epochs, and return the Watch."""
+        """Train, and return the Watch."""
         watch = Watch(self.x, self.y)
         with suppress(DivergenceError), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.trainer.fit(self.x, self.y, epochs=20, callbacks=[watch])
+            self.trainer.fit(self.x, self.y, sample_weight=self.weights, epochs=self.epochs, callbacks=[watch])
         return watch
 
 
@@ -122,8 +134,83 @@ def of_example(name: str) -> Run:
     example = load_example(name)
     if name == "ensemble":
         return Run(example.build(0), *example.points())
-    return Run(example.build(0.05) if name == "find_settings" else example.build(), example.X, example.Y)
+    if name == "find_settings":
+        return Run(example.build(0.05), example.X, example.Y, epochs=1000)
+    return Run(example.build(), example.X, example.Y)
 
+
+def chain(*layers: Layer, x: Array, y: npt.NDArray[Any], loss: Loss | None = None, epochs: int = 20,
+          optimizer: Any = Adam, weights: Array | None = None, **options: Any) -> Run:
+    """Make a run of a chain of layers."""
+    model = Sequential(*layers).initialize(rng=0)
+    made = optimizer(model.parameters(), **{"learning_rate": 0.01, **options})
+    return Run(Trainer(model, loss or MeanSquaredError(), made, rng=0), x, y, epochs, weights)
+
+
+class Bump(Layer):
+    """y = x exp(-x²), with a wrong sign in its backward."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._x = x
+        return x * np.exp(-(x**2))
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return grad * np.exp(-(self._x**2)) * (2 * self._x**2 - 1)
+
+
+class WrongSign(Loss):
+    """log cosh(a - y), with the sign of its gradient wrong."""
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._difference = prediction - target
+        rows: Array = np.log(np.cosh(self._difference)).sum(axis=1)
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        gradient: Array = -np.tanh(self._difference)
+        return gradient
+
+
+def sentinels() -> Run:
+    """Make a run in which -999 stands for missing numbers, standardized with the others."""
+    x = X + 20.0
+    x[RNG.random(x.shape) < 0.04] = -999.0
+    return values(x=(x - x.mean(axis=0)) / x.std(axis=0), adam=True, rate=0.003)
+
+
+def own_function(function: Callable[[Any], Any], derivative: Callable[[Any], Any]) -> Run:
+    return chain(Dense(4, 16), Activation(function, derivative), Dense(16, 1), x=0.5 * X, y=Y, epochs=60)
+
+
+def fine_tuned() -> Run:
+    """Make the second run of a network that the first has trained to the level of the noise."""
+    noisy = Y + RNG.normal(size=Y.shape)
+    run = chain(Dense(4, 16), Tanh(), Dense(16, 1), x=X, y=noisy)
+    run.trainer.fit(X, noisy, epochs=100)
+    model = run.trainer.model
+    return Run(Trainer(model, MeanSquaredError(), Adam(model.parameters(), 1e-5), rng=0), X, noisy)
+
+
+def rare(share: float, loss: Loss, *end: Layer) -> Run:
+    """Make a run with few rows of class 1."""
+    x = RNG.normal(size=(6000, 5))
+    score = x[:, 0] + 0.5 * x[:, 1] + 0.3 * RNG.normal(size=len(x))
+    return chain(Dense(5, 16), Tanh(), Dense(16, 1), *end, x=x, y=score[:, None] > np.quantile(score, 1 - share),
+                 loss=loss)
+
+
+def noisy(fit: float) -> Run:
+    """Make a linear run whose best R² is ``fit``."""
+    x = RNG.normal(size=(5000, 5))
+    return chain(Dense(5, 1), x=x, y=np.sqrt(fit) * x[:, :1] + np.sqrt(1 - fit) * RNG.normal(size=(5000, 1)))
+
+
+SQUARE = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+LINE = np.linspace(-1.0, 1.0, 200, endpoint=False)[:, None]
 
 HEALTHY: dict[str, Callable[[], Run]] = {
     "ensemble": lambda: of_example("ensemble"),
@@ -134,6 +221,32 @@ HEALTHY: dict[str, Callable[[], Run]] = {
     "values, ReLU": lambda: values(activation=ReLU, rate=0.02),
     "classes": labels,
     "classes, Adam": lambda: labels(adam=True, rate=0.003),
+    "xor, tiled": lambda: chain(
+        Dense(2, 8), Tanh(), Dense(8, 1), x=np.tile(SQUARE, (50, 1)), y=np.tile([[0.0], [1.0], [1.0], [0.0]], (50, 1)),
+        loss=SigmoidCrossEntropy(), epochs=60, learning_rate=0.02),
+    "each row twice": lambda: values(x=np.tile(X[:500], (2, 1)), y=np.tile(Y[:500], (2, 1))),
+    "classes 0, 1, 2, 0, 1, 2, …": lambda: chain(
+        Dense(3, 16), ReLU(), Dense(16, 3), x=2 * np.eye(3)[np.arange(240) % 3] + 0.4 * RNG.normal(size=(240, 3)),
+        y=np.arange(240) % 3, loss=SoftmaxCrossEntropy()),
+    "two periods of a sine": lambda: chain(
+        Dense(1, 20, weight_initializer=Normal(0, 3)), Tanh(), Dense(20, 20), Tanh(), Dense(20, 1), x=LINE,
+        y=np.sin(2 * np.pi * LINE), epochs=300),
+    "square": lambda: own_function(np.square, lambda x: 2 * x),
+    "cube": lambda: own_function(lambda x: x**3, lambda x: 3 * x**2),
+    "exp": lambda: own_function(np.exp, np.exp),
+    "x sin(x)": lambda: own_function(lambda x: x * np.sin(x), lambda x: np.sin(x) + x * np.cos(x)),
+    "flag that is nearly always 1": lambda: values(x=np.where(
+        np.arange(4) == 3, np.arange(1000)[:, None] % 500 > 0, X)),
+    "one row of 72": lambda: rare(0.014, BinaryCrossEntropy(), Sigmoid()),
+    "one row of 250": lambda: rare(0.004, SigmoidCrossEntropy()),
+    "weights of 1/N and a rate of 0.05 N": lambda: chain(
+        Dense(4, 20), Tanh(), Dense(20, 1), x=X, y=Y, optimizer=SGD, learning_rate=50.0, weights=np.full(1000, 1e-3)),
+    "fine-tuning at the level of the noise": fine_tuned,
+    "one epoch": lambda: chain(
+        Dense(6, 32), ReLU(), Dense(32, 1), x=(x := RNG.normal(size=(20_000, 6))),
+        y=x[:, :1] + x[:, 1:2] + RNG.normal(size=(20_000, 1)), optimizer=SGD, epochs=1),
+    "best R² 0.08": lambda: noisy(0.08),
+    "best R² 0.12": lambda: noisy(0.12),
 }
 
 ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
@@ -151,7 +264,7 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
     "rate of 1e-7": ("learning rate too small", lambda: values(rate=1e-7)),
     "rate of 1e-7, Adam": ("learning rate too small", lambda: values(adam=True, rate=1e-7)),
     "tiny clip": ("learning rate too small", lambda: values(trainer={"clip": ClipGlobalNorm(1e-6)})),
-    "rate that falls at once": ("learning rate too small", lambda: values(rate=lambda step: 0.05 * 0.5**step)),
+    "rate that falls at once": ("learning rate fell too early", lambda: values(rate=lambda step: 0.05 * 0.5**step)),
     "rate of 0.5, Adam": ("learning rate too large", lambda: values(adam=True, rate=0.5)),
     "rate of 0.5, Adam, classes": ("learning rate too large", lambda: labels(adam=True, rate=0.5)),
     "rate of 3, tanh, classes": ("learning rate too large", lambda: labels(rate=3.0, activation=Tanh)),
@@ -175,6 +288,27 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
     "huge penalty": ("weights shrunk to nothing", penalized),
     "frozen layer": ("layer that does not learn", lambda: values(change=lambda model: model[2].freeze())),
     "layer without optimizer": ("layer that does not learn", unlearned),
+    "targets of noise": ("nothing learned", lambda: chain(
+        Dense(5, 4), Tanh(), Dense(4, 1), x=RNG.normal(size=(4000, 5)), y=RNG.normal(size=(4000, 1)))),
+    "-999 for missing numbers": ("outliers in inputs", sentinels),
+    "schedule in steps for epochs": ("learning rate fell too early", lambda: chain(
+        Dense(1, 30), Tanh(), Dense(30, 30), Tanh(), Dense(30, 1), x=3 * np.repeat(LINE, 4, axis=0),
+        y=np.sin(9 * np.repeat(LINE, 4, axis=0)), epochs=40, learning_rate=Exponential(0.02, 0.5, steps=5))),
+    "wrong backward": ("wrong gradients", lambda: chain(
+        Dense(4, 24), Bump(), Dense(24, 24), Bump(), Dense(24, 1), x=X, y=Y)),
+    "wrong derivative of an Activation": ("wrong gradients", lambda: own_function(np.sin, lambda x: -np.cos(x))),
+    "wrong sign of a loss": ("wrong gradients", lambda: chain(
+        Dense(4, 20), Tanh(), Dense(20, 1), x=X, y=Y, loss=WrongSign())),
+    "LayerNorm of two features": ("information lost", lambda: chain(
+        LayerNorm(2), Dense(2, 32), ReLU(), Dense(32, 1), x=X[:, :2], y=np.sin(2 * X[:, :1]) + X[:, 1:2] ** 2)),
+    "momentum of 0.999": ("momentum too large", lambda: values(momentum=0.999)),
+    "dropout of 0.9": ("too much dropout", lambda: chain(
+        Dense(4, 12), ReLU(), Dropout(0.9), Dense(12, 12), ReLU(), Dropout(0.9), Dense(12, 1), x=X, y=Y)),
+    "weights of 1/N": ("learning rate too small", lambda: chain(
+        Dense(4, 20), Tanh(), Dense(20, 1), x=X, y=Y, optimizer=SGD, learning_rate=0.05, weights=np.full(1000, 1e-3))),
+    "clip of 1e-3": ("learning rate too small", lambda: values(trainer={"clip": ClipGlobalNorm(1e-3)}, momentum=0.0)),
+    "five updates": ("too few updates", lambda: chain(
+        Dense(4, 16), Tanh(), Dense(16, 1), x=X[:160], y=Y[:160], epochs=1, learning_rate=1e-3)),
 }  # fmt: skip
 """Maps each illness to the finding that must come first, and to a function that makes a run with it."""
 

@@ -70,10 +70,12 @@ def test_points_have_the_marker_and_colour_of_their_class_and_wrong_ones_a_ring(
     y = {"labels": labels, "column": labels[:, None].astype(float), "one-hot": np.eye(2)[labels]}[shape]
     axes = plot_decision(linear([4.0, 0.0], [-4 * BORDER]), X, y).axes[0]
     drawn = [part for part in axes.collections if not hasattr(part, "levels")]
-    places = np.concatenate([part.get_offsets() for part in drawn])
+    points = [part for part in drawn if part.get_label()[0] != "_"]
+    places = np.concatenate([part.get_offsets() for part in points])
     assert sorted(places.tolist()) == sorted(X.tolist())
-    colors = {part.get_label(): tuple(part.get_facecolor()[0]) for part in drawn if part.get_label()[0] != "_"}
+    colors = {part.get_label(): tuple(part.get_facecolor()[0]) for part in points}
     assert set(colors) == {"class 0", "class 1"}
+    assert [tuple(part.get_facecolor().shape) for part in drawn[2:]] == [(0, 4)]  # Rings leave the points to be seen.
     assert len(set(colors.values())) == 2
     ringed = [part.get_offsets() for part in drawn if tuple(part.get_edgecolor()[0][:3]) == (0.0, 0.0, 0.0)]
     assert sorted(np.concatenate(ringed).tolist()) == sorted(X[:3].tolist())
@@ -84,11 +86,27 @@ def test_the_plane_holds_all_rows_and_the_other_features_are_at_their_median() -
     x = np.column_stack([X[:, 0], np.full(60, 3.0), 10 * X[:, 1]])
     x[0, 1] = 1000.0
     model = linear([0.0, 1.0, 1.0], [-3.0])  # With the median 3.0 the border is at 0 of the last feature.
-    axes = plot_decision(model, x, features=(2, 0), grid=101).axes[0]
+    columns = cast(Any, tuple(np.array([2, 0])))
+    axes = plot_decision(model, x, features=columns, grid=101).axes[0]
     np.testing.assert_allclose(contour(axes)[:, 0], 0.0, atol=1e-3)
     assert axes.get_xlim()[0] < x[:, 2].min() < x[:, 2].max() < axes.get_xlim()[1]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("feature 2", "feature 0")
     assert sum(len(line.get_xdata()) for line in axes.lines) == 60
+    right = x[:, 1] + x[:, 2] > 3.0
+    assert plot_decision(model, x, right).axes[0].get_title() == "other features at their median"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_each_of_ten_classes_has_its_colour_and_a_place_in_the_legend(given: bool) -> None:
+    angles = 2 * np.pi * np.arange(10) / 10
+    model = linear(np.stack([np.cos(angles), np.sin(angles)], axis=1), np.zeros(10))
+    figure = plot_decision(model, X, model.predict(X).argmax(axis=1) if given else None, grid=150)
+    (image,), (legend,) = figure.axes[0].images, figure.legends
+    assert len(np.unique(image.get_array().reshape(-1, 3), axis=0)) == 10
+    assert [text.get_text() for text in legend.get_texts()] == [f"class {k}" for k in range(10)]
+    figure.draw_without_rendering()
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
 
 
 def test_each_of_many_regions_has_the_colour_of_its_class() -> None:
@@ -154,17 +172,25 @@ def test_the_model_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda m: plot_decision(m, X, features=(0, 2)), ArgumentError, "two different columns of x"),
+        (lambda m: plot_decision(m, X, features=(0, 2)), ArgumentError, r"two different columns of x.*\(0, 2\)"),
         (lambda m: plot_decision(m, X, features=(1, 1)), ArgumentError, "two different columns of x"),
         (lambda m: plot_decision(m, X, features=cast(Any, 3)), DTypeError, "two column numbers"),
         (lambda m: plot_decision(m, X, grid=0), ArgumentError, "grid"),
+        (lambda m: plot_decision(m, X, grid=10**9), ArgumentError, "at most 2000 points"),
         (lambda m: plot_decision(m, X[:0]), DataError, "at least one row"),
         (lambda m: plot_decision(m, X[:, :1]), ShapeError, r"\(batch, 2\)"),
         (lambda m: plot_decision(m, X, np.full(60, 2)), DataError, "expected classes 0 … 1"),
         (lambda m: plot_decision(m, X, X[:7, 0] > 0), ShapeError, "same number of rows"),
-        (lambda m: plot_decision(m, X, loss=cast(Any, 3)), DTypeError, "expected a Loss"),
+        (lambda m: plot_decision(m, X, loss=cast(Any, 3)), DTypeError, r"plot_decision\(loss\): expected a Loss"),
         (lambda m: plot_confusion(m, X, X[:, 0]), DataError, "expected classes"),
-        (lambda m: plot_confusion(m, X, X[:, 0] > 0, names=["a"]), ArgumentError, "expected 2 texts"),
+        (lambda m: plot_confusion(m, X, X[:, 0] > 0, names=["a"]), ArgumentError, r"2 texts.*got \['a'\]"),
+        (lambda m: plot_confusion(m, X, X[:, 0] > 0, names="ab"), ArgumentError, "2 texts.*got 'ab'"),
+        (lambda m: plot_confusion(m, X, X), DataError, "a one-hot row"),
+        (lambda m: plot_confusion(m, X, np.arange(60) % 2 + 1), DataError, "from 1 to 2"),
+        (lambda m: plot_fit(m, X, np.full(60, np.nan)), DataError, r"plot_fit\(y\): expected finite"),
+        (lambda m: plot_fit(m, X, X[:, 0], path="no such folder/a.png"), ArgumentError, "no such folder/a.png"),
+        (lambda m: plot_fit(m, X, X[:, 0], path="a.foo"), ArgumentError, "ending .png"),
+        (lambda m: plot_fit(m, X, X[:, 0], path=cast(Any, 3)), DTypeError, "got 3"),
         (lambda m: plot_fit(m, X, X), ShapeError, r"expected the shape \(60, 1\)"),
         (lambda m: plot_fit(cast(Any, "model"), X, X), DTypeError, "expected a Layer"),
     ],

@@ -23,6 +23,7 @@ from minidl import (
     Graph,
     HalfSquaredError,
     Layer,
+    Parameter,
     ReLU,
     Residual,
     Sequential,
@@ -35,7 +36,7 @@ from minidl import (
 from minidl.callbacks import EarlyStopping
 from minidl.errors import DTypeError, ShapeError
 from minidl.inspection import Finding, Watch
-from minidl.inspection._diagnosis import LIMITS
+from minidl.inspection._case import LIMITS
 from minidl.inspection._figures import Look
 from minidl.layers import Columns
 from minidl.layers.graph import Node
@@ -147,10 +148,10 @@ def test_the_figures_of_a_small_network_are_those_of_a_computation_by_hand() -> 
 
 def test_the_shuffled_loss_is_that_of_predictions_for_other_rows() -> None:
     run, watch = trainer(layers=(Dense(3, 1),)), Watch(X, Y, rows=300)
-    prediction = run.model.predict(X)
+    prediction = run.model.predict(watch.x)
     run.fit(X, Y, epochs=1, callbacks=[watch])
-    moved = np.concatenate([Y[150:], Y[:150]])
-    assert watch.looks[0].shuffled == pytest.approx(float(0.5 * np.mean((prediction - moved) ** 2)))
+    losses = [0.5 * np.mean((prediction[i] - watch.y[(i - k) % 300]) ** 2) for i in range(300) for k in range(1, 5)]
+    assert watch.looks[0].shuffled == pytest.approx(float(np.mean(losses)))
 
 
 @pytest.mark.parametrize(
@@ -286,3 +287,65 @@ def test_the_looks_are_drawn(tmp_path: Path) -> None:
     assert [line.get_xdata().tolist() for line in errors.lines] == [steps, steps]
     assert [line.get_label() for line in updates.lines] == ["0 Dense(3 -> 8)", "2 Dense(8 -> 1)"]
     assert flat.get_xlabel() == "update"
+
+
+class Cubic(Layer):
+    """y = s x³ with a parameter s, and gradients times the numbers given."""
+
+    def __init__(self, right_x: float, right_s: float) -> None:
+        self.right = right_x, right_s
+        self.scale = Parameter(np.full(1, 2.0))
+
+    @override
+    def forward(self, x: Array) -> Array:
+        self._x = x
+        return self.scale.value * x**3
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        self.scale.grad += self.right[1] * np.sum(grad * self._x**3)
+        return self.right[0] * grad * self.scale.value * 3 * self._x**2
+
+
+@pytest.mark.parametrize(
+    ("right", "difference"), [((1, 1), 0.0), ((-1, 1), 2.0), ((1, 0.5), 0.5), ((0.0, 1), 1.0), ((1, 0), 1.0)]
+)
+def test_a_gradient_is_compared_with_a_numeric_one(right: tuple[float, float], difference: float) -> None:
+    run, watch = trainer(layers=(Dense(3, 4), Cubic(*right), Dense(4, 1)), rate=1e-6), Watch(X, Y)
+    run.fit(X, Y, epochs=1, callbacks=[watch])
+    assert list(watch.looks[0].wrong) == ['Cubic() at "1"']
+    for look in watch.looks:
+        assert look.wrong['Cubic() at "1"'] == pytest.approx(difference, abs=0.05 if difference else 1e-6)
+
+
+def test_data_is_judged_by_all_rows() -> None:
+    x = np.tile(X, (20, 1))
+    x[:, 2] = 1.0
+    x[4321, 2] = -50.0
+    run, watch = trainer(layers=(Dense(3, 1),), rate=1e-3), Watch(x, np.tile(Y, (20, 1)), rows=16)
+    run.fit(x, np.tile(Y, (20, 1)), epochs=1, callbacks=[watch])
+    scale = watch.looks[0].parts[0].inputs
+    assert scale is not None
+    assert scale.size == pytest.approx(np.sqrt(np.mean(x**2, axis=0)).tolist())
+    low, middle, high = np.quantile(x[:, 0], [0.25, 0.5, 0.75])
+    assert scale.far == pytest.approx([np.abs(x[:, 0] - middle).max() / (high - low), scale.far[1], 0.0])
+    assert (scale.farthest[2], scale.repeats) == (-50.0, [20, 20, 1])
+    assert not watch.looks[0].one_target
+
+
+def test_an_update_of_a_look_has_the_mean_of_the_sample_weights() -> None:
+    looks = []
+    for weight, rate in ((1.0, 0.05), (0.001, 50.0)):
+        run, watch = trainer(layers=(Dense(3, 1),), rate=rate), Watch(X, Y)
+        run.fit(X, Y, sample_weight=np.full(300, weight), epochs=2, callbacks=[watch])
+        looks.append([look.after for look in watch.looks])
+    assert looks[0] == pytest.approx(looks[1])
+
+
+def test_a_finding_of_nothing_learned_has_the_figures_of_the_end() -> None:
+    run, watch = trainer(layers=(Dense(3, 1),), rate=0.01), Watch(X, X[::-1, :1])
+    run.fit(X, X[::-1, :1], epochs=20, callbacks=[watch])
+    (finding,) = watch.diagnosis()
+    assert finding.what == "nothing learned"
+    assert finding.seen.startswith(f"it is {run.evaluate(X, X[::-1, :1])['loss']:.4g} at the end, and ")
+    assert "4 numbers" in finding.seen

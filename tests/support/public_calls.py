@@ -41,6 +41,7 @@ from minidl import (
     schedules,
 )
 from minidl.callbacks import Callback, EarlyStopping, ReduceOnPlateau
+from minidl.inspection import Watch
 from minidl.layers import Add, Merge
 from tests.support.conformance_table import layers as table_of_layers
 
@@ -200,7 +201,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     "milestones": lambda: [2, 4], "growth": lambda: 2, "direction": lambda: [1.0, 0.5],
     "quantiles": lambda: [0.1, 0.9],
     "find_settings.rungs": lambda: [(2, 1), (1, 1)], "compare_rates.rates": lambda: [0.1, 0.2],
-    "compare_rates.updates": lambda: 3, "find_settings.monitor": lambda: None,
+    "compare_rates.updates": lambda: 3, "plot_decision.y": lambda: np.array([0, 1] * 4),
+    "plot_confusion.y": lambda: np.array([0, 1] * 4), "find_settings.monitor": lambda: None,
 }  # fmt: skip
 """Maps an argument, or an argument of one call, to what makes a right value."""
 
@@ -313,6 +315,7 @@ def receivers() -> dict[str, dict[str, Callable[[], Any]]]:
             "optimizers.ParameterVector": lambda: an_optimizer().vector,
             "layers.BatchNorm": lambda: BatchNorm(3), "layers.Standardize": lambda: layers.Standardize.of(X),
             "layers.Rescale": lambda: layers.Rescale.of(Y),
+            "inspection.Watch": lambda: Watch(X, Y),
         }.items()
     }  # fmt: skip
 
@@ -332,7 +335,7 @@ RECORDS = [
     "inspection.Trace.symbols", "inspection.Trace.first_not_finite", "inspection.Trace.to_dict", "inspection.Step",
     "inspection.Trace.save", "inspection.Trace.to_html", "inspection.Line", "inspection.Value",
     "inspection.Row", "inspection.Summary", "inspection.Diagram", "inspection.Diagram.mermaid",
-    "inspection.Diagram.save",
+    "inspection.Diagram.save", "inspection.Finding",
 ]  # fmt: skip
 
 EXCEPTIONS = {
