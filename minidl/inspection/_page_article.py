@@ -29,9 +29,9 @@ from ._symbols import ArticleLayer
 
 
 def is_article(trace: Numbers) -> bool:
-    """Whether the page can use the article's numbers: a chain in which Dense itself makes each L_i."""
-    affine = [layer.affine for layer in trace.layers] if trace.is_chain else [""]
-    return all(path is None or type(trace[path].part) is Dense for path in affine)
+    """Whether the page can use the article's numbers: a chain in which Dense with a bias makes each L_i."""
+    paths = [layer.affine for layer in trace.layers if layer.affine is not None] if trace.is_chain else [""]
+    return all(type(trace[path].part) is Dense and "bias" in trace[path].parameters for path in paths)
 
 
 def article_steps(trace: Numbers) -> Iterator[Shown]:

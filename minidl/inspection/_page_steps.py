@@ -98,8 +98,9 @@ def _forward(trace: Numbers, step: Step) -> list[Row]:
     y = Matrix("y" if inputs else f"input of {_reader(trace, step)}", step.outputs[0], "row")
     own = step.parameters
     if isinstance(step.part, Dense) and inputs:
-        weight, bias = Matrix("Wᵀ", own["weight"], "transposed"), Matrix("b", own["bias"], "transposed")
-        product = Row([y, "=", inputs[0], weight, "+", bias], Work((1, 2), ((1.0, 3),)))
+        weight = Matrix("Wᵀ", own["weight"], "transposed")
+        bias = ["+", Matrix("b", own["bias"], "transposed")] if "bias" in own else []
+        product = Row([y, "=", inputs[0], weight, *bias], Work((1, 2), ((1.0, 3),) if bias else ()))
         if product.checked_work():
             return [product]
     pointwise = step.path in trace.parts and trace[step.path].slope is not None and len(inputs) == 1

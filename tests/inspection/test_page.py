@@ -37,6 +37,7 @@ from minidl.schedules import Exponential
 from tests.campaigns import page as campaign
 from tests.campaigns.jobs import Job
 from tests.campaigns.traces import fresh
+from tests.inspection.calculator import calculate
 from tests.inspection.models import MODELS, gates
 from tests.support.conformance_table import layers as table_of_layers
 from tests.support.svg import boxes
@@ -86,6 +87,15 @@ def worked_out(data: dict[str, Any]) -> int:
             if "work" in row:
                 shown = matrices(data, row)
                 result = shown[0]
+                if "…" in row["work"]:  # some terms are left out
+                    continue
+                if isinstance(row["work"], str):
+                    for j, i in np.ndindex(result.shape):
+                        made = re.sub(r"\{(\d)\}", lambda found, j=j, i=i: f"({float(shown[int(found[1])][j, i])})", row["work"])
+                        value = calculate([f"z = {made}"], {"e": np.e})["z"]
+                        assert value == pytest.approx(result[j, i], rel=3e-3, abs=1e-3)
+                        count += 1
+                    continue
                 product, terms, factor = row["work"]
                 for j, i in np.ndindex(result.shape):
                     parts = [number * shown[place][j, i] for number, place in terms]
@@ -93,7 +103,7 @@ def worked_out(data: dict[str, Any]) -> int:
                         a, *b = (shown[place] for place in product)
                         parts += [a[j, k] * (b[0][k, i] if b else 1.0) for k in range(a.shape[1])]
                     scale = 1.0 if factor is None else shown[factor][j, i]
-                    rounding = 3e-4 * sum(map(abs, parts)) * abs(scale)
+                    rounding = 2e-3 * sum(map(abs, parts)) * abs(scale)
                     assert sum(parts) * scale == pytest.approx(result[j, i], abs=rounding)
                     count += 1
     return count
@@ -101,13 +111,15 @@ def worked_out(data: dict[str, Any]) -> int:
 
 def test_the_page_of_a_chain_has_the_equations_of_the_article_in_order() -> None:
     steps = data_of(article().to_html())["steps"]
+    equations = [equation for step in steps for equation, _ in step["equations"]]
+    assert {"f₂(z) = 1 / (1 + e⁻ᶻ)", "O₂′ = O₂ ∘ (1 − O₂)", "O₃′ = O₃ ∘ (1 − O₃)"} <= {*equations}
     numbers = [[number for _, number in step["equations"] if number] for step in steps]
     assert [number for each in numbers for number in each] == [
         "(1)", "(2)", "(1)", "(2)", "(3)", "(5)", "(6)", "(4)", "(5)", "(6)", "(7)", "(7)", "(7)", "(7)",
     ]  # fmt: skip
     first = [step["equations"][0][0] for step in steps]
     assert first[:6] == [
-        "O₁ = x", "I₂ = W₁ O₁ + b₁", "O₂ = f₂(I₂)", "I₃ = W₂ O₂ + b₂", "O₃ = f₃(I₃)", "e = e(O₃, y)",
+        "O₁ = x", "I₂ = W₁ O₁ + b₁", "O₂ = f₂(I₂)", "I₃ = W₂ O₂ + b₂", "O₃ = f₃(I₃)", "e = ½ ‖O₃ − y‖²",
     ]  # fmt: skip
     assert first[6:] == [
         "∂e/∂O₃ = O₃ − y", "E₃ = ∂e/∂O₃ ∘ O₃′", "ΔW₂ = E₃ O₂ᵀ", "E₂ = (W₂ᵀ E₃) ∘ O₂′", "ΔW₁ = E₂ O₁ᵀ",
@@ -127,7 +139,7 @@ def test_the_numbers_of_the_article_s_network_are_those_of_a_hand_computation() 
               "ΔW₁": np.outer(e2, x), "new W₁": w1 - 0.5 * np.outer(e2, x)}  # fmt: skip
     found = {row["tokens"][0][0]: matrices(data, row)[0] for step in data["steps"] for row in step["rows"]}
     for symbol, value in wanted.items():
-        np.testing.assert_allclose(found[symbol], value.reshape(len(value), -1), rtol=1e-4)
+        np.testing.assert_allclose(found[symbol], value.reshape(len(value), -1), rtol=5e-4)
 
 
 @pytest.mark.parametrize("name", ["2-2-1", "1-20-20-1", "normalized", "nested", "gates", "branches", "own"])
@@ -302,7 +314,7 @@ def test_the_steps_of_a_graph_name_where_their_inputs_come_from() -> None:
 def test_what_a_container_of_the_user_s_computes_for_its_parts_is_named() -> None:
     t = trace(MODELS["own"]().initialize(0), HalfSquaredError(), RNG.normal(size=(2, 4)), np.ones((2, 1)))
     rows = [row["tokens"] for step in data_of(t.to_html())["steps"] for row in step["rows"] if step.get("path") == "0"]
-    assert [row[0][0] for row in rows if len(row) == 1].count("error of a part") == 2
+    assert [row[0][0] for row in rows if len(row) == 1][1:3] == ["error of 0.f.1", "error of 0.heads.0"]
     assert all(isinstance(row[-1], list) or row[-1] == ")" for row in rows)
 
 
