@@ -335,6 +335,8 @@ def _names(node: ast.AST) -> Iterator[ast.expr]:
             yield from _names(part)
     elif isinstance(node, (ast.Name, ast.Attribute)) and _is_dotted(node):
         yield node
+    elif isinstance(node, ast.IfExp):  # The condition is no number of the result.
+        yield from _names(ast.Tuple([node.body, node.orelse]))
     elif not isinstance(node, ast.Lambda):
         for child in ast.iter_child_nodes(node):
             yield from _names(child)

@@ -59,6 +59,11 @@ def named(part: object) -> str:
     return (one_line(part) if isinstance(part, Component) else repr(part)).replace("->", "→")
 
 
+def work_by(text: str | None) -> Work | None:
+    """Return how a number is worked out by a formula; None for none."""
+    return Work(formula=text) if text else None
+
+
 def first_that_holds(*rows: Row) -> Row:
     """Return the first row whose numbers can be worked out, else the last."""
     return next((row for row in rows if row.checked_work()), rows[-1])
@@ -99,8 +104,9 @@ def _forward(trace: Numbers, step: Step) -> list[Row]:
     own = step.parameters
     if isinstance(step.part, Dense) and inputs:
         weight = Matrix("Wᵀ", own["weight"], "transposed")
-        bias = ["+", Matrix("b", own["bias"], "transposed")] if "bias" in own else []
-        product = Row([y, "=", inputs[0], weight, *bias], Work((1, 2), ((1.0, 3),) if bias else ()))
+        product = Row([y, "=", inputs[0], weight], Work((1, 2)))
+        if "bias" in own:
+            product = Row([*product.tokens, "+", Matrix("b", own["bias"], "transposed")], Work((1, 2), ((1.0, 3),)))
         if product.checked_work():
             return [product]
     pointwise = step.path in trace.parts and trace[step.path].slope is not None and len(inputs) == 1
@@ -118,7 +124,7 @@ def function_row(part: object, y: Matrix, name: str, x: Matrix) -> Row:
     """Return y = f(x), worked out if the docstring of the class says how."""
     lines = equations(part).forward
     text = formula(part, right_side(lines[0]), {"x": "{1}"}) if len(lines) == 1 else None
-    return Row([y, f"= {name} (", x, ")"], text and Work(formula=text))
+    return Row([y, f"= {name} (", x, ")"], work_by(text))
 
 
 def slope_row(part: object, slope: Matrix, x: Matrix, y: Matrix) -> Row:
@@ -127,7 +133,7 @@ def slope_row(part: object, slope: Matrix, x: Matrix, y: Matrix) -> Row:
     used = [matrix for name, matrix in (("x", x), ("y", y)) if renamed(equation, {name: ""}) != equation]
     places = {name: f"{{{used.index(matrix) + 1}}}" for name, matrix in (("x", x), ("y", y)) if matrix in used}
     text = formula(part, equation, places)
-    return joined(slope, "from", used, ",", text and Work(formula=text))
+    return joined(slope, "from", used, ",", work_by(text))
 
 
 def loss_row(trace: Numbers, step: Step, form: Form, names: Sequence[str]) -> Row:
@@ -137,7 +143,7 @@ def loss_row(trace: Numbers, step: Step, form: Form, names: Sequence[str]) -> Ro
         return Row([e])
     inputs = [Matrix(name, array, form) for name, array in zip(names, step.inputs, strict=False)]
     text = loss_formula(step.part, step.inputs, trace.rows)
-    return joined(e, "from", inputs, ",", text and Work(formula=text))
+    return joined(e, "from", inputs, ",", work_by(text))
 
 
 def _loss(trace: Numbers, step: Step) -> list[Row]:

@@ -92,7 +92,7 @@ located = _Located()
 
 
 def _returned_none(variables: Mapping[str, Any], part: Any, error: Exception, trace: TracebackType) -> Any:
-    """Return the part that returned None in place of an array, which failed where it was used; None for no such part."""
+    """Return the part that made the error because it returned None in place of an array; None for any other error."""
     value = next((variables[name] for name in ("grad", "y", "x") if name in variables), part)
     if value is None:  # A chain gave it to the next part.
         layers = list(variables["self"].layers)

@@ -327,6 +327,8 @@ class Layer(Component, ABC):
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             y = self.predict(np.zeros((0, input_features), self.dtype))
+        if y is None:
+            raise returned_none(self, "forward")
         return int(y.shape[1])
 
 

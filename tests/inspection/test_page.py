@@ -91,7 +91,8 @@ def worked_out(data: dict[str, Any]) -> int:
                     continue
                 if isinstance(row["work"], str):
                     for j, i in np.ndindex(result.shape):
-                        made = re.sub(r"\{(\d)\}", lambda found, j=j, i=i: f"({float(shown[int(found[1])][j, i])})", row["work"])
+                        numbers = [float(one[j, i]) if one.shape == result.shape else 0.0 for one in shown]
+                        made = row["work"].format(*[f"({value})" for value in numbers])
                         value = calculate([f"z = {made}"], {"e": np.e})["z"]
                         assert value == pytest.approx(result[j, i], rel=3e-3, abs=1e-3)
                         count += 1
