@@ -88,7 +88,8 @@ def _step(step: Shown, arrays: _Arrays) -> dict[str, Any]:
     values = step.values and (step.values[0], arrays.add(step.values[1]))
     found = {
         "phase": step.phase, "number": step.number, "title": step.title, "path": step.path, "note": step.note,
-        "equations": step.equations, "column": step.column, "wires": step.wires, "values": values, "rows": [_row(row, arrays) for row in step.rows],
+        "equations": step.equations, "column": step.column, "wires": step.wires, "values": values,
+        "rows": [_row(row, arrays) for row in step.rows],
         "code": [_line(line, arrays) for line in step.lines],
     }  # fmt: skip
     return {name: value for name, value in found.items() if value}

@@ -47,6 +47,7 @@ from minidl.layers import Merge
 from minidl.layers._parts import named
 from minidl.layers.base import Component, forget
 from tests.campaigns import traces
+from tests.inspection.models import Gated
 from tests.support.whole_state import whole
 
 W_1, B_1 = np.array([[0.2, 0.4], [0.3, -0.3]]), np.array([0.1, -0.1])
@@ -419,3 +420,9 @@ def test_json_has_every_step_and_no_nan(tmp_path: Path) -> None:
     assert found["steps"][1]["lines"][0]["made"]["y"]["shape"] == [1, 2]
     with pytest.raises(ArgumentError, match=r"ends in \.html or \.json"):
         t.save(tmp_path / "step.txt")
+
+
+def test_no_line_of_a_container_is_shown_twice() -> None:
+    t = trace(Sequential(Gated(), Dense(8, 1)).initialize(0), HalfSquaredError(), np.ones((2, 4)), np.ones((2, 1)))
+    lines = [line for step in t.steps if step.path == "0" for line in step.lines]
+    assert len({id(line) for line in lines}) == len(lines) > 1
