@@ -57,7 +57,9 @@ def loss_formula(loss: Loss, inputs: Sequence[Any], rows: int) -> str | None:
     *before, last = equations(loss).forward or ("",)
     found = re.fullmatch(r"e = (?P<sign>−?)(?:\(1/N\) Σ (?:over rows of )?(?P<sum>.*)|mean\((?P<mean>.*)\))", last)
     a, y = inputs[:2]
-    if found is None or len(inputs) > 2 or len(a) < rows or a.shape != y.shape or len(before) > 1:
+    if y.dtype.kind in "iu" and y.ndim < a.ndim:  # Labels.
+        y = np.eye(a.shape[1])[y]
+    if found is None or len(inputs) > 2 or len(a) < rows or a.shape != y.shape or len(before) > 1 or a.size > 500:
         return None
     text = formula(loss, (found["sum"] or found["mean"]).replace("‖a − y‖", "(a − y)").replace("|a − y|", "abs(a − y)"),
                    {"a": "{0}", "y": "{1}", "p": "{2}"})

@@ -21,7 +21,7 @@ from ._page_steps import (
     note_of,
     parameter_rows,
     shown_step,
-    slope_row,
+    slope_rows,
     update_row,
 )
 from ._steps import Step
@@ -163,7 +163,7 @@ def _error(trace: Numbers, step: Step, layer: ArticleLayer, layers: Sequence[Art
         text, number = f"(W{i}ᵀ E{above}) ∘ O{i}′", "(4)"
         lines = [line for line in upper.lines if not _adds_to_gradient(line)] + list(step.lines)
     x, y = Matrix(f"I{i}", trace[step.path].x, "column"), Matrix(f"O{i}", trace[step.path].y, "column")
-    rows = [row, slope_row(step.part, factor, x, y)]
+    rows = [row, *slope_rows(step.part, factor, x, y)]
     rows += [gradient_row(trace, step, name, gradient) for name, gradient in step.gradients.items()]
     own = renamed(slope_equation(step.part), {"x": x.symbol, "y": y.symbol})
     return Shown("backward", f"The error of layer {layer.number}: {named(step.part)}", step.path, step.number,

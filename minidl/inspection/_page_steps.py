@@ -127,13 +127,13 @@ def function_row(part: object, y: Matrix, name: str, x: Matrix) -> Row:
     return Row([y, f"= {name} (", x, ")"], work_by(text))
 
 
-def slope_row(part: object, slope: Matrix, x: Matrix, y: Matrix) -> Row:
-    """Return O′ from the input or the output of an activation."""
+def slope_rows(part: object, slope: Matrix, x: Matrix, y: Matrix) -> list[Row]:
+    """Return O′ from the input or the output of an activation, if its docstring says how."""
     equation = slope_equation(part)
     used = [matrix for name, matrix in (("x", x), ("y", y)) if renamed(equation, {name: ""}) != equation]
     places = {name: f"{{{used.index(matrix) + 1}}}" for name, matrix in (("x", x), ("y", y)) if matrix in used}
     text = formula(part, equation, places)
-    return joined(slope, "from", used, ",", work_by(text))
+    return [joined(slope, "from", used, ",", work_by(text))] if used else []
 
 
 def loss_row(trace: Numbers, step: Step, form: Form, names: Sequence[str]) -> Row:
@@ -183,8 +183,8 @@ def _backward(trace: Numbers, step: Step) -> list[Row]:
         rows.append(first_that_holds(*options, joined(result, "from", errors, ",")))
     if slope is not None:
         seen = trace[step.path]
-        rows.append(slope_row(step.part, Matrix("f′(x)", slope, "row"), Matrix("x", seen.x, "row"),
-                              Matrix("y", seen.y, "row")))
+        rows += slope_rows(step.part, Matrix("f′(x)", slope, "row"), Matrix("x", seen.x, "row"),
+                           Matrix("y", seen.y, "row"))
     return rows + [gradient_row(trace, step, name, array) for name, array in step.gradients.items()]
 
 
