@@ -17,6 +17,9 @@ FUNCTIONS = {"e", "log", "tanh", "max", "min", "sign", "abs", "σ", "Φ", "φ", 
 MOST = 8
 """Most terms of a sum that are written out."""
 
+LARGEST = 500
+"""Numbers of the largest prediction whose loss is worked out."""
+
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
     """Return an equation with other names for some symbols."""
@@ -42,29 +45,28 @@ def slope_equation(part: object) -> str:
     return right_side("f′ = " + slope.replace("∂e/∂y", "1"))
 
 
-def formula(part: object, text: str, names: Mapping[str, str]) -> str | None:
-    """Return a text into which numbers are put, such as ``"1 / (1 + e^(−{1}))"``; None for one with other symbols.
+def formula(part: object, text: str, names: Mapping[str, str]) -> str:
+    """Return a text into which numbers are put, such as ``"1 / (1 + e^(−{1}))"``; empty for one with other symbols.
 
     Only the docstrings of minidl are trusted: tests compare them with the code.
     """
     made = renamed(text, names).replace("∘", "·")
     words = set(re.findall(r"[^\W\d_]\w*", re.sub(r"\{\d\}", "", made)))
-    return made if text and words <= FUNCTIONS and type(part).__module__.startswith("minidl.") else None
+    return made if words <= FUNCTIONS and type(part).__module__.startswith("minidl.") else ""
 
 
-def loss_formula(loss: Loss, inputs: Sequence[Any], rows: int) -> str | None:
-    """Return a loss with the numbers of the batch; None where it cannot be worked out from what a page shows."""
+def loss_formula(loss: Loss, inputs: Sequence[Any], rows: int) -> str:
+    """Return a loss with the numbers of the batch; an empty text where a page does not show all of them."""
     *before, last = equations(loss).forward or ("",)
     found = re.fullmatch(r"e = (?P<sign>−?)(?:\(1/N\) Σ (?:over rows of )?(?P<sum>.*)|mean\((?P<mean>.*)\))", last)
     a, y = inputs[:2]
-    if y.dtype.kind in "iu" and y.ndim < a.ndim:  # Labels.
-        y = np.eye(a.shape[1])[y]
-    if found is None or len(inputs) > 2 or len(a) < rows or a.shape != y.shape or len(before) > 1 or a.size > 500:
-        return None
-    text = formula(loss, (found["sum"] or found["mean"]).replace("‖a − y‖", "(a − y)").replace("|a − y|", "abs(a − y)"),
-                   {"a": "{0}", "y": "{1}", "p": "{2}"})
-    if text is None:
-        return None
+    if found is None or len(inputs) > 2 or len(a) < rows or len(before) > 1 or a.size > LARGEST:
+        return ""
+    body = (found["sum"] or found["mean"]).replace("‖a − y‖", "(a − y)").replace("|a − y|", "abs(a − y)")
+    text = formula(loss, body, {"a": "{0}", "y": "{1}", "p": "{2}"})
+    if not text:
+        return ""
+    y = np.eye(a.shape[1])[y] if y.ndim < a.ndim else y  # Labels.
     p = loss.probabilities(a) if before else a
     terms = [text.format(*map(number, three)) for three in zip(a.ravel(), y.ravel(), np.ravel(p), strict=True)]
     terms[4:-2] = terms[4:-2] if len(terms) <= MOST else ["…"]

@@ -16,7 +16,7 @@ from ._page_steps import (
     function_row,
     gradient_row,
     loss_gradient,
-    loss_row,
+    loss_rows,
     named,
     note_of,
     parameter_rows,
@@ -88,9 +88,9 @@ def _output(step: Step, layer: ArticleLayer) -> Shown:
 
 def _loss(trace: Numbers, step: Step, last: ArticleLayer) -> Shown:
     output = f"O{subscript(last.number)}"
-    row = loss_row(trace, step, "transposed", (output, "y", "w"))
+    rows = loss_rows(trace, step, "transposed", (output, "y", "w"))
     return Shown("loss", f"How wrong is the network? {named(step.part)}", "", step.number,
-                 [(text, "") for text in _of_output(trace, equations(step.part).forward, output)], [row], step.lines,
+                 [(text, "") for text in _of_output(trace, equations(step.part).forward, output)], rows, step.lines,
                  note_of(trace, step), column=last.number)
 
 

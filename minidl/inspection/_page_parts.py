@@ -64,8 +64,9 @@ class Work:
         """Whether it gives the first matrix, to rounding; of a large matrix a corner is compared."""
         whole = [matrix.shown() for matrix in matrices]
         result = whole[0]
-        if self.formula:
-            return all(whole[int(place)].shape == result.shape for place in re.findall(r"\{(\d)\}", self.formula))
+        if not (self.product or self.terms):
+            places = re.findall(r"\{(\d)\}", self.formula)
+            return self.formula != "" and all(whole[int(place)].shape == result.shape for place in places)
         elementwise = [place for _, place in self.terms] + ([] if self.factor is None else [self.factor])
         if result.dtype.kind != "f" or any(whole[place].shape != result.shape for place in elementwise):
             return False

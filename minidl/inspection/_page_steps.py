@@ -30,7 +30,7 @@ def shown_step(trace: Numbers, step: Step) -> Shown:
     part = named(step.part)
     what = f"A sum of {part}" if step.is_sum else part
     own = equations(step.part)
-    rows = {"forward": _forward, "loss": _loss, "backward": _backward, "update": _update}[step.phase](trace, step)
+    rows = {"forward": _forward, "loss": loss_rows, "backward": _backward, "update": _update}[step.phase](trace, step)
     texts = (SUM[step.phase],) if step.is_sum else getattr(own, "forward" if step.phase == "loss" else step.phase)
     if step.phase == "update" and rows[-1].checked_work():
         texts = ("W ← W − η ∂e/∂W",)
@@ -57,11 +57,6 @@ def note_of(trace: Numbers, step: Step) -> str:
 def named(part: object) -> str:
     """Return a part in one line."""
     return (one_line(part) if isinstance(part, Component) else repr(part)).replace("->", "→")
-
-
-def work_by(text: str | None) -> Work | None:
-    """Return how a number is worked out by a formula; None for none."""
-    return Work(formula=text) if text else None
 
 
 def first_that_holds(*rows: Row) -> Row:
@@ -123,31 +118,26 @@ def parameter_rows(step: Step) -> list[Row]:
 def function_row(part: object, y: Matrix, name: str, x: Matrix) -> Row:
     """Return y = f(x), worked out if the docstring of the class says how."""
     lines = equations(part).forward
-    text = formula(part, right_side(lines[0]), {"x": "{1}"}) if len(lines) == 1 else None
-    return Row([y, f"= {name} (", x, ")"], work_by(text))
+    text = formula(part, right_side(lines[0]), {"x": "{1}"}) if len(lines) == 1 else ""
+    return Row([y, f"= {name} (", x, ")"], Work(formula=text))
 
 
 def slope_rows(part: object, slope: Matrix, x: Matrix, y: Matrix) -> list[Row]:
     """Return O′ from the input or the output of an activation, if its docstring says how."""
     equation = slope_equation(part)
-    used = [matrix for name, matrix in (("x", x), ("y", y)) if renamed(equation, {name: ""}) != equation]
-    places = {name: f"{{{used.index(matrix) + 1}}}" for name, matrix in (("x", x), ("y", y)) if matrix in used}
-    text = formula(part, equation, places)
-    return [joined(slope, "from", used, ",", work_by(text))] if used else []
+    used = {name: matrix for name, matrix in {"x": x, "y": y}.items() if renamed(equation, {name: ""}) != equation}
+    text = formula(part, equation, {name: f"{{{place}}}" for place, name in enumerate(used, 1)})
+    return [joined(slope, "from", [*used.values()], ",", Work(formula=text))] if used else []
 
 
-def loss_row(trace: Numbers, step: Step, form: Form, names: Sequence[str]) -> Row:
+def loss_rows(trace: Numbers, step: Step, form: Form = "matrix", names: Sequence[str] = "ayw") -> list[Row]:
     """Return e from all samples, worked out if they are few; e alone if the page has not all."""
     e = Matrix("e" if step.path == "loss" else "penalty", step.outputs[0])
     if trace.rows > len(trace.prediction) or not step.inputs:
-        return Row([e])
+        return [Row([e])]
     inputs = [Matrix(name, array, form) for name, array in zip(names, step.inputs, strict=False)]
     text = loss_formula(step.part, step.inputs, trace.rows)
-    return joined(e, "from", inputs, ",", work_by(text))
-
-
-def _loss(trace: Numbers, step: Step) -> list[Row]:
-    return [loss_row(trace, step, "matrix", "ayw")]
+    return [joined(e, "from", inputs, ",", Work(formula=text))]
 
 
 def _reader(trace: Numbers, step: Step) -> str:

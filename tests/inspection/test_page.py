@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from minidl import (
     L2,
@@ -23,6 +24,8 @@ from minidl import (
     Dense,
     HalfSquaredError,
     Layer,
+    Loss,
+    MeanSquaredError,
     Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
@@ -335,3 +338,51 @@ def test_the_campaign_says_what_is_missing(capsys: pytest.CaptureFixture[str], m
 def test_the_campaign_visits_every_step_in_a_browser(capsys: pytest.CaptureFixture[str]) -> None:
     assert campaign.main(["--only", "names with HTML"]) == 0
     assert re.search(r"names with HTML, narrow +\d+ steps, +\d\d+ numbers", capsys.readouterr().out)
+
+
+class Absolute(Loss):
+    """Measure the absolute error; the equation is not that of the code.
+
+    Forward:
+        p = softmax(a)
+        e = mean(|a − y|)
+    Backward:
+        ∂e/∂a = sign(a − y)
+    """
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._sign = np.sign(prediction - target)
+        rows: Array = np.abs(prediction - target).sum(axis=1)
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        return self._sign
+
+
+LOSSES: dict[str, tuple[Loss, Any, str]] = {
+    "one sample": (HalfSquaredError(), [[1.0, 0.0]], "½ (0.25 − 1)² + ½ ((−0.5) − 0)²"),
+    "two samples": (HalfSquaredError(), [[1.0, 0.0], [1.0, 1.0]],
+                    "1/2 · (½ (0.25 − 1)² + ½ ((−0.5) − 0)² + ½ (0.25 − 1)² + ½ ((−0.5) − 1)²)"),
+    "a mean": (MeanSquaredError(), [[1.0, 0.0]], "1/2 · ((0.25 − 1)² + ((−0.5) − 0)²)"),
+    "labels": (SoftmaxCrossEntropy(), [1], "−(0 · log(0.6792) + 1 · log(0.3208))"),
+    "a loss of the user's": (Absolute(), [[1.0, 0.0]], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_worked_out_from_all_samples(name: str) -> None:
+    loss, y, wanted = LOSSES[name]
+    model = Dense(1, 2)
+    model.weight.value[:] = [[0.25], [-0.5]]
+    data = data_of(trace(model, loss, np.ones((len(y), 1)), np.array(y)).to_html())
+    (row,) = next(step for step in data["steps"] if step["phase"] == "loss")["rows"]
+    assert row.get("work", "") == wanted
+
+
+def test_the_loss_of_a_large_batch_is_shown_alone() -> None:
+    t = trace(Dense(1, 1), HalfSquaredError(), np.ones((20, 1)), np.zeros((20, 1)))
+    step = next(step for step in data_of(t.to_html())["steps"] if step["phase"] == "loss")
+    assert [token[0] for token in step["rows"][0]["tokens"]] == ["e"]
+    assert step["note"] == "e is the mean over all N = 20 samples, of which the page has the first 8."
