@@ -167,7 +167,9 @@ def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
     for name, (value, kind) in parts.items():
         if not isinstance(value, kind):
             hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
-            raise DTypeError(f"{where}({name}): expected a {kind.__name__}, got {described(value)}{hint}")
+            hint = f"; give its .{name}" if isinstance(getattr(value, name, None), kind) else hint
+            article = "an" if kind.__name__[0] in "AEIO" else "a"
+            raise DTypeError(f"{where}({name}): expected {article} {kind.__name__}, got {described(value)}{hint}")
 
 
 def check_ending(where: str, model: Layer, loss: Loss) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+from .errors import StructureError
 from .layers._parts import walk
 from .layers.base import Component, Layer
 
@@ -44,6 +46,18 @@ def shadowed(methods: Iterable[Method], wrap: Wrap) -> Iterator[None]:
         for shadows in found.values():
             shadows.remove()
             shadows.added.clear()  # They hold what the pass has made, and one another.
+
+
+@contextmanager
+def not_too_deep(where: str) -> Iterator[None]:
+    """Refuse a model in which containers are nested too deeply for Python."""
+    try:
+        yield
+    except RecursionError:
+        raise StructureError(
+            f"{where}: containers are nested too deeply for Python's limit of {sys.getrecursionlimit()} calls; nest "
+            "fewer, or raise it: sys.setrecursionlimit"
+        ) from None
 
 
 class _Shadows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ._core.arrays import flag, one_of, path_text, positive_int, real
+from ._core.arrays import flag, one_of, path_ending, path_text, positive_int, real
 from ._core.parameter import Buffer
 from ._data import nearest
 from .errors import ArgumentError
@@ -355,9 +355,8 @@ class LogFile(Callback):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
+        path_ending(path, (".csv", ".jsonl"), "LogFile(path)")
         self.path: Path = _path(path)
-        if self.path.suffix not in (".csv", ".jsonl"):
-            raise ArgumentError(f"LogFile(path): expected a name that ends in .csv or .jsonl, got {str(path)!r}")
 
     @override
     def on_train_begin(self, trainer: Trainer) -> None:

@@ -316,7 +316,7 @@ def test_the_parts_of_a_trainer_are_checked() -> None:
     parts: tuple[tuple[Any, Any, Any, str], ...] = (
         (mlp, HalfSquaredError(), optimizer, "Trainer(model): expected a Layer"),
         (model, HalfSquaredError, optimizer, "did you forget the parentheses of HalfSquaredError()?"),
-        (model, HalfSquaredError(), 0.1, "Trainer(optimizer): expected a Optimizer, got 0.1"),
+        (model, HalfSquaredError(), 0.1, "Trainer(optimizer): expected an Optimizer, got 0.1"),
     )
     for a_model, a_loss, an_optimizer, words in parts:
         with refused(DTypeError, words):

@@ -193,6 +193,14 @@ def path_text(path: object) -> str:
     return str(os.fspath(path))
 
 
+def path_ending(path: object, endings: tuple[str, ...], where: str) -> str:
+    """Return the ending of a path; refuse another than these."""
+    ending = os.path.splitext(path_text(path))[1]
+    if ending not in endings:
+        raise ArgumentError(f"{where}: expected a name that ends in {' or '.join(endings)}, got {path!r}")
+    return ending
+
+
 def flag(value: object, where: str) -> bool:
     """Return True or False; refuse anything else, such as the word "no", which Python counts as true."""
     if not isinstance(value, (bool, np.bool_)):

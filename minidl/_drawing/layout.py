@@ -180,5 +180,6 @@ def _drawn(place: _Place, top: float) -> str:
     content = moved(place.block.content, place.x, y)
     for source in place.sources:
         leave = source.y - top + source.block.exit
-        content += wire(source.x + source.block.width, leave, place.x, y + place.block.entry, not place.lane)
+        tip = source is place.sources[-1] and not place.lane
+        content += wire(source.x + source.block.width, leave, place.x, y + place.block.entry, tip)
     return content

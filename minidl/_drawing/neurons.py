@@ -12,7 +12,7 @@ import numpy as np
 
 from .._core.arrays import Array
 from .structure import INPUT, Node
-from .svg import picture, shortened, subscript, text
+from .svg import moved, picture, shortened, subscript, text
 
 MOST_COLUMNS = 8
 """Most columns of neurons that a chain is drawn with unasked."""
@@ -103,7 +103,7 @@ def draw_neurons(columns: Sequence[_Column], most: int, weights: bool) -> str:
         content += "</g>"
     bottom += 2 + 14 * max(len(column.functions) for column in columns)
     if weights:
-        content += _legend(bottom + 26)
+        content += moved(_legend(bottom + 26), COLUMNS / 2 * (len(columns) - 1) - 63, 0)  # in the middle
     label = "Network " + "-".join(str(column.width) for column in columns)
     return picture(COLUMNS * (len(columns) - 1) + 120, bottom + (40 if weights else 14), label, content)
 

@@ -6,11 +6,10 @@ from html import escape
 from os import PathLike
 from pathlib import Path
 
-from .._core.arrays import flag, one_of, path_text, positive_int
+from .._core.arrays import flag, one_of, path_ending, positive_int
 from .._drawing.mermaid import mermaid
 from .._drawing.picture import STYLES, Style, draw
 from .._drawing.structure import Node
-from ..errors import ArgumentError
 from ..layers._picture import structure
 from ..layers._structure import check_part
 from ..layers.base import Layer
@@ -44,9 +43,7 @@ class Diagram:
         Raises:
             ArgumentError: another ending.
         """
-        ending = Path(path_text(path)).suffix
-        if ending not in (".svg", ".html"):
-            raise ArgumentError(f"Diagram.save(path): expected a name that ends in .svg or .html, got {path!r}")
+        ending = path_ending(path, (".svg", ".html"), "Diagram.save(path)")
         content = self.svg.replace("<style>", f"<style>{COLOURS}", 1)
         if ending == ".html":
             title = escape(f"Diagram of {self._structure.text}")

@@ -275,6 +275,8 @@ def _statement(function: str, node: ast.stmt) -> _Statement:
     roots: list[ast.AST] = [node]
     if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         roots = [] if value is None else [value]
+        if isinstance(node, ast.AugAssign) and getattr(node.target, "attr", "") != "grad":
+            roots.insert(0, node.target)
         if isinstance(node, ast.AugAssign) or not (value is None or _is_name(value)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     elif isinstance(node, (ast.If, ast.While)):
@@ -287,7 +289,8 @@ def _statement(function: str, node: ast.stmt) -> _Statement:
     return _Statement(
         function, node.lineno, ast.unparse(node).split("\n")[0], reads,
         {ast.unparse(name): name for target in targets for name in _each(target)},
-        isinstance(node, ast.Return), isinstance(node, ast.Expr) or _is_name(value) or _is_own_call(value),
+        isinstance(node, ast.Return), isinstance(node, ast.Expr) or _is_own_call(value)
+        or (_is_name(value) and not isinstance(node, ast.AugAssign)),
     )  # fmt: skip
 
 
@@ -332,6 +335,8 @@ def _names(node: ast.AST) -> Iterator[ast.expr]:
             yield from _names(part)
     elif isinstance(node, (ast.Name, ast.Attribute)) and _is_dotted(node):
         yield node
+    elif isinstance(node, ast.IfExp):  # The condition is no number of the result.
+        yield from _names(ast.Tuple([node.body, node.orelse]))
     elif not isinstance(node, ast.Lambda):
         for child in ast.iter_child_nodes(node):
             yield from _names(child)

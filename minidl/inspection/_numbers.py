@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .._core.arrays import Array
@@ -14,20 +13,19 @@ from ._steps import PartTrace, Step
 from ._symbols import ArticleLayer, article_layers
 
 
+class Numbered(dict[int, Array]):
+    """Maps the numbers of layers to arrays."""
+
+    def __missing__(self, number: object) -> Array:
+        raise ArgumentError(
+            f"trace: expected one of the numbers {list(self)}, got {number!r}; L_1 is the sample, which has O_1 but "
+            "neither I_1 nor E_1, and W_i leads from layer i to layer i + 1"
+        )
+
+
 @dataclass(eq=False, repr=False)
 class Numbers:
-    """What one training step computed; `Trace` also writes it.
-
-    Attributes:
-        model: A copy of the model, as it was before the step.
-        loss: A copy of the loss.
-        optimizer: A copy of the optimizer, as it is after the step; None without.
-        rows: Rows of the batch; arrays with one row for each sample hold the first 8.
-        error: e, with the penalties: the loss of the whole batch.
-        steps: All steps, in order.
-        parts: Maps the path of each layer and merge to what it did.
-        gradients: Maps the path of each parameter to the gradient that the optimizer gets: with penalties, clipped.
-    """
+    """What one training step computed; `Trace` documents it, and writes it too."""
 
     model: Layer
     loss: Loss
@@ -69,55 +67,55 @@ class Numbers:
         return article_layers(self.steps) is not None
 
     @property
-    def I(self) -> dict[int, Array]:  # noqa: E743, N802 - the article's letter
+    def I(self) -> Numbered:  # noqa: E743, N802 - the article's letter
         """Maps i to I_i, the input of layer i, ``(rows, n_i)``; for a chain, as the next five."""
-        return {layer.number: layer.I for layer in self.layers if layer.I is not None}
+        return Numbered({layer.number: layer.I for layer in self.layers if layer.I is not None})
 
     @property
-    def O(self) -> dict[int, Array]:  # noqa: E743, N802 - the article's letter
+    def O(self) -> Numbered:  # noqa: E743, N802 - the article's letter
         """Maps i to O_i, the output of layer i."""
-        return {layer.number: layer.O for layer in self.layers}
+        return Numbered({layer.number: layer.O for layer in self.layers})
 
     @property
-    def E(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
+    def E(self) -> Numbered:  # noqa: N802 - the article's letter
         """Maps i to E_i = ∂e/∂I_i; each row carries the 1/N of the loss."""
-        return {layer.number: layer.E for layer in self.layers if layer.E is not None}
+        return Numbered({layer.number: layer.E for layer in self.layers if layer.E is not None})
 
     @property
-    def W(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
+    def W(self) -> Numbered:  # noqa: N802 - the article's letter
         """Maps i to W_i, the weights from layer i to layer i + 1."""
         return self._by_number("weight", gradient=False)
 
     @property
-    def b(self) -> dict[int, Array]:
+    def b(self) -> Numbered:
         """Maps i to b_i."""
         return self._by_number("bias", gradient=False)
 
     @property
-    def dW(self) -> dict[int, Array]:  # noqa: N802 - the article's letter
+    def dW(self) -> Numbered:  # noqa: N802 - the article's letter
         """Maps i to ΔW_i, the sum over the batch."""
         return self._by_number("weight", gradient=True)
 
     @property
-    def db(self) -> dict[int, Array]:
+    def db(self) -> Numbered:
         """Maps i to Δb_i."""
         return self._by_number("bias", gradient=True)
 
-    def _by_number(self, name: str, *, gradient: bool) -> dict[int, Array]:
+    def _by_number(self, name: str, *, gradient: bool) -> Numbered:
         found = {}
-        for layer in self.layers:
-            part = self.parts[layer.affine] if layer.affine is not None else None
-            values: Mapping[str, Array] = {} if part is None else part.gradients if gradient else part.parameters
+        for layer in self.layers[1:]:
+            part = self.parts[str(layer.affine)]
+            values = part.gradients if gradient else part.parameters
             if name in values:
                 found[layer.number - 1] = values[name]
-        return found
+        return Numbered(found)
 
     def symbols(self) -> dict[str, Array]:
         """Map symbols to arrays: for a chain by the article's numbers, ``"dW_1"``, else by path, ``"E_gate.0"``."""
-        found: dict[str, Array] = {}
         if self.is_chain:
-            letters = {"I": self.I, "O": self.O, "W": self.W, "b": self.b, "E": self.E, "dW": self.dW, "db": self.db}
-            return {f"{letter}_{i}": array for letter, arrays in letters.items() for i, array in arrays.items()}
+            letters = ("I", "O", "W", "b", "E", "dW", "db")
+            return {f"{letter}_{i}": array for letter in letters for i, array in getattr(self, letter).items()}
+        found: dict[str, Array] = {}
         for step in self.steps:
             if step.phase == "forward":
                 found[f"O_{step.path}"] = step.outputs[0]

@@ -78,8 +78,8 @@ def _plain(array: npt.NDArray[Any], shape: tuple[int, ...]) -> list[Any]:
 
 
 def _number(value: float) -> float | str:
-    """Return five digits of a number; what is not finite is a text, as JSON has no word for it."""
-    short = float(f"{value:.5g}")
+    """Round a number to the four digits that are shown; what is not finite is a text, as JSON has no word for it."""
+    short = value if value % 1 == 0 and abs(value) < 1e6 else float(f"{value:.4g}")
     return short if isfinite(short) else float(value) if isfinite(value) else str(float(value))
 
 
@@ -87,8 +87,9 @@ def _step(step: Shown, arrays: _Arrays) -> dict[str, Any]:
     """Return a step in plain values; empty ones are left out."""
     values = step.values and (step.values[0], arrays.add(step.values[1]))
     found = {
-        "phase": step.phase, "title": step.title, "path": step.path, "equations": step.equations, "note": step.note,
-        "column": step.column, "wires": step.wires, "values": values, "rows": [_row(row, arrays) for row in step.rows],
+        "phase": step.phase, "number": step.number, "title": step.title, "path": step.path, "note": step.note,
+        "equations": step.equations, "column": step.column, "wires": step.wires, "values": values,
+        "rows": [_row(row, arrays) for row in step.rows],
         "code": [_line(line, arrays) for line in step.lines],
     }  # fmt: skip
     return {name: value for name, value in found.items() if value}
@@ -99,7 +100,8 @@ def _row(row: Row, arrays: _Arrays) -> dict[str, Any]:
     work = row.checked_work()
     if work is None or any(max(matrix.shown().shape) > MOST for matrix in row.matrices):
         return {"tokens": tokens}
-    return {"tokens": tokens, "work": [work.product, work.terms, work.factor]}
+    terms = [(_number(share), place) for share, place in work.terms]
+    return {"tokens": tokens, "work": work.formula or [work.product, terms, work.factor]}
 
 
 def _matrix(matrix: Matrix, arrays: _Arrays) -> list[Any]:

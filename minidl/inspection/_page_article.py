@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from .._drawing.svg import subscript
 from ..layers.dense import Dense
 from ._equations import equations
+from ._formulas import renamed, right_side, slope_equation
 from ._lines import Line
 from ._numbers import Numbers
 from ._page_parts import Matrix, Row, Shown, Work
-from ._page_steps import loss_gradient, named, note_of, shown_step, update_row
+from ._page_steps import (
+    function_row,
+    gradient_row,
+    loss_gradient,
+    loss_rows,
+    named,
+    note_of,
+    parameter_rows,
+    shown_step,
+    slope_rows,
+    update_row,
+)
 from ._steps import Step
 from ._symbols import ArticleLayer
 
 
 def is_article(trace: Numbers) -> bool:
-    """Whether the page can use the article's numbers: a chain in which Dense itself makes each L_i."""
-    affine = [layer.affine for layer in trace.layers] if trace.is_chain else [""]
-    return all(path is None or type(trace[path].part) is Dense for path in affine)
+    """Whether the page can use the article's numbers: a chain in which Dense with a bias makes each L_i."""
+    paths = [layer.affine for layer in trace.layers if layer.affine is not None] if trace.is_chain else [""]
+    return all(type(trace[path].part) is Dense and "bias" in trace[path].parameters for path in paths)
 
 
 def article_steps(trace: Numbers) -> Iterator[Shown]:
     """Yield the steps of the page; each sample is a column, as in the article."""
     layers, x = trace.layers, trace.steps[0].outputs[0]
     places = {path: layer for layer in layers for path in (layer.affine, *layer.after) if path is not None}
-    yield Shown("forward", "The sample enters the network", "", [("O₁ = x", "")], [Row([Matrix("O₁", x, "column")])],
+    yield Shown("forward", "The sample enters the network", "", 0, [("O₁ = x", "")], [Row([Matrix("O₁", x, "column")])],
                 column=1, values=("O", x))
     for step in trace.steps[1:]:
         layer = places.get(step.path.rpartition(".")[0] if step.phase == "update" else step.path)
         if step.phase == "forward" and layer is not None:
             yield _input(step, layer) if step.path == layer.affine else _output(step, layer)
         elif step.phase == "loss" and step.path == "loss":
-            yield _loss(step, layers[-1])
+            yield _loss(trace, step, layers[-1])
         elif step.phase == "backward" and step.path == "loss":
             yield _loss_gradient(trace, step, layers[-1])
         elif step.phase == "backward" and layer is not None and step.path == layer.affine:
@@ -52,7 +65,7 @@ def _input(step: Step, layer: ArticleLayer) -> Shown:
     result, below = Matrix(f"I{i}", step.outputs[0], "column"), Matrix(f"O{before}", step.inputs[0], "column")
     weight, bias = (Matrix(letter + before, step.parameters[name]) for letter, name in (("W", "weight"), ("b", "bias")))
     row = Row([result, "=", weight, below, "+", bias], Work((1, 2), ((1.0, 3),)))
-    return Shown("forward", f"The input of layer {layer.number}", step.path,
+    return Shown("forward", f"The input of layer {layer.number}", step.path, step.number,
                  [(f"I{i} = W{before} O{before} + b{before}", "(1)")], [row], step.lines,
                  column=layer.number, wires=layer.number - 1, values=("I", result.array))
 
@@ -63,20 +76,28 @@ def _output(step: Step, layer: ArticleLayer) -> Shown:
     first, last = step.path == layer.after[0], step.path == layer.after[-1]
     x = Matrix(f"I{i}" if first and layer.number > 1 else "x", step.inputs[0], "column")
     y = Matrix(f"O{i}" if last else "y", step.outputs[0], "column")
-    own = [(text, "") for text in equations(step.part).forward]
-    texts = own if many else [(f"O{i} = f{i}(I{i})", "(2)"), *own]
-    return Shown("forward", f"The output of layer {layer.number}: {named(step.part)}", step.path, texts,
-                 [Row([y, f"= f{i} (", x, ")"])], step.lines, column=layer.number, values=("O", y.array))
+    own = equations(step.part).forward
+    names = {"x": "z", "y": f"f{i}(z)"} if len(own) == 1 else {"x": x.symbol, "y": y.symbol}
+    own = own if many else tuple([renamed(text, names).replace("over columns of ", "") for text in own])
+    texts = [(text, "") for text in own]
+    return Shown("forward", f"The output of layer {layer.number}: {named(step.part)}", step.path, step.number,
+                 texts if many else [(f"O{i} = f{i}(I{i})", "(2)"), *texts],
+                 [function_row(step.part, y, f"f{i}", x), *parameter_rows(step)], step.lines, column=layer.number,
+                 values=("O", y.array))
 
 
-def _loss(step: Step, last: ArticleLayer) -> Shown:
-    n = subscript(last.number)
-    e = Matrix("e", step.outputs[0])
-    o, y = (Matrix(name, array, "column") for name, array in zip((f"O{n}", "y"), step.inputs, strict=False))
-    texts = [(f"e = e(O{n}, y)", ""), *((text, "") for text in equations(step.part).forward)]
-    row = Row([e, "= e (", o, ",", y, ")"])
-    return Shown("loss", f"How wrong is the network? {named(step.part)}", "", texts, [row], step.lines,
-                 column=last.number)
+def _loss(trace: Numbers, step: Step, last: ArticleLayer) -> Shown:
+    output = f"O{subscript(last.number)}"
+    rows = loss_rows(trace, step, "transposed", (output, "y", "w"))
+    return Shown("loss", f"How wrong is the network? {named(step.part)}", "", step.number,
+                 [(text, "") for text in _of_output(trace, equations(step.part).forward, output)], rows, step.lines,
+                 note_of(trace, step), column=last.number)
+
+
+def _of_output(trace: Numbers, lines: Sequence[str], output: str) -> list[str]:
+    """Return the equations of a loss for the output of the network; for one sample without N."""
+    alone = [re.sub(r"\(1/N\) (Σ over rows of )?", "", line) for line in lines] if trace.rows == 1 else lines
+    return [renamed(line, {"a": output}).replace("over rows", "over samples") for line in alone]
 
 
 def _loss_gradient(trace: Numbers, step: Step, last: ArticleLayer) -> Shown:
@@ -86,9 +107,9 @@ def _loss_gradient(trace: Numbers, step: Step, last: ArticleLayer) -> Shown:
     name = letter + n
     o = Matrix(f"O{n}", a, "column")
     row = loss_gradient(trace, step, o, Matrix("y", y, "column"), Matrix(name, step.outputs[0], "column"))
-    difference = f"(O{n} − y) / {trace.rows}" if trace.rows > 1 else f"O{n} − y"
-    text = difference if row.checked_work() else f"∂e/∂O{n}" if not last.after else "the gradient of the loss"
-    return Shown("backward", "The gradient of the loss", "", [(f"{name} = {text}", number)], [row],
+    lines = _of_output(trace, equations(step.part).backward or ("the gradient of the loss",), f"O{n}")
+    text = right_side(" = " + lines[-1].rpartition(" = ")[2])
+    return Shown("backward", "The gradient of the loss", "", step.number, [(f"{name} = {text}", number)], [row],
                  step.lines, note_of(trace, step), column=last.number, values=(letter, step.outputs[0]))
 
 
@@ -107,7 +128,8 @@ def _gradients(trace: Numbers, step: Step, layer: ArticleLayer) -> Shown:
              (f"Δb{before} = Σ over samples of E{i}" if many else f"Δb{before} = E{i}", "(6)")]
     lines = [line for line in step.lines if _adds_to_gradient(line)]
     note = note_of(trace, step) or "Each column of E is a sample: the product adds them up." * many
-    return Shown("backward", f"The gradients of the weights and biases before layer {layer.number}", step.path, texts,
+    return Shown("backward", f"The gradients of the weights and biases before layer {layer.number}", step.path,
+                 step.number, texts,
                  rows, lines, note, column=layer.number, wires=layer.number - 1)
 
 
@@ -119,7 +141,7 @@ def _error_through_weights(trace: Numbers, step: Step, layer: ArticleLayer) -> I
         row = Row([Matrix(letter + i, step.outputs[0], "column"), "=", *_back(step, layer)], Work((1, 2)))
         lines = [line for line in step.lines if not _adds_to_gradient(line)]
         texts = [(f"{letter}{i} = W{i}ᵀ E{above}", number)]
-        yield Shown("backward", f"The error of layer {layer.number}", step.path, texts, [row], lines,
+        yield Shown("backward", f"The error of layer {layer.number}", step.path, step.number, texts, [row], lines,
                     column=layer.number, wires=layer.number, values=(letter, step.outputs[0]))
 
 
@@ -140,9 +162,13 @@ def _error(trace: Numbers, step: Step, layer: ArticleLayer, layers: Sequence[Art
         row = Row([result, "= (", *_back(upper, layer), ") ∘", factor], Work((1, 2), (), 3))
         text, number = f"(W{i}ᵀ E{above}) ∘ O{i}′", "(4)"
         lines = [line for line in upper.lines if not _adds_to_gradient(line)] + list(step.lines)
-    own = [(text, "") for text in equations(step.part).backward]
-    return Shown("backward", f"The error of layer {layer.number}: {named(step.part)}", step.path,
-                 [(f"E{i} = {text}", number), *own], [row], lines, column=layer.number,
+    x, y = Matrix(f"I{i}", trace[step.path].x, "column"), Matrix(f"O{i}", trace[step.path].y, "column")
+    rows = [row, *slope_rows(step.part, factor, x, y)]
+    rows += [gradient_row(trace, step, name, gradient) for name, gradient in step.gradients.items()]
+    own = renamed(slope_equation(step.part), {"x": x.symbol, "y": y.symbol})
+    return Shown("backward", f"The error of layer {layer.number}: {named(step.part)}", step.path, step.number,
+                 [(f"E{i} = {text}", number), *([(f"O{i}′ = {own}", "")] if own else [])], rows, lines,
+                 note_of(trace, step), column=layer.number,
                  wires=layer.number if layer.number < len(layers) else 0, values=("E", step.outputs[0]))
 
 
@@ -153,8 +179,8 @@ def _update(step: Step, layer: ArticleLayer) -> Shown:
     row = update_row(step, symbol, f"Δ{symbol}", "matrix")
     own = [(text, "") for text in equations(step.part).update]
     texts = [(f"{symbol} ← {symbol} − η Δ{symbol}", "(7)")] if row.checked_work() else own
-    return Shown("update", f"The update of {symbol}: {named(step.part)}", step.path.rpartition(".")[0], texts, [row],
-                 step.lines, column=layer.number, wires=layer.number - 1)
+    return Shown("update", f"The update of {symbol}: {named(step.part)}", step.path.rpartition(".")[0], step.number,
+                 texts, [row], step.lines, column=layer.number, wires=layer.number - 1)
 
 
 def _other(trace: Numbers, step: Step, layer: ArticleLayer | None) -> Shown:

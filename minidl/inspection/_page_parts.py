@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -51,16 +52,21 @@ class Work:
         product: The matrices a and b of a matrix product; of one alone the rows are added up.
         terms: Pairs (c, t) of a number and the matrix whose element is added.
         factor: The matrix f.
+        formula: In place of the others: a text into which numbers are put, ``{1}`` that of matrix 1.
     """
 
     product: tuple[int, ...] = ()
     terms: tuple[tuple[float, int], ...] = ()
     factor: int | None = None
+    formula: str = ""
 
     def gives(self, matrices: Sequence[Matrix]) -> bool:
         """Whether it gives the first matrix, to rounding; of a large matrix a corner is compared."""
         whole = [matrix.shown() for matrix in matrices]
         result = whole[0]
+        if not (self.product or self.terms):
+            places = re.findall(r"\{(\d)\}", self.formula)
+            return self.formula != "" and all(whole[int(place)].shape == result.shape for place in places)
         elementwise = [place for _, place in self.terms] + ([] if self.factor is None else [self.factor])
         if result.dtype.kind != "f" or any(whole[place].shape != result.shape for place in elementwise):
             return False
@@ -109,6 +115,7 @@ class Shown:
         phase: ``"forward"``, ``"loss"``, ``"backward"`` or ``"update"``.
         title: What happens.
         path: The part in the picture.
+        number: The place of the step in ``trace.steps``.
         equations: Pairs of an equation and its number in the article, which may be empty.
         rows: The numbers.
         lines: The code.
@@ -121,6 +128,7 @@ class Shown:
     phase: str
     title: str
     path: str
+    number: int
     equations: Sequence[tuple[str, str]]
     rows: Sequence[Row]
     lines: Sequence[Line] = ()

@@ -13,8 +13,9 @@ from ..layers._structure import one_line
 from ..layers.base import Component
 from ..layers.dense import Dense
 from ._equations import equations
+from ._formulas import formula, loss_formula, renamed, right_side, slope_equation
 from ._numbers import Numbers
-from ._page_parts import Matrix, Row, Shown, Work
+from ._page_parts import Form, Matrix, Row, Shown, Work
 from ._steps import Step
 
 SUM = {
@@ -29,20 +30,25 @@ def shown_step(trace: Numbers, step: Step) -> Shown:
     part = named(step.part)
     what = f"A sum of {part}" if step.is_sum else part
     own = equations(step.part)
+    rows = {"forward": _forward, "loss": loss_rows, "backward": _backward, "update": _update}[step.phase](trace, step)
     texts = (SUM[step.phase],) if step.is_sum else getattr(own, "forward" if step.phase == "loss" else step.phase)
-    rows = {"forward": _forward, "loss": _loss, "backward": _backward, "update": _update}[step.phase](trace, step)
+    if step.phase == "update" and rows[-1].checked_work():
+        texts = ("W ← W − η ∂e/∂W",)
     place = f" at “{step.path}”" if step.path in trace.parts and step.path else ""
     title = f"{part}: the update of {step.path}" if step.path in trace.gradients else what + place
     path = step.path.rpartition(".")[0] if step.path in trace.gradients else step.path
-    return Shown(step.phase, title, path, [(text, "") for text in texts], rows, step.lines,
+    return Shown(step.phase, title, path, step.number, [(text, "") for text in texts], rows, step.lines,
                  note_of(trace, step))
 
 
 def note_of(trace: Numbers, step: Step) -> str:
     """Return a sentence on a batch."""
+    kept = len(trace.prediction)
+    if step.phase == "loss" and step.path == "loss" and trace.rows > 1:
+        some = f", of which the page has the first {kept}" if trace.rows > kept else ""
+        return f"e is the mean over all N = {trace.rows:,} samples{some}."
     if step.phase == "backward" and step.path == "loss" and trace.rows > 1:
         return f"The loss is a mean over {trace.rows:,} samples, so each row of its gradient carries 1/{trace.rows:,}."
-    kept = len(trace.prediction)
     if step.phase == "backward" and step.gradients and trace.rows > kept:
         return f"These sums are over all {trace.rows:,} samples, of which the page has the first {kept}."
     return ""
@@ -89,30 +95,60 @@ def _inputs(trace: Numbers, step: Step, symbol: str) -> list[Matrix]:
 
 def _forward(trace: Numbers, step: Step) -> list[Row]:
     inputs = _inputs(trace, step, "x")
-    y = Matrix("y" if inputs else "input of a part", step.outputs[0], "row")  # A container made it for a part.
+    y = Matrix("y" if inputs else f"input of {_reader(trace, step)}", step.outputs[0], "row")
     own = step.parameters
     if isinstance(step.part, Dense) and inputs:
-        weight, bias = Matrix("Wᵀ", own["weight"], "transposed"), Matrix("b", own["bias"], "transposed")
-        product = Row([y, "=", inputs[0], weight, "+", bias], Work((1, 2), ((1.0, 3),)))
+        weight = Matrix("Wᵀ", own["weight"], "transposed")
+        product = Row([y, "=", inputs[0], weight], Work((1, 2)))
+        if "bias" in own:
+            product = Row([*product.tokens, "+", Matrix("b", own["bias"], "transposed")], Work((1, 2), ((1.0, 3),)))
         if product.checked_work():
             return [product]
     pointwise = step.path in trace.parts and trace[step.path].slope is not None and len(inputs) == 1
-    plain = Row([y, "= f (", inputs[0], ")"]) if pointwise else joined(y, "from", inputs, ",")
+    plain = function_row(step.part, y, "f", inputs[0]) if pointwise else joined(y, "from", inputs, ",")
     rows = [first_that_holds(added(y, inputs), plain)] if len(inputs) > 1 else [plain]
-    return rows + [Row([Matrix(name, value, _lying(value))]) for name, value in own.items()]
+    return rows + parameter_rows(step)
 
 
-def _loss(trace: Numbers, step: Step) -> list[Row]:
-    names = dict(zip("ayw", step.inputs, strict=False))
+def parameter_rows(step: Step) -> list[Row]:
+    """Return the parameters of a part, each in a row."""
+    return [Row([Matrix(name, value, lying(value))]) for name, value in step.parameters.items()]
+
+
+def function_row(part: object, y: Matrix, name: str, x: Matrix) -> Row:
+    """Return y = f(x), worked out if the docstring of the class says how."""
+    lines = equations(part).forward
+    text = formula(part, right_side(lines[0]), {"x": "{1}"}) if len(lines) == 1 else ""
+    return Row([y, f"= {name} (", x, ")"], Work(formula=text))
+
+
+def slope_rows(part: object, slope: Matrix, x: Matrix, y: Matrix) -> list[Row]:
+    """Return O′ from the input or the output of an activation, if its docstring says how."""
+    equation = slope_equation(part)
+    used = {name: matrix for name, matrix in {"x": x, "y": y}.items() if renamed(equation, {name: ""}) != equation}
+    text = formula(part, equation, {name: f"{{{place}}}" for place, name in enumerate(used, 1)})
+    return [joined(slope, "from", [*used.values()], ",", Work(formula=text))] if used else []
+
+
+def loss_rows(trace: Numbers, step: Step, form: Form = "matrix", names: Sequence[str] = "ayw") -> list[Row]:
+    """Return e from all samples, worked out if they are few; e alone if the page has not all."""
     e = Matrix("e" if step.path == "loss" else "penalty", step.outputs[0])
-    inputs = [Matrix(name, array, "row") for name, array in names.items()]
-    return [joined(e, "from", inputs, ",") if inputs else Row([e])]
+    if trace.rows > len(trace.prediction) or not step.inputs:
+        return [Row([e])]
+    inputs = [Matrix(name, array, form) for name, array in zip(names, step.inputs, strict=False)]
+    text = loss_formula(step.part, step.inputs, trace.rows)
+    return [joined(e, "from", inputs, ",", Work(formula=text))]
+
+
+def _reader(trace: Numbers, step: Step) -> str:
+    """Name the part that reads what a container made for it."""
+    return next((other.path for other in trace.steps if step.number in other.sources), "a part")
 
 
 def loss_gradient(trace: Numbers, step: Step, a: Matrix, y: Matrix, result: Matrix) -> Row:
     """Return the gradient of the loss: for half the squared error the difference of prediction and target."""
     share = 1.0 / trace.rows
-    tokens: list[Matrix | str] = [a, "−", y] if trace.rows == 1 else [f"{share:.4g} · (", a, "−", y, ")"]
+    tokens: list[Matrix | str] = [a, "−", y] if trace.rows == 1 else [f"1/{trace.rows:,} · (", a, "−", y, ")"]
     difference = Row([result, "=", *tokens], Work(terms=((share, 1), (-share, 2))))
     return first_that_holds(difference, joined(result, "from", [a, y], ","))
 
@@ -123,7 +159,7 @@ def _backward(trace: Numbers, step: Step) -> list[Row]:
         result = Matrix("∂e/∂a", step.outputs[0], "row")
         return [loss_gradient(trace, step, Matrix("a", a, "row"), Matrix("y", y, "row"), result)]
     errors = [Matrix(one.symbol, one.array, "row") for one in _inputs(trace, step, "∂e/∂y")]
-    name = "∂e/∂x" if errors else "error of a part"
+    name = "∂e/∂x" if errors else f"error of {_reader(trace, step)}"
     results = [Matrix(numbered(name, k, step.outputs), array, "row") for k, array in enumerate(step.outputs)]
     slope = trace[step.path].slope if step.path in trace.parts else None
     rows = []
@@ -135,11 +171,16 @@ def _backward(trace: Numbers, step: Step) -> list[Row]:
             work = Work(terms=((1.0, 1),), factor=2)
             options.append(Row([result, "=", errors[0], "∘", Matrix("f′(x)", slope, "row")], work))
         rows.append(first_that_holds(*options, joined(result, "from", errors, ",")))
-    return rows + [_gradient(trace, step, name, array) for name, array in step.gradients.items()]
+    if slope is not None:
+        seen = trace[step.path]
+        rows += slope_rows(step.part, Matrix("f′(x)", slope, "row"), Matrix("x", seen.x, "row"),
+                           Matrix("y", seen.y, "row"))
+    return rows + [gradient_row(trace, step, name, array) for name, array in step.gradients.items()]
 
 
-def _gradient(trace: Numbers, step: Step, name: str, gradient: npt.NDArray[Any]) -> Row:
-    alone = Row([Matrix(f"∂e/∂{name}", gradient, _lying(gradient))])
+def gradient_row(trace: Numbers, step: Step, name: str, gradient: npt.NDArray[Any]) -> Row:
+    """Return the gradient of a parameter."""
+    alone = Row([Matrix(f"∂e/∂{name}", gradient, lying(gradient))])
     if not isinstance(step.part, Dense):
         return alone
     error = Matrix("(∂e/∂y)ᵀ", step.inputs[0], "transposed")
@@ -152,8 +193,8 @@ def _gradient(trace: Numbers, step: Step, name: str, gradient: npt.NDArray[Any])
 def _update(trace: Numbers, step: Step) -> list[Row]:
     if step.path not in trace.gradients:  # Clipping.
         size = [Row([Matrix("size before", step.outputs[0])])] if step.outputs else []
-        return size + [Row([Matrix(f"∂e/∂{path}", array, _lying(array))]) for path, array in step.gradients.items()]
-    return [update_row(step, step.path, f"∂e/∂{step.path}", _lying(step.outputs[0]))]
+        return size + [Row([Matrix(f"∂e/∂{path}", array, lying(array))]) for path, array in step.gradients.items()]
+    return [update_row(step, step.path, f"∂e/∂{step.path}", lying(step.outputs[0]))]
 
 
 def update_row(step: Step, value: str, gradient: str, form: Any) -> Row:
@@ -165,6 +206,6 @@ def update_row(step: Step, value: str, gradient: str, form: Any) -> Row:
     return first_that_holds(descent, joined(new, "from", [old, slope], ","))
 
 
-def _lying(array: npt.NDArray[Any]) -> Any:
+def lying(array: npt.NDArray[Any]) -> Any:
     """Return the form in which a vector lies, as a row of a batch does."""
     return "transposed" if np.ndim(array) == 1 else "matrix"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .._core.arrays import Array, flag
 from .._core.parameter import Parameter
 from .._data import check_ending, check_parts, checked
-from .._trace import pass_methods, shadowed
+from .._trace import not_too_deep, pass_methods, shadowed
 from ..errors import ArgumentError, DTypeError, GradientError
 from ..layers._parts import named
 from ..layers.base import Component, Layer, forget
@@ -28,6 +28,7 @@ from ._steps import Step
 from ._trace import Trace
 
 
+@not_too_deep("trace")
 def trace(
     model: Layer,
     loss: Loss,

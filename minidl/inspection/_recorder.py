@@ -186,8 +186,11 @@ class Recorder:
             return []
         sums = list(accumulate(terms, np.add))[1:]
         handed = [y for inner in call.inner for y in inner.outputs]
-        return [line for line, value in zip(call.lines[: ends[-1] + 1], made, strict=False)
-                if any(_is(total, value) for total in sums) or not (sums or any(_is(y, value) for y in handed))]
+        found = [line for line, value in zip(call.lines[: ends[-1] + 1], made, strict=False)
+                 if any(_is(total, value) for total in sums) or not (sums or any(_is(y, value) for y in handed))
+                 or any(name.endswith(".grad") for name in line.made)]
+        call.lines[:] = [line for line in call.lines if all(line is not one for one in found)]  # None is shown twice.
+        return found
 
     def terms(self, call: Call, array: Any, value: Any) -> Arrays:
         """Return the arrays whose sum is an array that a container made; none if it is not such a sum."""

@@ -59,7 +59,8 @@ class Step:
         """The part in one line, with its path."""
         part = one_line(self.part) if isinstance(self.part, Component) else repr(self.part)
         what = f"sum in {part}" if self.is_sum else part
-        return self.path if self.part is None else f"{self.path}: {what}" if self.path else what
+        name = self.path if self.part is None else f"{self.path}: {what}" if self.path else what
+        return name.replace("…", "...")  # It is printed, perhaps where there is only ASCII.
 
     def __repr__(self) -> str:
         return f"Step({self.number}, {self.phase}, {self.name})"

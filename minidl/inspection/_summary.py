@@ -13,7 +13,7 @@ from .._core.arrays import Array, positive_int
 from .._core.parameter import Buffer, Parameter
 from .._data import checked_input
 from .._drawing.tables import html_table, text_table
-from .._trace import pass_methods, shadowed
+from .._trace import not_too_deep, pass_methods, shadowed
 from ..errors import ArgumentError
 from ..layers._parts import children, named
 from ..layers._structure import check_part, count, one_line
@@ -100,6 +100,7 @@ def _shown(shape: Shape) -> str:
     return " x ".join(map(str, shape)) or "1"
 
 
+@not_too_deep("summary")
 def summary(model: Layer, x: npt.ArrayLike | None = None, *, depth: int | None = None) -> Summary:
     """List the parts of a model with shapes and parameters; the model is not changed.
 

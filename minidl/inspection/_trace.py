@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._core.arrays import path_text
-from ..errors import ArgumentError
+from .._core.arrays import path_ending
+from .._drawing.tables import text_table
 from ..layers._structure import one_line
 from ._numbers import Numbers
 from ._page import page
@@ -72,14 +72,9 @@ class Trace(Numbers):
         Raises:
             ArgumentError: another kind of file.
         """
-        target = Path(path_text(path))
-        if target.suffix == ".html":
-            made = self.to_html()
-        elif target.suffix == ".json":
-            made = json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
-        else:
-            raise ArgumentError(f"Trace.save(path): expected a name that ends in .html or .json, got {str(target)!r}")
-        target.write_text(made, "utf-8")
+        html = path_ending(path, (".html", ".json"), "Trace.save(path)") == ".html"
+        made = self.to_html() if html else json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False)
+        Path(path).write_text(made, "utf-8")
 
     def __str__(self) -> str:
         rows = [("step", "phase", "part", "in", "out")]
@@ -87,10 +82,7 @@ class Trace(Numbers):
             ins, outs = ("  ".join(map(_short, arrays)) for arrays in (step.inputs, step.outputs))
             rows.append((str(step.number), step.phase, step.name, ins, outs))
             rows += [("", "", f"  gradient of {name}", "", _short(array)) for name, array in step.gradients.items()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        return "\n".join(text_table(rows, 5))
 
     def __repr__(self) -> str:
         return f"Trace({one_line(self.model)}, {self.rows} rows, error {self.error:.6g}, {len(self.steps)} steps)"

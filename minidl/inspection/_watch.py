@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from .._core.arrays import Array, dense, positive_int
 from .._data import check_lengths, checked
+from .._drawing.tables import text_table
 from .._training.sources import ArraySource
 from ..errors import MinidlError
 from ..trainer import Callback, Trainer
@@ -145,10 +146,7 @@ class Watch(Callback):
             shares = ["" if share is None else f"{share:.0%}" for share in (part.flat, part.dead)]
             sizes = ["" if size is None else f"{size:.2g}" for size in (part.output, part.error, part.update)]
             rows.append([part.path, part.name, *sizes[:2], *shares, sizes[2]])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        aligned = [[cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
-                   + [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)] for row in rows]
-        return "\n".join("  ".join(line).rstrip() for line in aligned)
+        return "\n".join(text_table(rows, 2))
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
         """Draw loss, errors, updates and flat outputs over the updates; needs Matplotlib.

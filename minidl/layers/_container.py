@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from .._core.arrays import Array, features
 from ..errors import CallOrderError, MinidlError
 from ._parts import children, first_parameter
 from ._structure import one_line, summary_lines
-from .base import Component, Layer, kept, not_kept, refuse_gradient, trait
+from .base import Component, Layer, kept, not_kept, refuse_gradient, returned_none, trait
 
 
 class Container(Layer):
@@ -76,7 +77,9 @@ class _Located(AbstractContextManager[None]):
             return
         variables = trace.tb_frame.f_locals
         part = variables.get("part", variables["self"])
-        early = call_order_error(error)
+        early: MinidlError | None = call_order_error(error)
+        if (forgetful := _returned_none(variables, part, error, trace)) is not None:
+            part, early = forgetful, returned_none(forgetful, "backward" if "grad" in variables else "forward")
         # An error of NumPy or of a user's layer may not name the shape of the input: that is added.
         named = isinstance(early or error, MinidlError) or "grad" in variables or not isinstance(part, Layer)
         inputs = [] if named else [variables[name] for name in ("given", "y", "rows", "x") if name in variables]
@@ -86,6 +89,16 @@ class _Located(AbstractContextManager[None]):
 
 
 located = _Located()
+
+
+def _returned_none(variables: Mapping[str, Any], part: Any, error: Exception, trace: TracebackType) -> Any:
+    """Return the part that made the error because it returned None in place of an array; None for any other error."""
+    value = next((variables[name] for name in ("grad", "y", "x") if name in variables), part)
+    if value is None:  # A chain gave it to the next part.
+        layers = list(variables["self"].layers)
+        place = next(place for place, layer in enumerate(layers) if layer is part)
+        return layers[place + (1 if "grad" in variables else -1)]
+    return part if trace.tb_next is None and "NoneType" in str(error) else None
 
 
 def call_order_error(error: Exception) -> CallOrderError | None:

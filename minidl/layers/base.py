@@ -16,7 +16,7 @@ from .._core.arrays import Array, dense, positive_int
 from .._core.configuration import config_of
 from .._core.generators import Seed, generator, reseed
 from .._core.parameter import Buffer, Parameter, float_dtype
-from ..errors import CallOrderError, MinidlError, ShapeError
+from ..errors import CallOrderError, DTypeError, MinidlError, ShapeError
 from ..initializers import GlorotUniform
 from ._parts import ByClass, Holder, first_parameter, goes_past, named, with_parts
 from ._picture import html_of
@@ -192,6 +192,12 @@ def refuse_gradient(part: object, grad: Array, shape: tuple[int, ...]) -> NoRetu
     raise ShapeError(f"{part}: expected a gradient of shape {shape}, got {grad.shape}")
 
 
+def returned_none(part: object, method: str) -> DTypeError:
+    """Return the error for a method of a layer that returned None in place of an array."""
+    name = type(part).__name__
+    return DTypeError(f"{name}.{method}: expected an array, got None; did you forget return?")
+
+
 TRAITS: dict[str, Any] = {
     "in_features": None,
     "smallest_batch": 1,
@@ -321,6 +327,8 @@ class Layer(Component, ABC):
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             y = self.predict(np.zeros((0, input_features), self.dtype))
+        if y is None:
+            raise returned_none(self, "forward")
         return int(y.shape[1])
 
 

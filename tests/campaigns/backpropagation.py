@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl._drawing.svg import subscript
 from minidl.inspection import Trace
 from tests.campaigns.experiments import load_example
 
@@ -53,14 +54,14 @@ def _lines(t: Trace) -> Iterator[str]:
 
 def _neurons(t: Trace) -> Iterator[str]:
     for i, outputs in t.O.items():
-        yield f'<text x="{_place(t, i, 0)[0]:.0f}" y="30">L{i}</text>'
+        yield f'<text x="{_place(t, i, 0)[0]:.0f}" y="30">L{subscript(i)}</text>'
         for neuron, output in enumerate(outputs[0]):
             x, y = _place(t, i, neuron)
             yield f'<circle cx="{x:g}" cy="{y:g}" r="50"/>' + _text(x, y + 5, "O", output)
             if i in t.I:
                 yield _text(x, y - 58, "b", t.b[i - 1][neuron]) + _text(x, y - 17, "I", t.I[i][0, neuron])
                 yield _text(x, y + 27, "E", t.E[i][0, neuron], "back")
-    yield _text(x, y + 74, "e", t.error, "back")
+    yield _text(x, y + 74, "e", t.error)
 
 
 def _text(x: float, y: float, name: str, number: Any, kind: str = "forth") -> str:

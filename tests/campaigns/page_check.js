@@ -5,7 +5,7 @@ const note = text => problems.length < 20 && problems.push(text);
 addEventListener("error", event => note(`error: ${event.message}`));
 addEventListener("unhandledrejection", event => note(`error: ${event.reason}`));
 console.error = (...parts) => note(`console: ${parts.join(" ")}`);
-const press = key => document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
+const press = (key, at = document.body) => at.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
 
 // Whether both sides of "E₂[1] = (0.3 · (−0.07)) · 0.25 = −0.0053" differ by more than the four digits of each number.
 function wrong(text) {
@@ -37,7 +37,7 @@ async function visit(only) {
     passes += await look(`${dark}, step ${step}`, only);
     const first = document.querySelector("#now output")?.textContent;
     for (let number = 1; first && number < 50; number++) {
-      press("ArrowDown");
+      press("ArrowDown", document.querySelector("#now .work"));
       worked++;
       const now = document.querySelector("#now output").textContent;
       if (now === first) break;

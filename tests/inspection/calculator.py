@@ -66,7 +66,8 @@ def calculate(lines: Iterable[str], given: Mapping[str, Any], product: str = "*"
             code = re.sub(sign, text, code) if not sign.startswith("^") else _choice(code, sign, text)
         code = unicodedata.normalize("NFKC", code)  # x₁ becomes x1
         code = re.sub(r"(?<=[\w)\u0302]) (?=[\w(])", f" {product} ", code)
-        code = code.replace("∘", "*").replace("−", "-").replace("≤", "<=").replace("←", "=")
+        for sign, text in {"∘": "*", "·": "*", "^": "**", "−": "-", "≤": "<=", "←": "="}.items():
+            code = code.replace(sign, text)
         exec(code, symbols)
     return symbols
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from minidl import (
     L2,
@@ -23,6 +24,8 @@ from minidl import (
     Dense,
     HalfSquaredError,
     Layer,
+    Loss,
+    MeanSquaredError,
     Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
@@ -37,6 +40,7 @@ from minidl.schedules import Exponential
 from tests.campaigns import page as campaign
 from tests.campaigns.jobs import Job
 from tests.campaigns.traces import fresh
+from tests.inspection.calculator import calculate
 from tests.inspection.models import MODELS, gates
 from tests.support.conformance_table import layers as table_of_layers
 from tests.support.svg import boxes
@@ -86,6 +90,16 @@ def worked_out(data: dict[str, Any]) -> int:
             if "work" in row:
                 shown = matrices(data, row)
                 result = shown[0]
+                if "…" in row["work"]:  # some terms are left out
+                    continue
+                if isinstance(row["work"], str):
+                    for j, i in np.ndindex(result.shape):
+                        numbers = [float(one[j, i]) if one.shape == result.shape else 0.0 for one in shown]
+                        made = row["work"].format(*[f"({value})" for value in numbers])
+                        value = calculate([f"z = {made}"], {"e": np.e})["z"]
+                        assert value == pytest.approx(result[j, i], rel=3e-3, abs=1e-3)
+                        count += 1
+                    continue
                 product, terms, factor = row["work"]
                 for j, i in np.ndindex(result.shape):
                     parts = [number * shown[place][j, i] for number, place in terms]
@@ -93,7 +107,7 @@ def worked_out(data: dict[str, Any]) -> int:
                         a, *b = (shown[place] for place in product)
                         parts += [a[j, k] * (b[0][k, i] if b else 1.0) for k in range(a.shape[1])]
                     scale = 1.0 if factor is None else shown[factor][j, i]
-                    rounding = 3e-4 * sum(map(abs, parts)) * abs(scale)
+                    rounding = 2e-3 * sum(map(abs, parts)) * abs(scale)
                     assert sum(parts) * scale == pytest.approx(result[j, i], abs=rounding)
                     count += 1
     return count
@@ -101,13 +115,15 @@ def worked_out(data: dict[str, Any]) -> int:
 
 def test_the_page_of_a_chain_has_the_equations_of_the_article_in_order() -> None:
     steps = data_of(article().to_html())["steps"]
+    equations = [equation for step in steps for equation, _ in step["equations"]]
+    assert {"f₂(z) = 1 / (1 + e⁻ᶻ)", "O₂′ = O₂ ∘ (1 − O₂)", "O₃′ = O₃ ∘ (1 − O₃)"} <= {*equations}
     numbers = [[number for _, number in step["equations"] if number] for step in steps]
     assert [number for each in numbers for number in each] == [
         "(1)", "(2)", "(1)", "(2)", "(3)", "(5)", "(6)", "(4)", "(5)", "(6)", "(7)", "(7)", "(7)", "(7)",
     ]  # fmt: skip
     first = [step["equations"][0][0] for step in steps]
     assert first[:6] == [
-        "O₁ = x", "I₂ = W₁ O₁ + b₁", "O₂ = f₂(I₂)", "I₃ = W₂ O₂ + b₂", "O₃ = f₃(I₃)", "e = e(O₃, y)",
+        "O₁ = x", "I₂ = W₁ O₁ + b₁", "O₂ = f₂(I₂)", "I₃ = W₂ O₂ + b₂", "O₃ = f₃(I₃)", "e = ½ ‖O₃ − y‖²",
     ]  # fmt: skip
     assert first[6:] == [
         "∂e/∂O₃ = O₃ − y", "E₃ = ∂e/∂O₃ ∘ O₃′", "ΔW₂ = E₃ O₂ᵀ", "E₂ = (W₂ᵀ E₃) ∘ O₂′", "ΔW₁ = E₂ O₁ᵀ",
@@ -127,7 +143,7 @@ def test_the_numbers_of_the_article_s_network_are_those_of_a_hand_computation() 
               "ΔW₁": np.outer(e2, x), "new W₁": w1 - 0.5 * np.outer(e2, x)}  # fmt: skip
     found = {row["tokens"][0][0]: matrices(data, row)[0] for step in data["steps"] for row in step["rows"]}
     for symbol, value in wanted.items():
-        np.testing.assert_allclose(found[symbol], value.reshape(len(value), -1), rtol=1e-4)
+        np.testing.assert_allclose(found[symbol], value.reshape(len(value), -1), rtol=5e-4)
 
 
 @pytest.mark.parametrize("name", ["2-2-1", "1-20-20-1", "normalized", "nested", "gates", "branches", "own"])
@@ -302,7 +318,7 @@ def test_the_steps_of_a_graph_name_where_their_inputs_come_from() -> None:
 def test_what_a_container_of_the_user_s_computes_for_its_parts_is_named() -> None:
     t = trace(MODELS["own"]().initialize(0), HalfSquaredError(), RNG.normal(size=(2, 4)), np.ones((2, 1)))
     rows = [row["tokens"] for step in data_of(t.to_html())["steps"] for row in step["rows"] if step.get("path") == "0"]
-    assert [row[0][0] for row in rows if len(row) == 1].count("error of a part") == 2
+    assert [row[0][0] for row in rows if len(row) == 1][1:3] == ["error of 0.f.1", "error of 0.heads.0"]
     assert all(isinstance(row[-1], list) or row[-1] == ")" for row in rows)
 
 
@@ -322,3 +338,51 @@ def test_the_campaign_says_what_is_missing(capsys: pytest.CaptureFixture[str], m
 def test_the_campaign_visits_every_step_in_a_browser(capsys: pytest.CaptureFixture[str]) -> None:
     assert campaign.main(["--only", "names with HTML"]) == 0
     assert re.search(r"names with HTML, narrow +\d+ steps, +\d\d+ numbers", capsys.readouterr().out)
+
+
+class Absolute(Loss):
+    """Measure the absolute error; the equation is not that of the code.
+
+    Forward:
+        p = softmax(a)
+        e = mean(|a − y|)
+    Backward:
+        ∂e/∂a = sign(a − y)
+    """
+
+    @override
+    def forward_rows(self, prediction: Array, target: Array) -> Array:
+        self._sign = np.sign(prediction - target)
+        rows: Array = np.abs(prediction - target).sum(axis=1)
+        return rows
+
+    @override
+    def backward_rows(self) -> Array:
+        return self._sign
+
+
+LOSSES: dict[str, tuple[Loss, Any, str]] = {
+    "one sample": (HalfSquaredError(), [[1.0, 0.0]], "½ (0.25 − 1)² + ½ ((−0.5) − 0)²"),
+    "two samples": (HalfSquaredError(), [[1.0, 0.0], [1.0, 1.0]],
+                    "1/2 · (½ (0.25 − 1)² + ½ ((−0.5) − 0)² + ½ (0.25 − 1)² + ½ ((−0.5) − 1)²)"),
+    "a mean": (MeanSquaredError(), [[1.0, 0.0]], "1/2 · ((0.25 − 1)² + ((−0.5) − 0)²)"),
+    "labels": (SoftmaxCrossEntropy(), [1], "−(0 · log(0.6792) + 1 · log(0.3208))"),
+    "a loss of the user's": (Absolute(), [[1.0, 0.0]], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_worked_out_from_all_samples(name: str) -> None:
+    loss, y, wanted = LOSSES[name]
+    model = Dense(1, 2)
+    model.weight.value[:] = [[0.25], [-0.5]]
+    data = data_of(trace(model, loss, np.ones((len(y), 1)), np.array(y)).to_html())
+    (row,) = next(step for step in data["steps"] if step["phase"] == "loss")["rows"]
+    assert row.get("work", "") == wanted
+
+
+def test_the_loss_of_a_large_batch_is_shown_alone() -> None:
+    t = trace(Dense(1, 1), HalfSquaredError(), np.ones((20, 1)), np.zeros((20, 1)))
+    step = next(step for step in data_of(t.to_html())["steps"] if step["phase"] == "loss")
+    assert [token[0] for token in step["rows"][0]["tokens"]] == ["e"]
+    assert step["note"] == "e is the mean over all N = 20 samples, of which the page has the first 8."

@@ -47,6 +47,7 @@ from minidl.layers import Merge
 from minidl.layers._parts import named
 from minidl.layers.base import Component, forget
 from tests.campaigns import traces
+from tests.inspection.models import Gated
 from tests.support.whole_state import whole
 
 W_1, B_1 = np.array([[0.2, 0.4], [0.3, -0.3]]), np.array([0.1, -0.1])
@@ -419,3 +420,22 @@ def test_json_has_every_step_and_no_nan(tmp_path: Path) -> None:
     assert found["steps"][1]["lines"][0]["made"]["y"]["shape"] == [1, 2]
     with pytest.raises(ArgumentError, match=r"ends in \.html or \.json"):
         t.save(tmp_path / "step.txt")
+
+
+class GatedInSteps(Gated):
+    """Name the error of each part before it is handed on."""
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        scaled = grad * self.scale.value
+        of_f = scaled * self._g
+        of_g = scaled * self._f
+        self.scale.grad += np.sum(grad * self._f * self._g, axis=0)
+        return self.f.backward(of_f) + self.heads[0].backward(of_g)
+
+
+def test_no_line_of_a_container_is_shown_twice() -> None:
+    model = Sequential(GatedInSteps(), Dense(8, 1)).initialize(0)
+    t = trace(model, HalfSquaredError(), np.ones((2, 4)), np.ones((2, 1)))
+    lines = [line.text for step in t.steps if step.path == "0" and step.phase == "backward" for line in step.lines]
+    assert [text.partition(" ")[0] for text in lines] == ["scaled", "of_f", "of_g", "self.scale.grad", "return"]

@@ -15,6 +15,7 @@ from minidl import (
     L2,
     SGD,
     Adam,
+    Add,
     Array,
     BatchNorm,
     ClipGlobalNorm,
@@ -37,7 +38,7 @@ from minidl import (
     schedules,
 )
 from minidl.errors import ArgumentError, CallOrderError, DataError, DTypeError, ShapeError, StructureError
-from minidl.inspection import trace
+from minidl.inspection import summary, trace
 
 X, Y = np.linspace(-1, 1, 12).reshape(4, 3), np.linspace(0, 1, 4)[:, None]
 
@@ -305,3 +306,72 @@ def test_a_part_that_runs_twice_has_two_steps() -> None:
     assert [step.path for step in t.steps if step.phase == "forward"] == ["inner", "inner"]
     assert np.array_equal(t["inner"].y, t.prediction)
     assert np.array_equal(t["inner"].x, t.steps[1].outputs[0])
+
+
+class Forgetful(Layer):
+    """Return None from one method."""
+
+    def __init__(self, method: str = "backward") -> None:
+        self.method = method
+
+    @override
+    def forward(self, x: Array) -> Array:
+        return None if self.method == "forward" else x  # type: ignore[return-value]
+
+    @override
+    def backward(self, grad: Array) -> Array:
+        return None if self.method == "backward" else grad  # type: ignore[return-value]
+
+
+def around(part: Layer) -> list[tuple[str, Layer]]:
+    """Return models with a part in different containers, and its path."""
+    graph = Graph({"a": (Dense(2, 2), "x"), "b": (part, "a"), "c": (Add(), "a", "b")}, output="c")
+    return [("1", Sequential(Dense(2, 2), part, Dense(2, 2))), ("1", Sequential(Dense(2, 2), part)),
+            ("1.layer", Sequential(Dense(2, 2), Residual(part))), ("b", graph),
+            ("layer.1", Residual(Sequential(Dense(2, 2), part, Dense(2, 2))))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "model"), around(Forgetful()))
+def test_a_backward_without_return_is_named(path: str, model: Layer) -> None:
+    trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0, engine="numpy")
+    x = np.ones((4, 2))
+    for run in (lambda: trace(model, HalfSquaredError(), x, x), lambda: trainer.fit(x, x, epochs=1, progress=False)):
+        with pytest.raises(DTypeError) as caught:
+            run()
+        assert str(caught.value) == "Forgetful.backward: expected an array, got None; did you forget return?"
+        assert caught.value.__notes__[0].startswith(f'at layer "{path}": Forgetful(')
+
+
+def test_a_forward_without_return_is_named() -> None:
+    with pytest.raises(DTypeError, match=r"Forgetful.forward: expected an array, got None; did you forget return\?"):
+        Sequential(Dense(2, 2), Forgetful("forward"))
+    part = Forgetful()
+    model = Sequential(Dense(2, 2), part, Dense(2, 2)).initialize(0)
+    part.method = "forward"
+    with pytest.raises(DTypeError, match=r"Forgetful\.forward: expected an array") as caught:
+        model.forward(np.ones((4, 2)))
+    assert caught.value.__notes__[0].startswith('at layer "1": Forgetful(')
+
+
+def test_a_number_that_no_layer_has_is_refused() -> None:
+    t = trace(mlp([2, 3, 1], rng=0), HalfSquaredError(), np.ones((1, 2)), np.ones((1, 1)))
+    for arrays, number in ((t.I, 1), (t.E, 9), (t.W, 3), (t.O, "1")):
+        with pytest.raises(ArgumentError, match=rf"expected one of the numbers \[.*\], got {number!r}"):
+            arrays[number]  # type: ignore[index]
+
+
+def test_a_trainer_in_place_of_its_optimizer_gets_a_hint() -> None:
+    model = mlp([2, 3, 1], rng=0)
+    trainer: Any = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1))
+    with pytest.raises(DTypeError, match=r"trace\(optimizer\): expected an Optimizer, got .*; give its \.optimizer"):
+        trace(model, HalfSquaredError(), np.ones((1, 2)), np.ones((1, 1)), optimizer=trainer)
+
+
+@pytest.mark.parametrize("look", [lambda model: trace(model, HalfSquaredError(), np.ones((1, 2)), np.ones((1, 2))),
+                                  summary])
+def test_containers_that_are_nested_too_deeply_are_refused(look: Any) -> None:
+    model: Layer = Dense(2, 2)
+    for _ in range(300):
+        model = Sequential(model)
+    with pytest.raises(StructureError, match="containers are nested too deeply for Python's limit"):
+        look(model)

@@ -337,3 +337,31 @@ def test_memory_that_is_only_written_to_is_not_read() -> None:
     lines = [line for step in t.steps if step.phase == "update" for line in step.lines]
     assert any("out=work" in line.text for line in lines)
     assert not any("work" in line.read for line in lines)
+
+
+class Summed(Given):
+    """Add in place, and choose by a constant."""
+
+    @override
+    def forward(self, x: Array) -> Array:
+        y = 2 * x
+        y += self.zero.value
+        return y if len(y) < MANY else -y
+
+
+MANY = 99
+
+
+def test_a_line_that_adds_in_place_reads_what_was_there() -> None:
+    lines = trace(Summed(), HalfSquaredError(), X, X).steps[1].lines
+    added = next(line for line in lines if "+=" in line.text)
+    assert list(added.read) == ["y", "self.zero.value"]
+    assert np.array_equal(added.read["y"].numbers, 2 * X)
+    gradient = trace(Summed(), HalfSquaredError(), X, X).steps[-1].lines[0]
+    assert "self.zero.grad" not in gradient.read
+
+
+def test_the_constant_of_a_condition_is_not_among_the_numbers() -> None:
+    step = trace(mlp([2, 3, 1], rng=0), HalfSquaredError(), X, Y).steps[-1]
+    assert not any("MANY" in line.read for one in (step, *trace(Summed(), HalfSquaredError(), X, X).steps)
+                   for line in one.lines)
