@@ -209,7 +209,8 @@ def input_shape(model: Layer, features: int | Sequence[int] | None, where: str) 
     several = isinstance(features, (tuple, list)) and trait(model, "takes_any_rank")
     if not several and not isinstance(features, (int, np.integer)):
         raise DTypeError(f"{where}(features): expected a whole number, or the shape of an image, got {features!r}")
-    shape = tuple(positive_int(size, f"{where}(features)") for size in (features if several else [features]))  # type: ignore[union-attr]
+    sizes: Any = features if several else [features]
+    shape = tuple(positive_int(size, f"{where}(features)") for size in sizes)
     if known not in (None, int(np.prod(shape))):
         raise ArgumentError(f"{where}(features): expected {known}, the width that the model takes, got {features}")
     model.output_features(int(np.prod(shape)))

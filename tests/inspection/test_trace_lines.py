@@ -327,7 +327,7 @@ def test_every_built_in_is_among_the_layers() -> None:
     assert len(parts) > 30
     assert any(isinstance(getattr(part, "merge", None), Merge) for part in parts)
     assert one_line(parts[0]) == "Dense(4 -> 3)"
-    assert len(losses()) == 8
+    assert len(losses()) == 16
     assert len(OPTIMIZERS) >= 6
 
 
