@@ -26,8 +26,8 @@ from .kernels.rows import add_shares
 from .loop import CompiledLoop, aligned
 from .program import TrainingProgram
 
-ALONE = 32
-"""Calls of the program by one thread after one in which the cores were busy with something else."""
+LONGEST = 64
+"""Most calls of the program by one thread before it tries again whether the cores are free for two."""
 
 
 class HalvesProgram(TrainingProgram):
@@ -102,7 +102,8 @@ class HalvesLoop(CompiledLoop):
     """The loop over large batches: see `HalvesProgram`."""
 
     program = HalvesProgram
-    _alone = 0
+    _alone, _pause = 0, 1
+    """Calls that one thread still does alone, and how many that will be the next time that the cores are busy."""
 
     @override
     def _gather(self) -> None:
@@ -137,7 +138,12 @@ class HalvesLoop(CompiledLoop):
             bad += [other.result() for other in others if not other.cancel()]
             taken, worked = perf_counter() - began, thread_time() - worked
         # A thread that does not run all the time makes the other one wait for it.
-        self._alone = ALONE if helped and taken > 1.5 * worked else max(self._alone - 1, 0)
+        if not helped:
+            self._alone -= self._alone > 0
+        elif taken > 1.5 * worked:
+            self._alone, self._pause = self._pause, min(2 * self._pause, LONGEST)
+        else:
+            self._pause = 1
         return int(max(bad))
 
 

@@ -130,11 +130,10 @@ def test_busy_cores_make_one_thread_go_on_alone(calls: list[Any], monkeypatch: p
     trainer = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=0, engine="compiled")
     monkeypatch.setattr(halves, "blas_threads", lambda: 2)
     monkeypatch.setattr(halves, "thread_time", lambda: 0.0)  # As if other programs had all the time.
-    monkeypatch.setattr(halves, "ALONE", 3)
     helpers = watched_pool(monkeypatch)
-    trainer.fit(X, Y, epochs=9, batch_size=10, validation=0.1)  # A call for each epoch.
-    assert len(calls) == 9
-    assert len(helpers) == 3  # In epochs 1, 5 and 9.
+    trainer.fit(X, Y, epochs=12, batch_size=10, validation=0.1)  # A call for each epoch.
+    assert len(calls) == 12
+    assert len(helpers) == 4  # In epochs 1, 3, 6 and 11: it waits twice as long each time.
 
 
 def test_auto_compiles_few_large_updates_that_take_long() -> None:
