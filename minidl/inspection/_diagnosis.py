@@ -81,7 +81,8 @@ def _targets(case: Case) -> Iterator[Finding]:
 
 def _fit(case: Case) -> Iterator[Finding]:
     """Find what is wrong with batches, weights and the order of the rows."""
-    first, learned = case.first, case.learned and (case.end is None or case.end.skill >= LIMITS["learned"])
+    first = case.first
+    learned = case.learned if case.end is None else case.end.gain >= LIMITS["learned"]
     if first.grouped > LIMITS["grouped"] and not learned:
         yield Finding("rows in order", "y and shuffle=False", f"rows with like targets follow each other: "
                       f"{_percent(first.grouped)} of the variance of y lies between the batches",
@@ -297,22 +298,21 @@ def _idle(case: Case) -> Iterator[Finding]:
 
 
 def _column(case: Case) -> Iterator[Finding]:
-    if case.end is None or len(case.end.columns) < 2 or case.first.targets is None:
+    if (end := case.end) is None or len(end.columns) < 2 or case.first.targets is None:
         return
-    low = int(np.argmin(case.end.columns))
-    least, most = case.end.columns[low], max(case.end.columns)
-    scale = case.first.targets
-    spreads = np.array(scale.size) * scale.spread
-    if least < LIMITS["column"] and most > 0.5 and spreads[low] < 0.1 * spreads.max():
+    low, most = int(np.argmin(end.columns)), max(end.columns)
+    chance = min(LIMITS["nothing learned"], 3.0 / end.rows**0.5 + 4.0 * end.numbers / end.rows)
+    if np.mean(np.array(end.columns) < chance) >= LIMITS["columns not learned"] and most > 0.5:
+        scales = np.array(case.first.targets.size) * case.first.targets.spread
         yield Finding("column of targets not learned", f"column {low} of y", f"the predictions explain "
-                      f"{_percent(max(least, 0.0))} of its variance, and of another {_percent(most)}; its standard "
-                      f"deviation is {spreads[low]:.3g}, and the largest {spreads.max():.3g}",
-                      f"at least {_percent(LIMITS['column'])}", f"{_standardize('targets')}. Else x says little "
-                      "about this column")
+                      f"{_percent(max(end.columns[low], 0.0))} of its variance, and of another {_percent(most)}; its "
+                      f"standard deviation is {scales[low]:.3g}, and the largest {scales.max():.3g}",
+                      f"more than {_percent(chance)}", _standardize("targets") if scales[low] < 0.1 * scales.max() else
+                      "Possible causes: x says little about this column; its rows are in another order")
 
 
 def _worse(case: Case) -> Iterator[Finding]:
-    if (end := case.end) is None or skill(end.probe, end.constant) > -LIMITS["worse than a constant"]:
+    if (end := case.end) is None or end.gain > -LIMITS["worse than a constant"]:
         return
     modes = [case.at(place) for place in case.places
              if case.first.parts[place].dropped or case.first.parts[place].mixes_rows]
