@@ -19,18 +19,21 @@ def diagnose(looks: Sequence[Look], end: End | None) -> list[Finding]:
     # A wrong gradient can cause anything that follows.
     if wrong := [*_wrong_gradients(case)]:
         return wrong
-    data = [*_inputs(case), *_targets(case), *_fit(case), *_dropped_at_last(case)]
+    data = [*_inputs(case), *_targets(case), *_setup(case)]
     start = [*_alike(case)]
     # Data on a bad scale makes units flat and outputs large, so those are named with good data only.
     if not data and not start:
         rules = (_flat_at_first, _exploding, _shrunk, _lost, _dropped, _momentum)
         start = next((found for rule in rules if (found := [*rule(case)])), [])
     # A bad start makes updates large or useless, so the rate is named after a good one only.
-    later = [] if start else [*_rate_too_large(case), *_flat(case, from_the_start=False)]
+    worse = [*_worse(case)]
+    later = worse if end is not None and end.training < end.constant else []  # Training went well.
+    if not (start or later):
+        later = [*_rate_too_large(case), *_flat(case, from_the_start=False)]
     if not (data or start or later or case.learned):
         later = [*_vanishing(case)] or [*_too_slow(case)]
     found = [*data, *start, *later, *_idle(case)]
-    return found or [*_column(case)] or [*_worse(case)] or [*_nothing_learned(case)]
+    return found or [*_column(case)] or worse or [*_nothing_learned(case)]
 
 
 def _percent(share: float) -> str:
@@ -73,40 +76,34 @@ def _targets(case: Case) -> Iterator[Finding]:
         yield Finding("targets out of reach", f"y and {case.at(case.places[-1])}", f"the last layer cannot give "
                       f"{_percent(first.outside)} of the targets", f"at most {_percent(LIMITS['out of reach'])}",
                       "Scale y into the range of the last layer, or leave that layer out")
-    if first.capped and not case.learned:
-        yield Finding("output that is held back", case.at(case.places[-1]), "the loss takes any number as the output, "
-                      "and the last layer gives only some", "no activation behind the last weights", "Leave it out: "
-                      "the loss makes probabilities or rates from the output by itself")
 
-
-def _fit(case: Case) -> Iterator[Finding]:
-    """Find what is wrong with batches, weights and the order of the rows."""
-    first = case.first
-    learned = case.learned if case.end is None else case.end.gain >= LIMITS["learned"]
-    if first.grouped > LIMITS["grouped"] and not learned:
-        yield Finding("rows in order", "y and shuffle=False", f"rows with like targets follow each other: "
-                      f"{_percent(first.grouped)} of the variance of y lies between the batches",
-                      f"at most {_percent(LIMITS['grouped'])}", "Leave shuffle=False out, or put the rows in random "
-                      "order once")
-    if first.rare_weight < LIMITS["rare weight"]:
-        yield Finding("weights turned round", "class_weight or sample_weight", f"the weight of a rare class is "
-                      f"{first.rare_weight:.2g} of the mean weight of all rows", f"at least {LIMITS['rare weight']:g}, "
-                      "mostly above 1", 'Give the rare class the larger weight, for example class_weight="balanced"')
-    for place in case.places:
-        part = first.parts[place]
-        if part.mixes_rows and 0 < first.batch < LIMITS["rows"] and not learned:
-            yield Finding("BatchNorm with tiny batches", case.at(place), f"it standardizes by the mean and variance of "
-                          f"{first.batch} rows", f"at least {LIMITS['rows']:g} rows", "Take a larger batch_size, or "
-                          "LayerNorm in place of BatchNorm")
-            return
-
-
-def _dropped_at_last(case: Case) -> Iterator[Finding]:
-    for place in case.places[max(case.weighted, default=len(case.places)) + 1 :]:
-        if case.first.parts[place].dropped:
-            yield Finding("dropout of the output", case.at(place), "it stands behind the last weights, so it sets "
-                          "predictions to 0 in training", "Dropout between layers with weights", "Leave it out, or "
-                          "put it in front of the last layer with weights")
+def _setup(case: Case) -> Iterator[Finding]:
+    """Find what is wrong with batches, weights of rows, the order of the rows, and the end of the model."""
+    first, behind = case.first, max(case.weighted, default=len(case.places)) + 1
+    unsure = not (case.learned if case.end is None else case.end.gain >= LIMITS["learned"])
+    mixing = [case.at(place) for place in case.places if first.parts[place].mixes_rows]
+    dropping = [case.at(place) for place in case.places[behind:] if first.parts[place].dropped]
+    for holds, what, where, seen, normal, advice in (
+        (unsure and first.grouped > LIMITS["grouped"], "rows in order", "y and shuffle=False",
+         f"rows with like targets follow each other: {_percent(first.grouped)} of the variance of y lies between the "
+         "batches", f"at most {_percent(LIMITS['grouped'])}", "Leave shuffle=False out, or put the rows in random "
+         "order once"),
+        (first.rare_weight < LIMITS["rare weight"], "weights turned round", "class_weight or sample_weight",
+         f"the weight of a rare class is {first.rare_weight:.2g} of the mean weight of all rows", "at least "
+         f"{LIMITS['rare weight']:g}, mostly above 1", "Give the rare class the larger weight, for example "
+         'class_weight="balanced"'),
+        (unsure and bool(mixing) and 0 < first.batch < LIMITS["rows"], "BatchNorm with tiny batches", mixing[:1],
+         f"it standardizes by the mean and variance of {first.batch} rows", f"at least {LIMITS['rows']:g} rows",
+         "Take a larger batch_size, or LayerNorm in place of BatchNorm"),
+        (bool(dropping), "dropout of the output", dropping[:1], "it stands behind the last weights, so it sets "
+         "predictions to 0 in training", "Dropout between layers with weights", "Leave it out, or put it in front of "
+         "the last layer with weights"),
+        (first.capped and not case.learned, "output that is held back", case.at(case.places[-1]), "the loss takes any "
+         "number as the output, and the last layer gives only some", "no activation behind the last weights", "Leave "
+         "it out: the loss makes probabilities or rates from the output by itself"),
+    ):
+        if holds:
+            yield Finding(what, "".join(where), seen, normal, advice)
 
 
 def _standardize(what: str) -> str:
@@ -316,12 +313,11 @@ def _worse(case: Case) -> Iterator[Finding]:
         return
     modes = [case.at(place) for place in case.places
              if case.first.parts[place].dropped or case.first.parts[place].mixes_rows]
-    seen = f"the loss of the predictions is {end.probe:.4g}, and that of the best constant output {end.constant:.4g}"
-    advice = "Look at the rows with the largest errors, and take a smaller learning rate"
-    if modes and abs(skill(end.probe, end.training)) > 0.2:
-        seen += f"; in training mode it is {end.training:.4g}"
-        advice = f"Training and prediction differ by {' and '.join(modes)}: leave that out"
-    yield Finding("worse than a constant", "the loss", seen, "a smaller loss than a constant output has", advice)
+    apart = bool(modes) and abs(skill(end.probe, end.training)) > 0.2
+    yield Finding("worse than a constant", "the loss", f"the loss of the predictions is {end.probe:.4g}, that of the "
+                  f"best constant output {end.constant:.4g}, and that in training mode {end.training:.4g}", "a smaller loss "
+                  "than a constant output has", f"Training and prediction differ by {' and '.join(modes)}: leave that "
+                  "out" if apart else "Look at the rows with the largest errors, and take a smaller learning rate")
 
 
 def _nothing_learned(case: Case) -> Iterator[Finding]:

@@ -84,10 +84,8 @@ def _trial(
     rate = max(look.rate for look in looks)
     size = min(run.plan.batch_size or half if run.plan else half, half)
     now = run.loss(run.model.predict(x[other]), y[other])
-    tries = [(factor, run.clip) for factor in 10.0 ** np.arange(FACTORS)]
-    if run.clip is not None:
-        tries.insert(1, (1.0, None))
-    for factor, clip in tries:
+    unclipped = [(1.0, None)] * (run.clip is not None)
+    for factor, clip in [(1.0, run.clip), *unclipped, *((10.0**k, run.clip) for k in range(1, FACTORS))]:
         copied = copy_of(run)
         copied.clip = None if clip is None else copied.clip
         copied.optimizer.learning_rate = float(rate * factor)

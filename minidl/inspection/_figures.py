@@ -40,7 +40,7 @@ class Part:
         two_ended: Whether it is flat at both ends, as Sigmoid is and ReLU is not.
         kept: Of a layer that keeps the shape, such as LayerNorm: different rows in its output, over those in its input.
         dropped: The rate of a Dropout.
-        mixes_rows: Whether it is a BatchNorm.
+        mixes_rows: Whether a row of its output depends on other rows in training, as in a BatchNorm.
         alike: Whether all units have the same weights.
         weights: Root mean square of its weights, the parameters of two or more dimensions.
         update: Size of one update of the weights, as a share of their size.

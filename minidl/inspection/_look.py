@@ -20,7 +20,6 @@ from ..layers._parts import children, walk
 from ..layers._structure import one_line
 from ..layers.base import Component, Layer, trait
 from ..layers.dropout import Dropout
-from ..layers.normalization import BatchNorm
 from ..losses import GaussianNLL, Loss, PoissonLoss
 from ._figures import Look, Part, Scale
 from ._numeric import wrong_gradients
@@ -213,7 +212,7 @@ def _figures(
         flat=flat, dead=dead, two_ended=two_ended,
         kept=_different(seen.y) / _different(seen.inputs[0]) if scales and keeps_shape else None,
         dropped=part.rate if isinstance(part, Dropout) else None,
-        mixes_rows=isinstance(part, BatchNorm),
+        mixes_rows=bool(trait(part, "couples_rows")),
         alike=any(_alike(before[id(p)]) for p in weights),
         weights=_rms(np.concatenate([before[id(p)].ravel() for p in weights])) if weights else None,
         update=_norm(*[p.value - before[id(p)] for p in weights]) / size if weights and size else None,

@@ -12,30 +12,22 @@ from .._training.run import Run
 from .._training.sources import ArraySource
 from ..losses import Loss
 
-BLOCKS = 200
-"""Batches by which the order of the rows is judged, at most."""
-
-SMALLEST = 16
-"""Rows that are taken together at least when their order is judged."""
-
-STEPS = 60
-"""Steps in which the best constant output is sought."""
-
 
 def grouped(run: Run) -> float:
-    """Return what share of the variance of the targets lies between the batches of a run that does not shuffle."""
-    source, plan = run.source, run.plan
-    if plan is None or plan.shuffle or not isinstance(source, ArraySource):
+    """Return what share of the variance of the targets lies between the batches of a run that does not shuffle.
+
+    It takes up to 200 batches, with 16 rows at least.
+    """
+    if not isinstance(run.source, ArraySource) or run.source.shuffle:
         return 0.0
-    size, y = max(source.batch_rows, SMALLEST), source.arrays[1]
-    count = min(len(y) // size, BLOCKS)
+    size, y = max(run.source.batch_rows, 16), run.source.arrays[1]
+    count = min(len(y) // size, 200)
     if count < 3:
         return 0.0
     y = np.concatenate([y[start : start + size] for start in np.linspace(0, len(y) - size, count).astype(int)])
     labels = run.loss.classes(y)
     columns = y.reshape(len(y), -1) if labels is None else labels[:, None] == np.unique(labels)
-    total = columns.var(axis=0)
-    between = columns.reshape(count, size, -1).mean(axis=1).var(axis=0)
+    total, between = columns.var(axis=0), columns.reshape(count, size, -1).mean(axis=1).var(axis=0)
     return float(np.mean(between[total > 0] / total[total > 0])) if total.any() else 0.0
 
 
@@ -61,7 +53,7 @@ def constant_loss(loss: Loss, prediction: Array, y: npt.NDArray[Any]) -> float:
         return loss(np.broadcast_to(labels.mean(axis=0), prediction.shape).astype(prediction.dtype), y)
     best, output = np.inf, prediction.mean(axis=0)
     step, last = np.full_like(output, 0.1 + 0.1 * np.abs(output).max()), np.zeros_like(output)
-    for _ in range(STEPS):
+    for _ in range(60):
         best = min(best, loss.forward(np.tile(output, (len(y), 1)), y))
         slope = loss.backward().sum(axis=0)
         step *= np.where(slope * last < 0, 0.5, 1.3)
