@@ -315,8 +315,8 @@ def _worse(case: Case) -> Iterator[Finding]:
              if case.first.parts[place].dropped or case.first.parts[place].mixes_rows]
     apart = bool(modes) and abs(skill(end.probe, end.training)) > 0.2
     yield Finding("worse than a constant", "the loss", f"the loss of the predictions is {end.probe:.4g}, that of the "
-                  f"best constant output {end.constant:.4g}, and that in training mode {end.training:.4g}", "a smaller loss "
-                  "than a constant output has", f"Training and prediction differ by {' and '.join(modes)}: leave that "
+                  f"best constant output {end.constant:.4g}, and that in training mode {end.training:.4g}", "a "
+                  "smaller loss than a constant output has", f"Training and prediction differ by {' and '.join(modes)}: leave that "
                   "out" if apart else "Look at the rows with the largest errors, and take a smaller learning rate")
 
 

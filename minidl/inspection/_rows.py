@@ -49,11 +49,10 @@ def constant_loss(loss: Loss, prediction: Array, y: npt.NDArray[Any]) -> float:
     grow while it stays and shrink when it turns (Riedmiller and Braun 1993).
     """
     if loss.from_probabilities:
-        labels = y if y.ndim == 2 else y[:, None] == np.arange(prediction.shape[1])
-        return loss(np.broadcast_to(labels.mean(axis=0), prediction.shape).astype(prediction.dtype), y)
+        return loss(np.broadcast_to(y.mean(axis=0), prediction.shape).astype(prediction.dtype), y)
     best, output = np.inf, prediction.mean(axis=0)
     step, last = np.full_like(output, 0.1 + 0.1 * np.abs(output).max()), np.zeros_like(output)
-    for _ in range(60):
+    for _ in range(100):
         best = min(best, loss.forward(np.tile(output, (len(y), 1)), y))
         slope = loss.backward().sum(axis=0)
         step *= np.where(slope * last < 0, 0.5, 1.3)

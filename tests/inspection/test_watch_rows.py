@@ -48,7 +48,7 @@ COUNTS = RNG.poisson(0.4, size=(320, 1)).astype(float)
         (MeanSquaredError(), 1, 1e4 + Y, np.var(Y)),
         (MeanAbsoluteError(), 1, Y, np.mean(np.abs(Y - np.median(Y)))),
         (SoftmaxCrossEntropy(), 3, THREE, -np.sum(SHARES * np.log(SHARES))),
-        (CrossEntropy(), 3, THREE, -np.sum(SHARES * np.log(SHARES))),
+        (CrossEntropy(), 3, np.eye(3)[THREE], -np.sum(SHARES * np.log(SHARES))),
         (SigmoidCrossEntropy(), 1, (THREE == 0)[:, None] * 1.0, -0.1 * np.log(0.1) - 0.9 * np.log(0.9)),
         (BinaryCrossEntropy(), 1, (THREE == 0)[:, None] * 1.0, -0.1 * np.log(0.1) - 0.9 * np.log(0.9)),
         (GaussianNLL(), 2, Y, GaussianNLL()(np.tile([Y.mean(), np.log(Y.var())], (320, 1)), Y)),
