@@ -92,9 +92,10 @@ class Case:
 
     def flat_places(self, *, from_the_start: bool) -> Iterator[tuple[int, str, float]]:
         """Yield place, kind and share of each activation that is mostly flat, at the first look already or not."""
+        gains = self.end is not None and self.end.gain > 0.0
         for place in self.places:
             kind, figure = ("saturated", "flat") if self.first.parts[place].two_ended else ("dead", "dead")
-            share, sure = self.median(place, figure), self.learned and place == self.places[-1]
+            share, sure = self.median(place, figure), place == self.places[-1] and (self.learned or gains)
             was_flat = (getattr(self.first.parts[place], figure) or 0.0) > LIMITS[kind]
             if share > LIMITS[kind] and was_flat == from_the_start and not sure:  # One that is sure and right is flat.
                 yield place, kind, share

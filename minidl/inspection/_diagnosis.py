@@ -309,15 +309,16 @@ def _column(case: Case) -> Iterator[Finding]:
 
 
 def _worse(case: Case) -> Iterator[Finding]:
-    if (end := case.end) is None or end.gain > -LIMITS["worse than a constant"]:
+    if (end := case.end) is None or skill(end.probe, end.constant) > -LIMITS["worse than a constant"]:
         return
     modes = [case.at(place) for place in case.places
              if case.first.parts[place].dropped or case.first.parts[place].mixes_rows]
-    apart = bool(modes) and abs(skill(end.probe, end.training)) > 0.2
+    advice = "Look at the rows with the largest errors, and take a smaller learning rate"
+    if modes and abs(skill(end.probe, end.training)) > 0.2:
+        advice = f"Training and prediction differ by {' and '.join(modes)}: leave that out"
     yield Finding("worse than a constant", "the loss", f"the loss of the predictions is {end.probe:.4g}, that of the "
-                  f"best constant output {end.constant:.4g}, and that in training mode {end.training:.4g}", "a "
-                  "smaller loss than a constant output has", f"Training and prediction differ by {' and '.join(modes)}: leave that "
-                  "out" if apart else "Look at the rows with the largest errors, and take a smaller learning rate")
+                  f"best constant output {end.constant:.4g}, and that in training mode {end.training:.4g}",
+                  "a smaller loss than a constant output has", advice)
 
 
 def _nothing_learned(case: Case) -> Iterator[Finding]:
