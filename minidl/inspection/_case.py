@@ -13,9 +13,12 @@ from ._figures import End, Look
 LIMITS = {
     "smallest scale": 0.01,  # root mean square of the largest column of inputs, or of targets
     "largest scale": 30.0,  # the same
-    "unequal scales": 100.0,  # root mean square of the largest column of inputs, over the median of the columns
+    "unequal scales": 100.0,  # root mean square of the largest column of either, over the median of the columns
     "spread": 0.02,  # standard deviation of a column, over its root mean square
-    "outlier": 100.0,  # largest distance from the median of a column of inputs, in interquartile ranges
+    "outlier": 100.0,  # largest distance from the median of a column of inputs or targets, in interquartile ranges
+    "grouped": 0.5,  # share of the variance of targets that lies between the batches of a run that does not shuffle
+    "rare weight": 0.1,  # mean weight of a rare class, over that of all rows
+    "rows": 8.0,  # rows of a batch with a BatchNorm
     "out of reach": 0.05,  # share of the targets outside of the range of the last layer
     "saturated": 0.85,  # share of flat outputs, of an activation with two flat ends
     "dead": 0.6,  # share of units that are flat in every row, of another activation
@@ -34,6 +37,8 @@ LIMITS = {
     "moved": 0.05,  # the same, at the end of a run
     "still falls": 0.1,  # share of the loss that more updates would take away
     "learned": 0.9,  # skill from which the rate is right and errors do not vanish
+    "columns not learned": 0.3,  # share of the columns of targets that are not learned, while others are
+    "worse than a constant": 0.05,  # share by which the loss is above that of the best constant output
     "nothing learned": 0.2,  # skill at the end up to which nothing may be learned
 }
 """What is still normal. Figures of the training are medians over the looks after the first."""
@@ -87,9 +92,10 @@ class Case:
 
     def flat_places(self, *, from_the_start: bool) -> Iterator[tuple[int, str, float]]:
         """Yield place, kind and share of each activation that is mostly flat, at the first look already or not."""
+        gains = self.end is not None and self.end.gain > 0.0
         for place in self.places:
             kind, figure = ("saturated", "flat") if self.first.parts[place].two_ended else ("dead", "dead")
-            share, sure = self.median(place, figure), self.learned and place == self.places[-1]
+            share, sure = self.median(place, figure), place == self.places[-1] and (self.learned or gains)
             was_flat = (getattr(self.first.parts[place], figure) or 0.0) > LIMITS[kind]
             if share > LIMITS[kind] and was_flat == from_the_start and not sure:  # One that is sure and right is flat.
                 yield place, kind, share

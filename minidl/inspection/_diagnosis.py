@@ -8,7 +8,7 @@ import numpy as np
 
 from ._case import LIMITS, Case, Finding, typical
 from ._end import UPDATES, rate_fell
-from ._figures import End, Look, Scale
+from ._figures import End, Look, Scale, skill
 
 
 def diagnose(looks: Sequence[Look], end: End | None) -> list[Finding]:
@@ -19,17 +19,21 @@ def diagnose(looks: Sequence[Look], end: End | None) -> list[Finding]:
     # A wrong gradient can cause anything that follows.
     if wrong := [*_wrong_gradients(case)]:
         return wrong
-    data = [*_inputs(case), *_targets(case)]
+    data = [*_inputs(case), *_targets(case), *_setup(case)]
     start = [*_alike(case)]
     # Data on a bad scale makes units flat and outputs large, so those are named with good data only.
     if not data and not start:
         rules = (_flat_at_first, _exploding, _shrunk, _lost, _dropped, _momentum)
         start = next((found for rule in rules if (found := [*rule(case)])), [])
     # A bad start makes updates large or useless, so the rate is named after a good one only.
-    later = [] if start else [*_rate_too_large(case), *_flat(case, from_the_start=False)]
+    worse = [*_worse(case)]
+    later = worse if end is not None and end.training < end.constant else []  # Training went well.
+    if not (start or later):
+        later = [*_rate_too_large(case), *_flat(case, from_the_start=False)]
     if not (data or start or later or case.learned):
         later = [*_vanishing(case)] or [*_too_slow(case)]
-    return [*data, *start, *later, *_idle(case)] or [*_nothing_learned(case)]
+    found = [*data, *start, *later, *_idle(case)]
+    return found or [*_column(case)] or worse or [*_nothing_learned(case)]
 
 
 def _percent(share: float) -> str:
@@ -50,23 +54,11 @@ def _inputs(case: Case) -> Iterator[Finding]:
     for place in case.weighted:
         scale, where = case.first.parts[place].inputs, f"what goes into {case.at(place)}"
         if scale is not None:
-            sizes = np.array(scale.size)
-            middle = float(np.quantile(sizes[sizes > 0], 0.5, method="lower")) if sizes.any() else 0.0
-            if middle and sizes.max() > LIMITS["unequal scales"] * middle:
-                seen = f"the root mean square of column {sizes.argmax()} is {sizes.max():.3g}, and the median of all "
-                yield Finding("inputs on unequal scales", where, f"{seen}columns {middle:.3g}",
-                              f"a ratio up to {LIMITS['unequal scales']:g}", _standardize("inputs"))
-            else:
-                yield from _size(scale, "inputs", where)
+            yield from _size(scale, "inputs", where)
             yield from _spread(scale, "inputs", where)
-            worst = int(np.argmax(scale.far))
-            if scale.far[worst] > LIMITS["outlier"] and not case.learned:
-                rows = f"in {scale.repeats[worst]} rows" if scale.repeats[worst] > 1 else "in a row"
-                yield Finding("outliers in inputs", where, f"column {worst} has {scale.farthest[worst]:.3g} {rows}, "
-                              f"{scale.far[worst]:.3g} interquartile ranges from its median",
-                              f"up to {LIMITS['outlier']:g}", "A value that is repeated may stand for a missing one, "
-                              "such as -999: put the median in its place, before you standardize. Clip others, or take "
-                              "their logarithm")
+            yield from _outliers(case, scale, "inputs", where, "A value that is repeated may stand for a missing one, "
+                                 "such as -999: put the median in its place, before you standardize. Clip others, or "
+                                 "take their logarithm")
 
 
 def _targets(case: Case) -> Iterator[Finding]:
@@ -76,12 +68,42 @@ def _targets(case: Case) -> Iterator[Finding]:
                       "Look at y: is it the column that was meant, and does it have rows of all classes")
     elif first.targets is not None:
         yield from _size(first.targets, "targets", "y")
+        yield from _outliers(case, first.targets, "targets", "y", "If they are right, take the logarithm of y, or the "
+                             "loss Huber; else leave those rows out")
         if max(first.targets.spread) < LIMITS["spread"]:  # One output of several may well be constant.
             yield from _spread(first.targets, "targets", "y")
     if first.outside > LIMITS["out of reach"]:
         yield Finding("targets out of reach", f"y and {case.at(case.places[-1])}", f"the last layer cannot give "
                       f"{_percent(first.outside)} of the targets", f"at most {_percent(LIMITS['out of reach'])}",
                       "Scale y into the range of the last layer, or leave that layer out")
+
+def _setup(case: Case) -> Iterator[Finding]:
+    """Find what is wrong with batches, weights of rows, the order of the rows, and the end of the model."""
+    first, behind = case.first, max(case.weighted, default=len(case.places)) + 1
+    unsure = not (case.learned if case.end is None else case.end.gain >= LIMITS["learned"])
+    mixing = [case.at(place) for place in case.places if first.parts[place].mixes_rows]
+    dropping = [case.at(place) for place in case.places[behind:] if first.parts[place].dropped]
+    for holds, what, where, seen, normal, advice in (
+        (unsure and first.grouped > LIMITS["grouped"], "rows in order", "y and shuffle=False",
+         f"rows with like targets follow each other: {_percent(first.grouped)} of the variance of y lies between the "
+         "batches", f"at most {_percent(LIMITS['grouped'])}", "Leave shuffle=False out, or put the rows in random "
+         "order once"),
+        (first.rare_weight < LIMITS["rare weight"], "weights turned round", "class_weight or sample_weight",
+         f"the weight of a rare class is {first.rare_weight:.2g} of the mean weight of all rows", "at least "
+         f"{LIMITS['rare weight']:g}, mostly above 1", "Give the rare class the larger weight, for example "
+         'class_weight="balanced"'),
+        (unsure and bool(mixing) and 0 < first.batch < LIMITS["rows"], "BatchNorm with tiny batches", mixing[:1],
+         f"it standardizes by the mean and variance of {first.batch} rows", f"at least {LIMITS['rows']:g} rows",
+         "Take a larger batch_size, or LayerNorm in place of BatchNorm"),
+        (bool(dropping), "dropout of the output", dropping[:1], "it stands behind the last weights, so it sets "
+         "predictions to 0 in training", "Dropout between layers with weights", "Leave it out, or put it in front of "
+         "the last layer with weights"),
+        (first.capped and not case.learned, "output that is held back", case.at(case.places[-1]), "the loss takes any "
+         "number as the output, and the last layer gives only some", "no activation behind the last weights", "Leave "
+         "it out: the loss makes probabilities or rates from the output by itself"),
+    ):
+        if holds:
+            yield Finding(what, "".join(where), seen, normal, advice)
 
 
 def _standardize(what: str) -> str:
@@ -90,11 +112,25 @@ def _standardize(what: str) -> str:
 
 
 def _size(scale: Scale, what: str, where: str) -> Iterator[Finding]:
-    top = int(np.argmax(scale.size))
-    low, high = LIMITS["smallest scale"], LIMITS["largest scale"]
-    if not low <= scale.size[top] <= high:
+    sizes = np.array(scale.size)
+    top, low, high = int(sizes.argmax()), LIMITS["smallest scale"], LIMITS["largest scale"]
+    middle = float(np.quantile(sizes[sizes > 0], 0.5, method="lower")) if sizes.any() else 0.0
+    if middle and sizes[top] > LIMITS["unequal scales"] * middle:
+        yield Finding(f"{what} on unequal scales", where, f"the root mean square of column {top} is {sizes[top]:.3g}, "
+                      f"and the median of all columns {middle:.3g}", f"a ratio up to {LIMITS['unequal scales']:g}",
+                      _standardize(what))
+    elif not low <= sizes[top] <= high:
         yield Finding(f"{what} on a bad scale", where, f"the root mean square of column {top}, the largest, is "
-                      f"{scale.size[top]:.3g}", f"{low:g} to {high:g}, best 1", _standardize(what))
+                      f"{sizes[top]:.3g}", f"{low:g} to {high:g}, best 1", _standardize(what))
+
+
+def _outliers(case: Case, scale: Scale, what: str, where: str, advice: str) -> Iterator[Finding]:
+    worst = int(np.argmax(scale.far))
+    if scale.far[worst] > LIMITS["outlier"] and not case.learned:
+        rows = f"in {scale.repeats[worst]} rows" if scale.repeats[worst] > 1 else "in a row"
+        yield Finding(f"outliers in {what}", where, f"column {worst} has {scale.farthest[worst]:.3g} {rows}, "
+                      f"{scale.far[worst]:.3g} interquartile ranges from its median", f"up to {LIMITS['outlier']:g}",
+                      advice)
 
 
 def _spread(scale: Scale, what: str, where: str) -> Iterator[Finding]:
@@ -126,6 +162,8 @@ def _flat(case: Case, *, from_the_start: bool) -> Iterator[Finding]:
         seen = f"{_percent(share)} of its units are {flat} in every row, so that the weights before them do not learn"
         if kind == "saturated":
             seen = f"{_percent(share)} of its outputs are {flat} so that the error hardly gets through"
+        if place == case.places[-1] and kind == "dead":
+            advice = "It is the last layer: leave it out, or the weights before it stop where all outputs are flat"
         yield Finding(f"{kind} units", case.at(place), seen, f"at most {_percent(LIMITS[kind])}", advice)
 
 
@@ -199,7 +237,8 @@ def _rate_too_large(case: Case) -> Iterator[Finding]:
     size = f"one update changed the weights of {case.at(place)} by {_percent(largest)}"
     falls, small = "a loss that falls", "0.01 % to 10 %"  # What is normal.
     share, unsure = LIMITS["large update"], not case.learned
-    became_flat = largest > 0.5 * share and any(case.flat_places(from_the_start=False))
+    became_flat = largest > 0.5 * share and any(
+        place < case.places[-1] for place, *_ in case.flat_places(from_the_start=False))
     for holds, seen, normal in (
         (unsure and grown > LIMITS["grown loss"] and len(case.looks) > 2, f"the loss grew {grown:.3g} times", falls),
         (unsure and jump > LIMITS["jump"], f"one update makes the loss {jump:.3g} times as large", falls),
@@ -220,15 +259,23 @@ def _too_slow(case: Case) -> Iterator[Finding]:
     updates = case.last.step - case.first.step
     if not updates or end is None or end.factor is None:
         return
-    seen = f"in {updates:,} updates the weights moved by {case.last.moved:.2g} of their size; {UPDATES} more with "
-    seen += f"a rate of {end.factor * max(look.rate for look in case.looks):.3g} make the loss smaller by "
+    rate = end.factor * max(look.rate for look in case.looks)
+    how = "without the clip" if end.unclipped else f"with a rate of {rate:.3g}"
+    seen = f"in {updates:,} updates the weights moved by {case.last.moved:.2g} of their size; {UPDATES} more {how} "
     what = "learning rate too small"
-    advice = "Take a larger rate, a looser clip, or larger sample weights; minidl.search.compare_rates tries several"
-    if rate_fell(case.looks):
+    others = [advice for word, advice in (("Clip", "a looser clip"), ("weights", "larger sample weights"))
+              if word in end.brakes]
+    advice = f"Take {', or '.join(['a larger rate', *others])}; minidl.search.compare_rates tries several"
+    if end.unclipped:
+        what, advice = "clip cuts every update", "Take a larger limit: a clip is for the few largest gradients"
+    elif rate_fell(case.looks):
         what, advice = "learning rate fell too early", "Let the schedule fall later: does it count in updates or epochs"
     elif end.factor == 1.0:
         what, advice = "too few updates", "Train for more epochs"
-    yield Finding(what, _rate(case), f"{seen}{_percent(end.fall)}", "a loss that has stopped falling", advice)
+        if end.stopped:
+            advice = f"A callback ended the fit, {end.stopped}: let it wait longer, or leave it out"
+    yield Finding(what, _rate(case), f"{seen}make the loss smaller by {_percent(end.fall)}",
+                  "a loss that has stopped falling", advice)
 
 
 def _vanishing(case: Case) -> Iterator[Finding]:
@@ -245,6 +292,33 @@ def _idle(case: Case) -> Iterator[Finding]:
             advice = "call unfreeze()" if idle == "frozen" else "make the optimizer from model.parameters()"
             yield Finding("layer that does not learn", case.at(place), f"its parameters are {idle}",
                           "the optimizer changes all layers", f"If that is not meant, {advice}")
+
+
+def _column(case: Case) -> Iterator[Finding]:
+    if (end := case.end) is None or len(end.columns) < 2 or case.first.targets is None:
+        return
+    low, most = int(np.argmin(end.columns)), max(end.columns)
+    chance = min(LIMITS["nothing learned"], 3.0 / end.rows**0.5 + 4.0 * end.numbers / end.rows)
+    if np.mean(np.array(end.columns) < chance) >= LIMITS["columns not learned"] and most > 0.5:
+        scales = np.array(case.first.targets.size) * case.first.targets.spread
+        yield Finding("column of targets not learned", f"column {low} of y", f"the predictions explain "
+                      f"{_percent(max(end.columns[low], 0.0))} of its variance, and of another {_percent(most)}; its "
+                      f"standard deviation is {scales[low]:.3g}, and the largest {scales.max():.3g}",
+                      f"more than {_percent(chance)}", _standardize("targets") if scales[low] < 0.1 * scales.max() else
+                      "Possible causes: x says little about this column; its rows are in another order")
+
+
+def _worse(case: Case) -> Iterator[Finding]:
+    if (end := case.end) is None or skill(end.probe, end.constant) > -LIMITS["worse than a constant"]:
+        return
+    modes = [case.at(place) for place in case.places
+             if case.first.parts[place].dropped or case.first.parts[place].mixes_rows]
+    advice = "Look at the rows with the largest errors, and take a smaller learning rate"
+    if modes and abs(skill(end.probe, end.training)) > 0.2:
+        advice = f"Training and prediction differ by {' and '.join(modes)}: leave that out"
+    yield Finding("worse than a constant", "the loss", f"the loss of the predictions is {end.probe:.4g}, that of the "
+                  f"best constant output {end.constant:.4g}, and that in training mode {end.training:.4g}",
+                  "a smaller loss than a constant output has", advice)
 
 
 def _nothing_learned(case: Case) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from .._core.arrays import Array
 from .._training.run import Run
 from ._figures import End, Look, skill
 from ._look import copy_of, shuffled_loss, update
+from ._rows import constant_loss
 
 UPDATES = 200
 """Updates that a trial makes at each learning rate."""
@@ -23,7 +24,7 @@ ROWS = 2000
 
 
 def end_of(
-    run: Run, data: tuple[Array, Any], weight: float, looks: Sequence[Look], limits: Mapping[str, float]
+    run: Run, data: tuple[Array, Any], weight: float, fair: bool, looks: Sequence[Look], limits: Mapping[str, float],
 ) -> End:
     """Judge a run with a copy, on all rows.
 
@@ -31,6 +32,7 @@ def end_of(
         run: The run.
         data: x and y, checked, in random order.
         weight: The mean sample weight of the run.
+        fair: Whether all rows have the same weight.
         looks: The looks.
         limits: The limits of the rules.
     """
@@ -44,11 +46,20 @@ def end_of(
         loss, shuffled = float(own.mean()), float(others.mean())
         little = skill(loss, shuffled) < limits["nothing learned"]
         slow = little or looks[-1].moved < limits["moved"] or rate_fell(looks)
-        factor, fall = _trial(run, x[:ROWS], y[:ROWS], weight, looks, limits["still falls"]) if slow else (None, 0.0)
+        trial = _trial(run, x[:ROWS], y[:ROWS], weight, looks, limits["still falls"]) if slow else (None, 0.0, False)
+        copied, probe, wanted = copy_of(run), run.model.predict(x[:ROWS]), y[:ROWS]
+        training = copied.loss(copied.model.forward(x[:ROWS]), wanted)
+        constant = constant_loss(copied.loss, probe, wanted) if fair else np.inf
+        values = wanted.shape == probe.shape and looks[0].targets is not None
+        spread = np.var(wanted, axis=0) if values else np.zeros(0)
+        missed = np.mean((probe - wanted) ** 2, axis=0) if values else spread
+        columns = 1.0 - np.where(spread > 0, missed, 0.0) / np.where(spread > 0, spread, 1.0)
     brakes = [repr(run.clip)] if run.clip is not None else []
     brakes += [f"sample weights of mean {weight:.3g}"] if not 0.5 < weight < 2.0 else []
     return End(
-        loss=loss, shuffled=shuffled, rows=len(x), factor=factor, fall=fall, brakes=" and ".join(brakes),
+        loss=loss, shuffled=shuffled, rows=len(x), probe=run.loss(probe, wanted), training=training,
+        constant=constant, columns=columns.tolist(), stopped=run.why_stop,
+        factor=trial[0], fall=trial[1], unclipped=trial[2], brakes=" and ".join(brakes),
         noise=float(np.std(others - own) / np.sqrt(max(len(own) - 1, 1)) / (max(abs(loss), abs(shuffled)) or 1.0)),
         numbers=sum(parameter.size for parameter in run.model.parameters() if not parameter.frozen),
     )
@@ -62,8 +73,9 @@ def rate_fell(looks: Sequence[Look]) -> bool:
 
 def _trial(
     run: Run, x: Array, y: Any, weight: float, looks: Sequence[Look], falls: float
-) -> tuple[float | None, float]:
-    """Return the smallest factor of the learning rate at which some updates make the loss fall, and by what share.
+) -> tuple[float | None, float, bool]:
+    """Return the smallest factor of the learning rate at which some updates make the loss fall, by what share,
+    and whether without the clip only.
 
     One half of the rows is trained on, and the other judged: a run at its best gains nothing there.
     """
@@ -72,15 +84,17 @@ def _trial(
     rate = max(look.rate for look in looks)
     size = min(run.plan.batch_size or half if run.plan else half, half)
     now = run.loss(run.model.predict(x[other]), y[other])
-    for factor in 10.0 ** np.arange(FACTORS):
+    unclipped = [(1.0, None)] * (run.clip is not None)
+    for factor, clip in [(1.0, run.clip), *unclipped, *((10.0**k, run.clip) for k in range(1, FACTORS))]:
         copied = copy_of(run)
+        copied.clip = None if clip is None else copied.clip
         copied.optimizer.learning_rate = float(rate * factor)
         for k in range(UPDATES):
             rows = np.arange(k * size, (k + 1) * size) % half
             update(copied, x[rows], y[rows], weight)
         fall = (now - copied.loss(copied.model.predict(x[other]), y[other])) / (abs(now) or 1.0)
         if fall >= falls:
-            return float(factor), float(fall)
-        if not fall > -0.1:
+            return float(factor), float(fall), clip is not run.clip
+        if not fall > -0.1 and clip is run.clip:
             break  # A rate that makes it worse; so will larger ones.
-    return None, 0.0
+    return None, 0.0, False

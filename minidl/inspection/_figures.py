@@ -40,6 +40,7 @@ class Part:
         two_ended: Whether it is flat at both ends, as Sigmoid is and ReLU is not.
         kept: Of a layer that keeps the shape, such as LayerNorm: different rows in its output, over those in its input.
         dropped: The rate of a Dropout.
+        mixes_rows: Whether a row of its output depends on other rows in training, as in a BatchNorm.
         alike: Whether all units have the same weights.
         weights: Root mean square of its weights, the parameters of two or more dimensions.
         update: Size of one update of the weights, as a share of their size.
@@ -57,6 +58,7 @@ class Part:
     two_ended: bool
     kept: float | None
     dropped: float | None
+    mixes_rows: bool
     alike: bool
     weights: float | None
     update: float | None
@@ -87,6 +89,11 @@ class Look:
         targets: The scale of the targets of all rows, if they are values; in the first look only.
         one_target: Whether all rows have the same target; in the first look only.
         outside: Share of the targets outside of the range of the last activation; in the first look only.
+        capped: Whether that range is small though the loss takes any number, as that of ReLU in front of PoissonLoss.
+        batch: Rows that the model is trained with at a time; 0 if they differ.
+        grouped: What share of the variance of the targets lies between the batches of a run that does not shuffle; in
+            the first look only.
+        rare_weight: The smallest mean weight of a rare class over that of all rows; in the first look only.
     """
 
     step: int
@@ -101,6 +108,10 @@ class Look:
     targets: Scale | None
     one_target: bool
     outside: float
+    capped: bool
+    batch: int
+    grouped: float
+    rare_weight: float
 
     @property
     def skill(self) -> float:
@@ -122,9 +133,15 @@ class End:
         noise: Standard error of the skill.
         rows: How many rows were judged.
         numbers: How many numbers the model learns.
+        probe: The loss of some of the rows.
+        training: The same in training mode, with Dropout and the means of a BatchNorm.
+        constant: The loss of the best constant output for these rows; infinite if the run has weights that differ.
+        columns: Of targets that are values: what share of the variance of each column the predictions explain.
+        stopped: The reason of the callback that ended the run; empty if none did.
         factor: The smallest of 1, 10, 100, … times the largest learning rate at which more updates would still make the
             loss smaller; None if there is none, or if nobody asked.
         fall: What share of the loss those updates took away.
+        unclipped: Whether they did so without the clip only.
         brakes: What else makes the updates small or large: the clip, the mean of the sample weights.
     """
 
@@ -133,14 +150,25 @@ class End:
     noise: float
     rows: int
     numbers: int
+    probe: float
+    training: float
+    constant: float
+    columns: list[float]
+    stopped: str
     factor: float | None
     fall: float
+    unclipped: bool
     brakes: str
 
     @property
     def skill(self) -> float:
         """The skill, as that of a look."""
         return skill(self.loss, self.shuffled)
+
+    @property
+    def gain(self) -> float:
+        """The skill with the best constant output in place of the targets of other rows, where it is known."""
+        return skill(self.probe, self.constant) if self.constant < inf else self.skill
 
 
 def look_from(plain: dict[str, Any]) -> Look:

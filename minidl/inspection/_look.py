@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,16 @@ from ..layers._parts import children, walk
 from ..layers._structure import one_line
 from ..layers.base import Component, Layer, trait
 from ..layers.dropout import Dropout
-from ..losses import Loss
+from ..losses import GaussianNLL, Loss, PoissonLoss
 from ._figures import Look, Part, Scale
 from ._numeric import wrong_gradients
+from ._rows import grouped, rare_weight
 
 FLAT = 0.05
 """Share of the steepest slope of an activation below which its slope counts as flat."""
+
+FREE = 10.0
+"""A last layer gives any number that a loss may want if its outputs reach from -FREE to FREE."""
 
 PIECE = 1024
 """Rows that go through the model at a time when the scales of all rows are measured."""
@@ -69,7 +73,8 @@ def look(run: Run, data: tuple[Array, npt.NDArray[Any]], rows: int, weight: floa
     (all_x, all_y), x, y = data, data[0][:rows], data[1][:rows]
     copied = copy_of(run)
     model, loss, optimizer = copied.model, copied.loss, copied.optimizer
-    size = min(run.plan.batch_size or len(x) if run.plan else len(x), len(x))
+    batch = (run.plan.batch_size or 0) if run.plan else 0
+    size = min(batch or len(x), len(x))
     begin = optimizer.steps * size % max(len(x) - size, 1)
     with np.errstate(all="ignore"):
         scales = {} if first else _scales_of_inputs(model, loss, all_x, all_y)
@@ -86,13 +91,18 @@ def look(run: Run, data: tuple[Array, npt.NDArray[Any]], rows: int, weight: floa
         held = set(map(id, optimizer.vector.parameters))
         parts = [_figures(*found, before, held, scales) for found in _leaves(model, seen)]
         values = y.ndim == prediction.ndim and not loss.from_logits and not first
+        reach = None if first else _reach(model, prediction)
+        free = loss.from_logits or isinstance(loss, (PoissonLoss, GaussianNLL))
         return Look(
             step=run.optimizer.steps, rate=optimizer.last_rate, momentum=momentum_of(optimizer),
             loss=loss(prediction, y), shuffled=shuffled_loss(loss, prediction, y), after=loss(model.predict(x), y),
             moved=moved, parts=parts, wrong=wrong,
-            targets=_scale(all_y) if values and not loss.from_probabilities else None,
+            targets=_scale_of_targets(loss, all_y, prediction) if values and not loss.from_probabilities else None,
             one_target=not first and bool((all_y == all_y[0]).all()),
-            outside=_outside(model, y, prediction) if values else 0.0,
+            outside=_outside(reach, y) if values and reach else 0.0,
+            capped=free and reach is not None and (reach[0] > -FREE or reach[1] < FREE),
+            batch=min(batch, (run.plan and run.plan.micro_batch_size) or batch),
+            grouped=0.0 if first else grouped(run), rare_weight=1.0 if first else rare_weight(run),
         )
 
 
@@ -202,6 +212,7 @@ def _figures(
         flat=flat, dead=dead, two_ended=two_ended,
         kept=_different(seen.y) / _different(seen.inputs[0]) if scales and keeps_shape else None,
         dropped=part.rate if isinstance(part, Dropout) else None,
+        mixes_rows=bool(trait(part, "couples_rows")),
         alike=any(_alike(before[id(p)]) for p in weights),
         weights=_rms(np.concatenate([before[id(p)].ravel() for p in weights])) if weights else None,
         update=_norm(*[p.value - before[id(p)] for p in weights]) / size if weights and size else None,
@@ -247,18 +258,32 @@ def _slopes(part: Layer, x: Array) -> Array | None:
     return np.abs(slopes) if alone and np.isfinite(slopes).all() else None
 
 
-def _outside(model: Layer, y: npt.NDArray[Any], prediction: Array) -> float:
-    """Return the share of targets that the last layer cannot give, if it is a fixed function of each number alone."""
+def _reach(model: Layer, prediction: Array) -> tuple[float, float] | None:
+    """Return the smallest and largest output of the last layer; None if it is no function of each number alone."""
     last = last_part(model)
     grid = np.repeat(GRID, prediction.shape[1], axis=1).astype(prediction.dtype)
     try:
         if not isinstance(last, Layer) or last.parameters() or _slopes(last, grid) is None:
-            return 0.0
+            return None
         reached = last.predict(grid)
     except Exception:  # As above.
-        return 0.0
+        return None
+    return float(np.nanmin(reached)), float(np.nanmax(reached))
+
+
+def _outside(reach: tuple[float, float], y: npt.NDArray[Any]) -> float:
+    """Return the share of targets that the last layer cannot give."""
     rounding = 0.01 * np.abs(y).max()
-    return float(np.mean((y < np.nanmin(reached) - rounding) | (y > np.nanmax(reached) + rounding)))
+    return float(np.mean((y < reach[0] - rounding) | (y > reach[1] + rounding)))
+
+
+def _scale_of_targets(loss: Loss, y: npt.NDArray[Any], prediction: Array) -> Scale:
+    """Return the scale of targets; a distance counts by the gradient of the loss, which Huber for one holds small."""
+    scale = _scale(y)
+    if y.shape[1:] != prediction.shape[1:]:
+        return replace(scale, far=[0.0])
+    loss.forward(np.tile(np.median(y, axis=0).astype(prediction.dtype), (len(y), 1)), y)
+    return replace(scale, far=_scale(loss.backward()).far)
 
 
 def _scale(columns: npt.NDArray[Any]) -> Scale:

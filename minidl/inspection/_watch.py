@@ -86,6 +86,7 @@ class Watch(Callback):
         assert run.plan is not None
         arrays = run.source.arrays if isinstance(run.source, ArraySource) else ()
         self._weight = float(arrays[2].mean()) if len(arrays) == 3 else 1.0
+        self._fair = len(arrays) < 3 or bool((arrays[2] == arrays[2][0]).all())
         # Without a known number of batches it looks after epochs only.
         steps = 1 if run.optimizer.epochs is None else run.optimizer.epochs.steps_per_epoch
         self._steps, self._start = steps, run.plan.start
@@ -106,7 +107,7 @@ class Watch(Callback):
     @override
     def on_train_end(self, trainer: Trainer) -> None:
         if self.looks and not trainer._run.interrupted:
-            self._end = end_of(trainer._run, self._data, self._weight, self.looks, LIMITS)
+            self._end = end_of(trainer._run, self._data, self._weight, self._fair, self.looks, LIMITS)
 
     def _look_if_due(self, trainer: Trainer) -> None:
         done = (len(trainer.history) - self._start) * self._steps + trainer.position.batch

@@ -25,6 +25,7 @@ from minidl import (
     Activation,
     Adam,
     Array,
+    BatchNorm,
     BinaryCrossEntropy,
     ClipGlobalNorm,
     Dense,
@@ -43,9 +44,12 @@ from minidl import (
     Trainer,
     mlp,
 )
+from minidl.callbacks import EarlyStopping
 from minidl.errors import DivergenceError
 from minidl.initializers import Constant, Normal, Zeros
 from minidl.inspection import Watch
+from minidl.layers import Softplus
+from minidl.losses import PoissonLoss
 from minidl.schedules import Exponential
 from minidl.trainer import History
 from tests.campaigns.experiments import load_example
@@ -68,13 +72,15 @@ class Run(NamedTuple):
     y: npt.NDArray[Any]
     epochs: int = 20
     weights: Array | None = None
+    options: dict[str, Any] = {}
 
     def watched(self) -> Watch:
         """Train, and return the Watch."""
         watch = Watch(self.x, self.y)
         with suppress(DivergenceError), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.trainer.fit(self.x, self.y, sample_weight=self.weights, epochs=self.epochs, callbacks=[watch])
+            options = {**self.options, "callbacks": [watch, *self.options.get("callbacks", ())]}
+            self.trainer.fit(self.x, self.y, sample_weight=self.weights, epochs=self.epochs, **options)
         return watch
 
 
@@ -140,11 +146,12 @@ def of_example(name: str) -> Run:
 
 
 def chain(*layers: Layer, x: Array, y: npt.NDArray[Any], loss: Loss | None = None, epochs: int = 20,
-          optimizer: Any = Adam, weights: Array | None = None, **options: Any) -> Run:
+          optimizer: Any = Adam, weights: Array | None = None, clip: Any = None, fit: Any = None,
+          **options: Any) -> Run:
     """Make a run of a chain of layers."""
     model = Sequential(*layers).initialize(rng=0)
     made = optimizer(model.parameters(), **{"learning_rate": 0.01, **options})
-    return Run(Trainer(model, loss or MeanSquaredError(), made, rng=0), x, y, epochs, weights)
+    return Run(Trainer(model, loss or MeanSquaredError(), made, rng=0, clip=clip), x, y, epochs, weights, fit or {})
 
 
 class Bump(Layer):
@@ -209,6 +216,81 @@ def noisy(fit: float) -> Run:
     return chain(Dense(5, 1), x=x, y=np.sqrt(fit) * x[:, :1] + np.sqrt(1 - fit) * RNG.normal(size=(5000, 1)))
 
 
+def sorted_classes(*, shuffle: bool, momentum: float = 0.9) -> Run:
+    """Make a run on ten classes whose rows are in the order of the classes."""
+    y = np.repeat(np.arange(10), 180)
+    centres = 0.1 * np.random.default_rng(1).normal(size=(10, 64))
+    return chain(Dense(64, 64), ReLU(), Dense(64, 10), x=centres[y] + 0.5 * RNG.normal(size=(1800, 64)), y=y,
+                 loss=SoftmaxCrossEntropy(), optimizer=SGD, learning_rate=0.1, momentum=momentum,
+                 fit={"shuffle": shuffle})
+
+
+def two_targets(*, sizes: tuple[float, float], optimizer: Any = Adam) -> Run:
+    """Make a run with two columns of targets on these scales."""
+    x = RNG.normal(size=(1500, 5))
+    y = np.column_stack([np.tanh(x[:, 0] * x[:, 1]), np.sin(x[:, 2]) + 0.1 * x[:, 3]]) * sizes
+    return chain(Dense(5, 32), Tanh(), Dense(32, 32), Tanh(), Dense(32, 2), x=x, y=y, epochs=60, optimizer=optimizer,
+                 learning_rate=0.003)
+
+
+def claims(*, logarithm: bool) -> Run:
+    """Make a run whose targets have a few huge values, or their logarithms."""
+    x = RNG.normal(size=(3000, 6))
+    z = x[:, :1] + 0.7 * x[:, 1:2] - 0.5 * x[:, 2:3] + 2.0 * RNG.normal(size=(3000, 1))
+    y = z if logarithm else np.exp(z)
+    return chain(Dense(6, 32), ReLU(), Dense(32, 1), x=x, y=(y - y.mean()) / y.std(), optimizer=SGD,
+                 learning_rate=0.01, momentum=0.9)
+
+
+def counts(*last: Layer) -> Run:
+    """Make a run on counts, most of them 0."""
+    x = RNG.normal(size=(2000, 4))
+    y = RNG.poisson(np.exp(-1.5 + 0.8 * x[:, :1] - 0.6 * x[:, 1:2])).astype(float)
+    return chain(Dense(4, 24), ReLU(), Dense(24, 1), *last, x=x, y=y, loss=PoissonLoss(), epochs=40,
+                 learning_rate=0.005)
+
+
+def autoencoder(limit: float) -> Run:
+    """Make a run that learns its own input."""
+    x = np.abs(RNG.normal(size=(1500, 8)) @ np.random.default_rng(2).normal(size=(8, 64))) / 10.0
+    return chain(Dense(64, 16), Tanh(), Dense(16, 64), x=x, y=x, epochs=30, clip=ClipGlobalNorm(limit), optimizer=SGD,
+                 learning_rate=0.1, momentum=0.9)
+
+
+def far_targets(*last: Layer) -> Run:
+    """Make a run on targets around 5."""
+    x = RNG.uniform(-2, 2, size=(1000, 2))
+    return chain(Dense(2, 32), Tanh(), Dense(32, 1), *last, x=x, y=5 + np.sin(2 * x[:, :1]) + x[:, 1:2], epochs=60)
+
+
+def small_batches(size: int) -> Run:
+    """Make a run with two BatchNorms."""
+    x = RNG.normal(size=(600, 5))
+    return chain(Dense(5, 32), BatchNorm(32), ReLU(), Dense(32, 32), BatchNorm(32), ReLU(), Dense(32, 1), x=x,
+                 y=np.sin(2 * x[:, :1]) + x[:, 1:2], fit={"batch_size": size}, learning_rate=0.003)
+
+
+def weighted(weights: dict[int, float]) -> Run:
+    """Make a run on a class of 2 % of the rows."""
+    x = RNG.normal(size=(3000, 6))
+    y = (x[:, :1] + x[:, 1:2] + 0.5 * RNG.normal(size=(3000, 1)) > 3.0).astype(float)
+    return chain(Dense(6, 16), ReLU(), Dense(16, 1), x=x, y=y, loss=SigmoidCrossEntropy(), epochs=30,
+                 learning_rate=0.003, fit={"class_weight": weights})
+
+
+def stopped(*callbacks: Any, rate: float = 0.01) -> Run:
+    """Make a run that callbacks may stop."""
+    noise = RNG.normal(size=Y.shape)
+    return chain(Dense(4, 32), ReLU(), Dense(32, 1), x=X, y=Y + 0.5 * noise, epochs=60, optimizer=SGD,
+                 learning_rate=rate, fit={"validation": 0.2, "callbacks": callbacks})
+
+
+def lagging() -> Run:
+    """Make a run in which prediction uses averages that are far behind."""
+    x = RNG.normal(size=(1000, 2))
+    return chain(BatchNorm(2, momentum=1e-4), Dense(2, 32), Tanh(), Dense(32, 1), x=10 + 8 * x, y=np.sin(2 * x[:, :1]))
+
+
 SQUARE = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 LINE = np.linspace(-1.0, 1.0, 200, endpoint=False)[:, None]
 
@@ -247,6 +329,15 @@ HEALTHY: dict[str, Callable[[], Run]] = {
         y=x[:, :1] + x[:, 1:2] + RNG.normal(size=(20_000, 1)), optimizer=SGD, epochs=1),
     "best R² 0.08": lambda: noisy(0.08),
     "best R² 0.12": lambda: noisy(0.12),
+    "classes in order, shuffled": lambda: sorted_classes(shuffle=True),
+    "two targets on one scale": lambda: two_targets(sizes=(1.0, 1.0)),
+    "logarithms of claims": lambda: claims(logarithm=True),
+    "counts": counts,
+    "autoencoder, clip of 1": lambda: autoencoder(1.0),
+    "targets around 5": far_targets,
+    "BatchNorm, batches of 32": lambda: small_batches(32),
+    "a rare class with a weight of 30": lambda: weighted({0: 1.0, 1: 30.0}),
+    "EarlyStopping": lambda: stopped(EarlyStopping(patience=5)),
 }
 
 ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
@@ -263,7 +354,7 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
         activation=ReLU, hidden=(32,) * 8, weight_initializer=Normal(), adam=True, rate=1e-3)),
     "rate of 1e-7": ("learning rate too small", lambda: values(rate=1e-7)),
     "rate of 1e-7, Adam": ("learning rate too small", lambda: values(adam=True, rate=1e-7)),
-    "tiny clip": ("learning rate too small", lambda: values(trainer={"clip": ClipGlobalNorm(1e-6)})),
+    "tiny clip": ("clip cuts every update", lambda: values(trainer={"clip": ClipGlobalNorm(1e-6)})),
     "rate that falls at once": ("learning rate fell too early", lambda: values(rate=lambda step: 0.05 * 0.5**step)),
     "rate of 0.5, Adam": ("learning rate too large", lambda: values(adam=True, rate=0.5)),
     "rate of 0.5, Adam, classes": ("learning rate too large", lambda: labels(adam=True, rate=0.5)),
@@ -306,7 +397,22 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
         Dense(4, 12), ReLU(), Dropout(0.9), Dense(12, 12), ReLU(), Dropout(0.9), Dense(12, 1), x=X, y=Y)),
     "weights of 1/N": ("learning rate too small", lambda: chain(
         Dense(4, 20), Tanh(), Dense(20, 1), x=X, y=Y, optimizer=SGD, learning_rate=0.05, weights=np.full(1000, 1e-3))),
-    "clip of 1e-3": ("learning rate too small", lambda: values(trainer={"clip": ClipGlobalNorm(1e-3)}, momentum=0.0)),
+    "clip of 1e-3": (
+        "clip cuts every update", lambda: values(trainer={"clip": ClipGlobalNorm(1e-3)}, momentum=0.0)),
+    "classes in order": ("rows in order", lambda: sorted_classes(shuffle=False)),
+    "classes in order, without momentum": ("rows in order", lambda: sorted_classes(shuffle=False, momentum=0.0)),
+    "a fraction and a temperature": ("targets on unequal scales", lambda: two_targets(sizes=(0.003, 10.0))),
+    "two targets, one 70 times the other": (
+        "column of targets not learned", lambda: two_targets(sizes=(0.3, 20.0), optimizer=SGD)),
+    "claims": ("outliers in targets", lambda: claims(logarithm=False)),
+    "PoissonLoss behind ReLU": ("output that is held back", lambda: counts(ReLU())),
+    "PoissonLoss behind Softplus": ("output that is held back", lambda: counts(Softplus())),
+    "autoencoder, clip of 1e-3": ("clip cuts every update", lambda: autoencoder(1e-3)),
+    "Dropout at the end": ("dropout of the output", lambda: far_targets(Dropout(0.5))),
+    "BatchNorm whose averages lag": ("worse than a constant", lagging),
+    "BatchNorm, batches of 2": ("BatchNorm with tiny batches", lambda: small_batches(2)),
+    "class weights turned round": ("weights turned round", lambda: weighted({0: 100.0, 1: 1.0})),
+    "EarlyStopping at once": ("too few updates", lambda: stopped(EarlyStopping(patience=1, min_delta=0.5), rate=1e-3)),
     "five updates": ("too few updates", lambda: chain(
         Dense(4, 16), Tanh(), Dense(16, 1), x=X[:160], y=Y[:160], epochs=1, learning_rate=1e-3)),
 }  # fmt: skip
