@@ -27,8 +27,8 @@ def html_of_run(words: str, curves: Mapping[str, Sequence[float]]) -> str:
 
     Args:
         words: The repr of the result.
-        curves: One or two series by name, on a logarithmic scale if all numbers are above 0. What is not finite is
-            left out.
+        curves: One or two series by name, on a logarithmic scale if all numbers are above 0. Numbers that are not
+            finite are left out.
     """
     finite = {name: _points(numbers) for name, numbers in curves.items()}
     drawn = {name: points for name, points in finite.items() if len(points) > 1}

@@ -88,7 +88,7 @@ def _setup(case: Case) -> Iterator[Finding]:
          f"rows with like targets follow each other: {_percent(first.grouped)} of the variance of y lies between the "
          "batches", f"at most {_percent(LIMITS['grouped'])}", "Leave shuffle=False out, or put the rows in random "
          "order once"),
-        (first.rare_weight < LIMITS["rare weight"], "weights turned round", "class_weight or sample_weight",
+        (first.rare_weight < LIMITS["rare weight"], "weights inverted", "class_weight or sample_weight",
          f"the weight of a rare class is {first.rare_weight:.2g} of the mean weight of all rows", "at least "
          f"{LIMITS['rare weight']:g}, mostly above 1", "Give the rare class the larger weight, for example "
          'class_weight="balanced"'),

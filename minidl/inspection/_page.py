@@ -78,7 +78,7 @@ def _plain(array: npt.NDArray[Any], shape: tuple[int, ...]) -> list[Any]:
 
 
 def _number(value: float) -> float | str:
-    """Round a number to the four digits that are shown; what is not finite is a text, as JSON has no word for it."""
+    """Round a number to the four digits that are shown; NaN and infinities become texts, because JSON has none."""
     short = value if value % 1 == 0 and abs(value) < 1e6 else float(f"{value:.4g}")
     return short if isfinite(short) else float(value) if isfinite(value) else str(float(value))
 

@@ -411,7 +411,7 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
     "Dropout at the end": ("dropout of the output", lambda: far_targets(Dropout(0.5))),
     "BatchNorm whose averages lag": ("worse than a constant", lagging),
     "BatchNorm, batches of 2": ("BatchNorm with tiny batches", lambda: small_batches(2)),
-    "class weights turned round": ("weights turned round", lambda: weighted({0: 100.0, 1: 1.0})),
+    "class weights inverted": ("weights inverted", lambda: weighted({0: 100.0, 1: 1.0})),
     "EarlyStopping at once": ("too few updates", lambda: stopped(EarlyStopping(patience=1, min_delta=0.5), rate=1e-3)),
     "five updates": ("too few updates", lambda: chain(
         Dense(4, 16), Tanh(), Dense(16, 1), x=X[:160], y=Y[:160], epochs=1, learning_rate=1e-3)),
