@@ -260,18 +260,20 @@ def _too_slow(case: Case) -> Iterator[Finding]:
     if not updates or end is None or end.factor is None:
         return
     rate = end.factor * max(look.rate for look in case.looks)
-    how = "without the clip" if end.unclipped else f"with a rate of {rate:.3g}"
+    how = f"without the {end.without}" if end.without else f"with a rate of {rate:.3g}"
     seen = f"in {updates:,} updates the weights moved by {case.last.moved:.2g} of their size; {UPDATES} more {how} "
     what = "learning rate too small"
     others = [advice for word, advice in (("Clip", "a looser clip"), ("weights", "larger sample weights"))
               if word in end.brakes]
     advice = f"Take {', or '.join(['a larger rate', *others])}; minidl.search.compare_rates tries several"
-    if end.unclipped:
+    if end.without == "penalty":
+        what, advice = "penalty too strong", "Make weight_decay or the penalty smaller"
+    elif end.without:
         what, advice = "clip cuts every update", "Take a larger limit: a clip is for the few largest gradients"
     elif rate_fell(case.looks):
         what, advice = "learning rate fell too early", "Let the schedule fall later: does it count in updates or epochs"
     elif end.factor == 1.0:
-        what, advice = "too few updates", "Train for more epochs"
+        what, advice = "too few updates", "Train for more epochs, or in smaller batches: more updates"
         if end.stopped:
             advice = f"A callback ended the fit, {end.stopped}: let it wait longer, or leave it out"
     yield Finding(what, _rate(case), f"{seen}make the loss smaller by {_percent(end.fall)}",
@@ -282,8 +284,8 @@ def _vanishing(case: Case) -> Iterator[Finding]:
     ratio, place = case.error_ratio(min, case.late)
     if ratio < LIMITS["vanishing error"]:
         yield Finding("vanishing errors", case.at(place), f"the error that comes back to it is {ratio:.2g} of that of "
-                      "the last layer", f"at least {LIMITS['vanishing error']:g}", "Take fewer layers, ReLU in place "
-                      "of Sigmoid, Residual around layers, BatchNorm, or larger first weights")
+                      "the last layer", f"at least {LIMITS['vanishing error']:g}", "Take the default first weights if "
+                      "yours are smaller, fewer layers, ReLU in place of Sigmoid, Residual around layers, or BatchNorm")
 
 
 def _idle(case: Case) -> Iterator[Finding]:
@@ -313,7 +315,8 @@ def _worse(case: Case) -> Iterator[Finding]:
         return
     modes = [case.at(place) for place in case.places
              if case.first.parts[place].dropped or case.first.parts[place].mixes_rows]
-    advice = "Look at the rows with the largest errors, and take a smaller learning rate"
+    advice = "Check that the last layer fits the loss and the targets (a softmax is for one class of several, a " \
+             "sigmoid for each column alone), look at the rows with the largest errors, and try a smaller learning rate"
     if modes and abs(skill(end.probe, end.training)) > 0.2:
         advice = f"Training and prediction differ by {' and '.join(modes)}: leave that out"
     yield Finding("worse than a constant", "the loss", f"the loss of the predictions is {end.probe:.4g}, that of the "
@@ -332,6 +335,6 @@ def _nothing_learned(case: Case) -> Iterator[Finding]:
                       f"the targets of other rows: a model with {end.numbers:,} numbers gains that much by chance or "
                       f"by learning {end.rows:,} rows by heart", f"a ratio below {1 - LIMITS['nothing learned']:g}",
                       "Found right: the scales of x and y, the first weights, the errors and updates of all layers, "
-                      "the learning rate, gradients of your own layers. Possible causes: x says little about y; the "
-                      "network is too small or narrow, or has no activations; the rows of y are in another order than "
-                      "those of x")
+                      "the learning rate, the penalty, gradients of your own layers. Possible causes: x says little "
+                      "about y; the network is too small or narrow, or has no activations; the rows of y are in "
+                      "another order than those of x")

@@ -46,7 +46,7 @@ def end_of(
         loss, shuffled = float(own.mean()), float(others.mean())
         little = skill(loss, shuffled) < limits["nothing learned"]
         slow = little or looks[-1].moved < limits["moved"] or rate_fell(looks)
-        trial = _trial(run, x[:ROWS], y[:ROWS], weight, looks, limits["still falls"]) if slow else (None, 0.0, False)
+        trial = _trial(run, x[:ROWS], y[:ROWS], weight, looks, limits["still falls"]) if slow else (None, 0.0, "")
         copied, probe, wanted = copy_of(run), run.model.predict(x[:ROWS]), y[:ROWS]
         training = copied.loss(copied.model.forward(x[:ROWS]), wanted)
         constant = constant_loss(copied.loss, probe, wanted) if fair else np.inf
@@ -59,7 +59,7 @@ def end_of(
     return End(
         loss=loss, shuffled=shuffled, rows=len(x), probe=run.loss(probe, wanted), training=training,
         constant=constant, columns=columns.tolist(), stopped=run.why_stop,
-        factor=trial[0], fall=trial[1], unclipped=trial[2], brakes=" and ".join(brakes),
+        factor=trial[0], fall=trial[1], without=trial[2], brakes=" and ".join(brakes),
         noise=float(np.std(others - own) / np.sqrt(max(len(own) - 1, 1)) / (max(abs(loss), abs(shuffled)) or 1.0)),
         numbers=sum(parameter.size for parameter in run.model.parameters() if not parameter.frozen),
     )
@@ -73,9 +73,9 @@ def rate_fell(looks: Sequence[Look]) -> bool:
 
 def _trial(
     run: Run, x: Array, y: Any, weight: float, looks: Sequence[Look], falls: float
-) -> tuple[float | None, float, bool]:
+) -> tuple[float | None, float, str]:
     """Return the smallest factor of the learning rate at which some updates make the loss fall, by what share,
-    and whether without the clip only.
+    and without what: "clip" or "penalty" if they do so without it only.
 
     One half of the rows is trained on, and the other judged: a run at its best gains nothing there.
     """
@@ -84,17 +84,21 @@ def _trial(
     rate = max(look.rate for look in looks)
     size = min(run.plan.batch_size or half if run.plan else half, half)
     now = run.loss(run.model.predict(x[other]), y[other])
-    unclipped = [(1.0, None)] * (run.clip is not None)
-    for factor, clip in [(1.0, run.clip), *unclipped, *((10.0**k, run.clip) for k in range(1, FACTORS))]:
+    decays = bool(run.penalties or run.optimizer.weight_decay)
+    brakes = ["", *["clip"] * (run.clip is not None), *["penalty"] * decays]
+    for factor, without in [*((1.0, brake) for brake in brakes), *((10.0**k, "") for k in range(1, FACTORS))]:
         copied = copy_of(run)
-        copied.clip = None if clip is None else copied.clip
+        if without == "clip":
+            copied.clip = None
+        elif without == "penalty":
+            copied.penalties, copied.optimizer.weight_decay = (), 0.0
         copied.optimizer.learning_rate = float(rate * factor)
         for k in range(UPDATES):
             rows = np.arange(k * size, (k + 1) * size) % half
             update(copied, x[rows], y[rows], weight)
         fall = (now - copied.loss(copied.model.predict(x[other]), y[other])) / (abs(now) or 1.0)
         if fall >= falls:
-            return float(factor), float(fall), clip is not run.clip
-        if not fall > -0.1 and clip is run.clip:
+            return float(factor), float(fall), without
+        if not fall > -0.1 and not without:
             break  # A rate that makes it worse; so will larger ones.
-    return None, 0.0, False
+    return None, 0.0, ""

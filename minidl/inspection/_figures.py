@@ -141,7 +141,7 @@ class End:
         factor: The smallest of 1, 10, 100, … times the largest learning rate at which more updates would still make the
             loss smaller; None if there is none, or if nobody asked.
         fall: What share of the loss those updates took away.
-        unclipped: Whether they did so without the clip only.
+        without: "clip" or "penalty" if they did so only without it; else empty.
         brakes: What else makes the updates small or large: the clip, the mean of the sample weights.
     """
 
@@ -157,7 +157,7 @@ class End:
     stopped: str
     factor: float | None
     fall: float
-    unclipped: bool
+    without: str
     brakes: str
 
     @property

@@ -135,6 +135,13 @@ def penalized() -> Run:
     return Run(Trainer(model, HalfSquaredError(), optimizer, rng=0, penalties=[L2(3.0, weights)]), X, Y)
 
 
+def penalized_classes() -> Run:
+    model = mlp([4, 16, 3], activation=Tanh, rng=0)
+    penalty = L2(0.3, model.parameters())
+    optimizer = Adam(model.parameters(), 0.01)
+    return Run(Trainer(model, SoftmaxCrossEntropy(), optimizer, rng=0, penalties=[penalty]), X, LABELS)
+
+
 def of_example(name: str) -> Run:
     """Make the run of an example that does not call `Trainer.fit` once."""
     example = load_example(name)
@@ -377,6 +384,7 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
     "equal weights": ("units all alike", lambda: values(weight_initializer=Constant(0.1))),
     "huge weight decay": ("weights shrunk to nothing", lambda: values(decay=5.0)),
     "huge penalty": ("weights shrunk to nothing", penalized),
+    "strong penalty, classes": ("penalty too strong", penalized_classes),
     "frozen layer": ("layer that does not learn", lambda: values(change=lambda model: model[2].freeze())),
     "layer without optimizer": ("layer that does not learn", unlearned),
     "targets of noise": ("nothing learned", lambda: chain(
