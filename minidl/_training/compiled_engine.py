@@ -29,7 +29,8 @@ UPDATES = 40_000
 """Updates of a fit from which compiling pays: the NumPy loop of a small network takes about a second for them."""
 
 WORK = 1 << 25
-"""Rows of a batch times parameters up to which compiled code is faster; above it, BLAS takes the time of both."""
+"""Rows of a batch times parameters up to which compiled code is faster, where two threads do not share each batch;
+above it, BLAS takes the time of both."""
 
 LARGE, ROWS = 1 << 23, 128
 """Least rows times parameters, and least rows, of a batch that two threads share."""
