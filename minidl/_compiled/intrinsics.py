@@ -14,14 +14,15 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 from numba.np.arrayobj import populate_array
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: ignore-errors
+# Numba has no types.
 
 BYTES = 64
 FAST = ("reassoc", "contract", "nsz", "arcp")
 """What the compiler may do with sums, as in a kernel."""
 
 
-def available():
+def available() -> bool:
     """Return whether the processor has vectors of 64 bytes."""
     return "+avx512f" in (CPU_FEATURES or get_host_cpu_features())
 

@@ -55,7 +55,7 @@ class Program:
     def layer_call(self, kernel: Kernel, link: Link, number: int) -> str:
         """Write the call of a kernel of layer ``number``."""
         fixed = {"x": f"a{number}", "y": f"a{number + 1}", "grad": f"g{number + 1}", "dx": f"g{number}",
-                 "learning_rate": "rates[batch]"}
+                 "learning_rate": "rates[batch]", "inputs": f"widths[{number}]"}
         own = link.kernels.arguments(link.layer, number)
         return self.call(kernel, fixed, own, "_" + (link.path.replace(".", "_") or "layer"))
 
@@ -197,8 +197,10 @@ class TrainingProgram(Program):
         flat = [f"{name} = flat({array})" for name, array in self._flat.items()]
         once, each_batch = flat, []
         if not one_row:
+            some = [*self._rows_of("[:rows]"), *flat]
             rows = "rows = size if first + size + 1 < end else end - first"  # A single row joins the batch before it.
-            once, each_batch = [], [rows, *self._rows_of("[:rows]"), *flat]
+            once = ["rows = size", *some]
+            each_batch = [rows, "if rows != len(a0):", *(f"    {line}" for line in some)]
         step = self._step
         if self._part:
             step = ["for part in range(len(learning)):", "    low, high = learning[part, 0], learning[part, 1]",

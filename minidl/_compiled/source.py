@@ -24,11 +24,12 @@ from numba import njit
 
 from minidl._compiled.intrinsics import flat, fma, load, splat, store, sums
 
-# Only the last function is called from Python. A kernel is put into its text: on a single row a call costs more than the
-# work of the kernel. There the compiler may reorder sums, but it may not assume that numbers are finite: NaN must stay
-# NaN. In a long chain kernels are called, because one long function takes long to compile. A called kernel is compiled
-# twice: alone, and as part of the program. Code from the disk has the second version; the process that compiled it uses
-# the first one. So in a called kernel the compiler may not change the roundings: then both compute the same bits.
+# Only the last function is called from Python. A kernel is put into its text: on a single row a call costs more than
+# the work of the kernel. There the compiler may reorder sums, but it may not assume that numbers are finite: NaN must
+# stay NaN. In a long chain kernels are called, because one long function takes long to compile. A called kernel is
+# compiled twice: alone, and as part of the program. Code from the disk has the second version; the process that
+# compiled it uses the first one. So in a called kernel the compiler may not change the roundings: then both compute the
+# same bits.
 common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 kernel = {**common, "forceinline": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 called = {**common, "fastmath": False}
@@ -51,7 +52,9 @@ def _add(kernel: Kernel, needed: dict[str, Kernel]) -> None:
     """Add a kernel, after the functions that it calls."""
     for name in kernel.__code__.co_names:
         called = kernel.__globals__.get(name)
-        if inspect.isfunction(called) and called.__module__.startswith(__package__) and called.__module__ != lanes.__name__:
+        if not inspect.isfunction(called) or called.__module__ == lanes.__name__:
+            continue
+        if called.__module__.startswith(__package__):
             _add(called, needed)
     needed.setdefault(kernel.__name__, kernel)
 

@@ -1,17 +1,19 @@
 """Kernels of `Dense` for tiny networks: the outputs of a layer fill whole vectors, and nothing is left over.
 
-The memory of each stream, and each row of a weight, is padded to whole vectors. The pads of weights, biases and
-gradients are zero. The weight is Wᵀ, ``(inputs, padded outputs)``: row i holds the weights of input i.
+The memory of each stream is padded to whole vectors, and so are both dimensions of a weight. The weight is Wᵀ: row i
+holds the weights of input i. In the columns that are pads, weights, biases and gradients are zero; other pads may hold
+anything.
 """
 
 from __future__ import annotations
 
 from .dense import DENSE
-from .lanes import LANES, fma, load, registers, splat, store, sums, unrolled
+from .elementary import LANES
+from .lanes import fma, load, registers, splat, store, sums, unrolled
 from .language import Kernels, Matrix, Real, Row
 
 
-def lanes_forward(x: Matrix, weight: Matrix, bias: Row, y: Matrix) -> None:
+def lanes_forward(x: Matrix, inputs: int, weight: Matrix, bias: Row, y: Matrix) -> None:
     """Compute y = b + Σᵢ xᵢ Wᵢ, four rows at a time."""
     t = registers(4)
     last = len(x) - 1
@@ -19,7 +21,7 @@ def lanes_forward(x: Matrix, weight: Matrix, bias: Row, y: Matrix) -> None:
         for r in range(0, len(x), 4):
             for k in unrolled(4):
                 t[k] = load(bias, j)
-            for i in range(len(weight)):
+            for i in range(inputs):
                 w = load(weight, (i, j))
                 for k in unrolled(4):
                     t[k] = fma(splat(x[min(r + k, last), i]), w, t[k])
@@ -27,11 +29,12 @@ def lanes_forward(x: Matrix, weight: Matrix, bias: Row, y: Matrix) -> None:
                 store(y, (min(r + k, last), j), t[k])
 
 
-def lanes_backward(x: Matrix, weight: Matrix, grad: Matrix, weight_grad: Matrix, bias_grad: Row, dx: Matrix) -> None:
+def lanes_backward(
+    x: Matrix, inputs: int, weight: Matrix, grad: Matrix, weight_grad: Matrix, bias_grad: Row, dx: Matrix
+) -> None:
     """Compute ∂e/∂xᵢ = Σⱼ Wᵢⱼ gⱼ, a vector of inputs at a time, and the gradients of `lanes_backward_parameters`."""
-    lanes_backward_parameters(x, grad, weight_grad, bias_grad)
+    lanes_backward_parameters(x, inputs, grad, weight_grad, bias_grad)
     t = registers(LANES)
-    inputs = len(weight)
     for i in range(0, inputs, LANES):
         for r in range(len(grad)):
             for k in unrolled(LANES):
@@ -46,10 +49,10 @@ def lanes_backward(x: Matrix, weight: Matrix, grad: Matrix, weight_grad: Matrix,
             dx[r, i] = 0.0
 
 
-def lanes_backward_parameters(x: Matrix, grad: Matrix, weight_grad: Matrix, bias_grad: Row) -> None:
+def lanes_backward_parameters(x: Matrix, inputs: int, grad: Matrix, weight_grad: Matrix, bias_grad: Row) -> None:
     """Compute ∂e/∂Wᵢ = Σ over the batch of xᵢ g, four inputs at a time, and ∂e/∂b = Σ over the batch of g."""
     t = registers(4)
-    last = len(weight_grad) - 1
+    last = inputs - 1
     for j in range(0, len(bias_grad), LANES):
         total = splat(0.0)
         for r in range(len(grad)):
@@ -66,10 +69,9 @@ def lanes_backward_parameters(x: Matrix, grad: Matrix, weight_grad: Matrix, bias
                 store(weight_grad, (min(i + k, last), j), t[k])
 
 
-def lanes_row_forward(x: Matrix, weight: Matrix, bias: Row, y: Matrix) -> None:
+def lanes_row_forward(x: Matrix, inputs: int, weight: Matrix, bias: Row, y: Matrix) -> None:
     """Compute y = b + Σᵢ xᵢ Wᵢ of a single row, in four partial sums."""
     t = registers(4)
-    inputs = len(weight)
     for j in range(0, len(bias), LANES):
         for k in unrolled(4):
             t[k] = splat(0.0)
@@ -82,11 +84,12 @@ def lanes_row_forward(x: Matrix, weight: Matrix, bias: Row, y: Matrix) -> None:
         store(y, (0, j), (t[0] + t[1]) + (t[2] + t[3]))
 
 
-def lanes_row_descent(x: Matrix, weight: Matrix, bias: Row, grad: Matrix, dx: Matrix, learning_rate: Real) -> None:
+def lanes_row_descent(
+    x: Matrix, inputs: int, weight: Matrix, bias: Row, grad: Matrix, dx: Matrix, learning_rate: Real
+) -> None:
     """Compute ∂e/∂xᵢ = Σⱼ Wᵢⱼ gⱼ of a single row, and update Wᵢ ← Wᵢ − η xᵢ g and b ← b − η g in the same pass."""
     t = registers(LANES)
     w = registers(LANES)
-    inputs = len(weight)
     for i in range(0, inputs, LANES):
         for k in unrolled(LANES):
             t[k] = splat(0.0)
@@ -105,12 +108,14 @@ def lanes_row_descent(x: Matrix, weight: Matrix, bias: Row, grad: Matrix, dx: Ma
         store(bias, j, load(bias, j) - splat(learning_rate) * load(grad, (0, j)))
 
 
-def lanes_row_descent_parameters(x: Matrix, weight: Matrix, bias: Row, grad: Matrix, learning_rate: Real) -> None:
+def lanes_row_descent_parameters(
+    x: Matrix, inputs: int, weight: Matrix, bias: Row, grad: Matrix, learning_rate: Real
+) -> None:
     """Update Wᵢ ← Wᵢ − η xᵢ g and b ← b − η g of a single row."""
     for j in range(0, len(bias), LANES):
         step = splat(learning_rate) * load(grad, (0, j))
         store(bias, j, load(bias, j) - step)
-        for i in range(len(weight)):
+        for i in range(inputs):
             store(weight, (i, j), load(weight, (i, j)) - step * splat(x[0, i]))
 
 
