@@ -69,6 +69,14 @@ def test_an_operation_on_rows_that_do_not_fit_is_refused(writer: Any, kind: str)
         writer(Sequential(Dense(3, 3), Own(np.copy, rule)))
 
 
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize(("function", "count", "given"), [("tanh", 1, 2), ("+", 2, 1), ("where", 3, 2), ("exp", 1, 0)])
+def test_a_function_of_another_number_of_values_is_refused(writer: Any, function: str, count: int, given: int) -> None:
+    layer = Own(np.copy, lambda to, x: to.apply(function, *[x] * given))
+    with pytest.raises(ArgumentError, match=rf'at "1": expected {count} values?, got {given}$'):
+        writer(Sequential(Dense(3, 3), layer))
+
+
 WORDS = {
     to_c: ["int", "double", "main", "exp", "expf", "erfc", "isnan", "nextafterl", "INFINITY", "while"],
     to_javascript: ["class", "let", "await", "eval", "Math", "Array", "erfc", "Infinity", "function"],
