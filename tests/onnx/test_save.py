@@ -71,6 +71,11 @@ class Softsign(ScaledTanh):
         return to.node("Softsign", x)
 
 
+class Misspelt(ScaledTanh):
+    def to_onnx(self, to: Any, x: Any) -> Any:
+        return to.node("Tanhh", x)
+
+
 class Nothing(ScaledTanh):
     @override
     def export(self, to: Any, x: Any) -> Any:
@@ -166,6 +171,7 @@ def test_sums_and_maxima_of_rows_are_saved(opset: int, tmp_path: Path) -> None:
         (Wrong(), r"expected the file and the model to compute the same, got a relative difference of 0.01"),
         (Nothing(), r'expected Nothing.export at "1" to return its output, the result of an operation, got None'),
         (Activation(np.tan, np.cos), r'operators that onnxruntime computes in float64, got Tan at "1"'),
+        (Misspelt(), r"a right ONNX model, got ValidationError: No Op registered for Tanhh.* look at the methods"),
         (Softsign(), r'operators that onnxruntime computes in float64, got Softsign at "1"'),
         (Activation(np.floor, np.zeros_like), r"expected known functions such as numpy.sin, got Activation\(floor\)"),
     ],
