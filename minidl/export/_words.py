@@ -15,9 +15,10 @@ auto break case char const continue default do double else enum extern float for
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main
 HUGE_VAL HUGE_VALF HUGE_VALL INFINITY NAN double_t float_t fpclassify isfinite isgreater isgreaterequal isinf isless
 islessequal islessgreater isnan isnormal isunordered math_errhandling signbit
+asm typeof linux unix gamma signgam j0 j1 jn y0 y1 yn
 {" ".join(f"{name} {name}f {name}l" for name in _FUNCTIONS.split())}
 """
-"""Keywords of C99 and what ``math.h`` declares, in each of its three types."""
+"""Keywords of C99, what ``math.h`` declares, in each of its three types, and what compilers add by default."""
 
 JAVASCRIPT = """
 arguments await break case catch class const continue debugger default delete do else enum eval export extends false

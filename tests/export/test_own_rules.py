@@ -78,7 +78,7 @@ def test_a_function_of_another_number_of_values_is_refused(writer: Any, function
 
 
 WORDS = {
-    to_c: ["int", "double", "main", "exp", "expf", "erfc", "isnan", "nextafterl", "INFINITY", "while"],
+    to_c: ["int", "double", "main", "exp", "expf", "erfc", "isnan", "nextafterl", "INFINITY", "while", "gamma"],
     to_javascript: ["class", "let", "await", "eval", "Math", "Array", "erfc", "Infinity", "function"],
     to_numpy: ["np", "math", "sigmoid", "erfc", *keyword.kwlist],
 }
