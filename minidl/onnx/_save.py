@@ -15,7 +15,7 @@ from .._data import check_ending, check_parts
 from .._files.atomic import replace_file
 from .._rules import Value
 from .._rules.builder import input_shape
-from ..errors import ArgumentError
+from ..errors import ArgumentError, StructureError
 from ..layers import Sequential, Sigmoid, Softmax
 from ..layers.base import Layer
 from ..losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
@@ -53,7 +53,8 @@ def save(
 
     Raises:
         StructureError: a layer of your own without a method ``export`` or ``to_onnx``, an operator that onnxruntime
-            does not have in float64, or a file that computes something else than the model.
+            does not have in float64, an operator that ONNX does not have, or a file that computes something else than
+            the model.
         ArgumentError: a width that is not known, or an opset.
         ImportError: the package ``onnx`` is not installed.
         OSError: the write failed; the old file is unchanged.
@@ -104,5 +105,10 @@ def _made(onnx: Any, writer: Writer, layers: list[Layer], shape: tuple[int, ...]
     opsets = [helper.make_opsetid("", writer.opset)]
     made = helper.make_model(graph, opset_imports=opsets, producer_name="minidl")
     made.ir_version = helper.find_min_ir_version_for(opsets)
-    onnx.checker.check_model(made, full_check=True)
+    try:
+        onnx.checker.check_model(made, full_check=True)
+    except Exception as error:
+        found = " ".join(str(error).split())[:200]
+        raise StructureError(f"onnx.save: expected a right ONNX model, got {type(error).__name__}: {found}; look at "
+                             "the methods to_onnx, at functions= and at opset=") from None
     return made

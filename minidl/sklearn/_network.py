@@ -20,7 +20,7 @@ from .._data import check_parts
 from .._training.compiled_engine import EngineName
 from .._training.splitting import split_rows
 from ..callbacks import Callback, EarlyStopping
-from ..errors import ArgumentError, StructureError
+from ..errors import ArgumentError, DTypeError, StructureError
 from ..initializers import GlorotUniform
 from ..layers import Identity, Layer, Mean, Parallel, ReLU, Sequential, Sigmoid, Tanh, mlp
 from ..losses import Loss
@@ -229,6 +229,9 @@ class Network(BaseEstimator):  # type: ignore[misc]
         if isinstance(solver, str):
             one_of(solver, (*OPTIMIZERS, "lbfgs"), self._name("solver"))
             solver = partial(OPTIMIZERS[solver], learning_rate=self.learning_rate_init, weight_decay=self._decay(rows))
+        if not callable(solver):
+            raise DTypeError(f"{self._name('solver')}: expected a word, or a function that makes an optimizer from "
+                             f"parameters, such as minidl.Adam, got {solver!r}")
         optimizer, loss = solver(model.parameters()), deepcopy(self.loss_function_)
         return Trainer(model, loss, optimizer, rng=_seed(rng), clip=self.clip, engine=self.engine)
 
@@ -259,6 +262,10 @@ class Network(BaseEstimator):  # type: ignore[misc]
         return Curves(history.loss[before:], history.validation_loss[before:], history.stopped_by)
 
     def _solve(self, model: Layer, rows: Rows, held_out: Rows | None, steps: int) -> Curves:
+        for name in ("clip", "callbacks"):
+            if given := getattr(self, name):
+                raise ArgumentError(f'{self._name(name)}: expected None with solver="lbfgs", which takes all rows at '
+                                    f"once, got {given!r}")
         x, y, weight = rows.arrays()
         matrices = [parameter for parameter in model.parameters() if len(parameter.shape) >= 2]
         validation: Any = None if held_out is None else held_out.arrays()

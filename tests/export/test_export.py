@@ -261,6 +261,13 @@ def test_javascript_returns_a_new_array() -> None:
     assert "return Array.from(x);" in to_javascript(Identity(), features=2)
 
 
+def test_numpy_returns_a_new_array() -> None:
+    space: dict[str, Any] = {}
+    exec(to_numpy(Identity(), features=2), space)
+    x = np.array([[1.0, 2.0]])
+    assert not np.shares_memory(space["predict"](x), x)
+
+
 def test_the_campaign_prints_a_line_for_each_language(capsys: pytest.CaptureFixture[str]) -> None:
     assert export.main([]) == 0
     printed = capsys.readouterr().out

@@ -29,6 +29,7 @@ from minidl import (
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, StructureError
 from minidl.onnx import save
+from minidl.onnx._writer import ONLY_SINGLE
 from tests.campaigns.export import models
 from tests.export.test_export import Halved, Reversed, ScaledTanh
 from tests.onnx.common import LIMITS, computed, kinds, proto, written
@@ -58,6 +59,21 @@ class SumsOfRows(ScaledTanh):
     @override
     def export(self, to: Any, x: Any) -> Any:
         return x - to.largest(x) + to.total(x)
+
+
+class Softsign(ScaledTanh):
+    @override
+    def forward(self, x: Array) -> Array:
+        y: Array = x / (1.0 + np.abs(x))
+        return y
+
+    def to_onnx(self, to: Any, x: Any) -> Any:
+        return to.node("Softsign", x)
+
+
+class Misspelt(ScaledTanh):
+    def to_onnx(self, to: Any, x: Any) -> Any:
+        return to.node("Tanhh", x)
 
 
 class Nothing(ScaledTanh):
@@ -155,6 +171,8 @@ def test_sums_and_maxima_of_rows_are_saved(opset: int, tmp_path: Path) -> None:
         (Wrong(), r"expected the file and the model to compute the same, got a relative difference of 0.01"),
         (Nothing(), r'expected Nothing.export at "1" to return its output, the result of an operation, got None'),
         (Activation(np.tan, np.cos), r'operators that onnxruntime computes in float64, got Tan at "1"'),
+        (Misspelt(), r"a right ONNX model, got ValidationError: No Op registered for Tanhh.* look at the methods"),
+        (Softsign(), r'operators that onnxruntime computes in float64, got Softsign at "1"'),
         (Activation(np.floor, np.zeros_like), r"expected known functions such as numpy.sin, got Activation\(floor\)"),
     ],
 )
@@ -178,8 +196,25 @@ def test_functions_name_an_operator_or_write_it(tmp_path: Path) -> None:
 
 def test_functions_without_a_kernel_in_float64_are_saved_in_float32(tmp_path: Path) -> None:
     functions = [np.tan, np.sinh, np.cosh, np.arctan, np.arcsinh]
-    model = Sequential(Dense(3, 3), *(Activation(f, f) for f in functions)).initialize(0)
+    model = Sequential(Dense(3, 3), *(Activation(f, f) for f in functions), Softsign()).initialize(0)
     assert written(model.astype(np.float32), tmp_path / "m.onnx", (0.1 * X).astype(np.float32)) < 1e-5
+
+
+def test_the_operators_that_are_refused_in_float64_are_those_without_a_kernel() -> None:
+    runtime, helper = pytest.importorskip("onnxruntime"), package.helper
+
+    def runs(kind: str, element: int) -> bool:
+        ends = [helper.make_tensor_value_info(name, element, [2, 2]) for name in "xy"]
+        inputs = ["x"] * package.defs.get_schema(kind, 20).min_input
+        graph = helper.make_graph([helper.make_node(kind, inputs, ["y"])], "one", ends[:1], ends[1:])
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+        try:
+            runtime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+        except runtime.capi.onnxruntime_pybind11_state.NotImplemented:
+            return False
+        return True
+
+    assert [kind for kind in ONLY_SINGLE if runs(kind, 11) or not runs(kind, 1)] == []
 
 
 def test_codes_are_verified_with_codes(tmp_path: Path) -> None:
