@@ -18,12 +18,12 @@ NUMPY = by_minidl("numpy")
 
 
 @pytest.mark.parametrize("data_set", DATA_SETS, ids=lambda data_set: data_set.name)
-def test_minidl_and_scikit_learn_agree_on_full_batches(data_set: DataSet) -> None:
+def test_minidl_and_scikit_learn_agree_without_shuffling(data_set: DataSet) -> None:
     check({OWN: NUMPY, "scikit-learn": by_sklearn}, data_set.job(0))
 
 
 @pytest.mark.parametrize("data_set", DATA_SETS, ids=lambda data_set: data_set.name)
-def test_minidl_and_pytorch_agree_on_full_batches(data_set: DataSet) -> None:
+def test_minidl_and_pytorch_agree_without_shuffling(data_set: DataSet) -> None:
     pytest.importorskip("torch")
     check({OWN: NUMPY, "PyTorch": by_torch}, data_set.job(0))
 

@@ -26,10 +26,11 @@ class DataSet:
         load: Returns all rows: x, and labels 0, 1, … or columns of values.
         hidden: Widths of the hidden layers.
         activation: After every layer but the last.
-        batch: Rows of one update.
+        batch: Rows of one update. It must not leave a single row, which minidl adds to the batch before it.
         epochs: Passes over the training rows, after which the network is scored.
         learning_rate: η of Adam.
         target: The training loss whose time is measured.
+        shuffle: Whether each epoch goes through the rows in an order of its own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class DataSet:
     epochs: int
     learning_rate: float
     target: float
+    shuffle: bool = True
 
     def job(self, seed: int) -> Job:
         """Split the rows, three quarters for training; standardize both parts by the training rows; draw weights."""
@@ -133,14 +135,14 @@ def _plane() -> tuple[Array, Array]:
 
 
 DATA_SETS = (
-    DataSet("iris", partial(_bundled, "iris"), (16,), "relu", 16, 60, 0.01, 0.1),
+    DataSet("iris", partial(_bundled, "iris"), (16,), "relu", 15, 60, 0.01, 0.1),
     DataSet("wine", partial(_bundled, "wine"), (16,), "relu", 16, 30, 0.01, 0.05),
     DataSet("breast cancer", partial(_bundled, "breast_cancer"), (32,), "relu", 32, 20, 0.01, 0.05),
     DataSet("digits", partial(_bundled, "digits"), (64,), "relu", 32, 20, 0.003, 0.05),
     DataSet("diabetes", partial(_bundled, "diabetes"), (16,), "relu", 32, 40, 0.003, 0.25),
     DataSet("linnerud", partial(_bundled, "linnerud"), (8,), "relu", 5, 60, 0.01, 1.0),
     DataSet("sine curve", _sine, (20, 20), "sigmoid", 10, 500, 0.003, 0.01),
-    DataSet("above or below", _plane, (30, 30), "sigmoid", 10, 30, 0.01, 0.1),
+    DataSet("above or below", _plane, (30, 30), "sigmoid", 10, 40, 0.01, 0.1),
 )
 """Name, rows, hidden layers, activation, batch, epochs, learning rate, target of the training loss."""
 

@@ -57,7 +57,8 @@ def by_minidl(engine: Any) -> Library:
         y = job.y.astype(float) if job.classes == 2 else job.y
         trainer = Trainer(model, loss, optimizer, rng=job.seed, engine=engine)
         began = time.process_time()
-        history = trainer.fit(job.x, y, epochs=epochs, batch_size=job.data_set.batch, progress=False)
+        history = trainer.fit(job.x, y, epochs=epochs, batch_size=job.data_set.batch, shuffle=job.data_set.shuffle,
+                              progress=False)
         seconds = time.process_time() - began
         outputs = model.predict(job.x_test)
         return Outcome(history.loss, seconds, job.labels(outputs) if job.classes else outputs)
@@ -78,6 +79,7 @@ def by_sklearn(job: Job, epochs: int) -> Outcome:
         max_iter=1,
         tol=0.0,
         n_iter_no_change=inf,
+        shuffle=data_set.shuffle,
         random_state=job.seed,
         warm_start=True,
     )
@@ -123,8 +125,11 @@ def by_torch(job: Job, epochs: int, **how: bool) -> Outcome:
     generator, losses = torch.Generator().manual_seed(job.seed), []
     began = time.process_time()
     for _ in range(epochs):
-        order, total = torch.randperm(len(x), generator=generator), 0.0
-        for rows, targets in zip(x[order].split(data_set.batch), y[order].split(data_set.batch), strict=True):
+        total = 0.0
+        if data_set.shuffle:
+            order = torch.randperm(len(x), generator=generator)
+            x, y = x[order], y[order]
+        for rows, targets in zip(x.split(data_set.batch), y.split(data_set.batch), strict=True):
             optimizer.zero_grad()
             error = loss(model(rows), targets)
             error.backward()
