@@ -140,7 +140,7 @@ DATA_SETS = (
     DataSet("breast cancer", partial(_bundled, "breast_cancer"), (32,), "relu", 32, 20, 0.01, 0.05),
     DataSet("digits", partial(_bundled, "digits"), (64,), "relu", 32, 20, 0.003, 0.05),
     DataSet("diabetes", partial(_bundled, "diabetes"), (16,), "relu", 32, 40, 0.003, 0.25),
-    DataSet("linnerud", partial(_bundled, "linnerud"), (8,), "relu", 5, 60, 0.01, 1.0),
+    DataSet("linnerud", partial(_bundled, "linnerud"), (8,), "relu", 5, 60, 0.01, 1.5),
     DataSet("sine curve", _sine, (20, 20), "sigmoid", 10, 500, 0.003, 0.01),
     DataSet("above or below", _plane, (30, 30), "sigmoid", 10, 40, 0.01, 0.1),
 )
