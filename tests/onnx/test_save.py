@@ -28,6 +28,7 @@ from minidl import (
     mlp,
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, StructureError
+from minidl.losses import PoissonLoss
 from minidl.onnx import save
 from tests.campaigns.export import models
 from tests.export.test_export import Halved, Reversed, ScaledTanh
@@ -120,6 +121,15 @@ def test_a_loss_adds_what_turns_logits_into_probabilities(loss: minidl.Loss, las
     wanted = loss.probabilities(logits) if loss.from_logits else logits
     for found in computed(tmp_path / "m.onnx", X):
         np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_a_poisson_loss_adds_the_exponential(dtype: str, tmp_path: Path) -> None:
+    model = mlp([3, 4, 2], rng=0)
+    save(model, tmp_path / "m.onnx", loss=PoissonLoss(), dtype=dtype)
+    assert kinds(tmp_path / "m.onnx") == ["Gemm", "Relu", "Gemm", "Exp"]
+    for found in computed(tmp_path / "m.onnx", X.astype(dtype)):
+        np.testing.assert_allclose(found, np.exp(model.predict(X)), rtol=1e-13 if dtype == "float64" else 1e-5)
 
 
 def test_a_model_that_does_not_fit_the_loss_is_refused(tmp_path: Path) -> None:
