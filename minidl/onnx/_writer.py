@@ -11,6 +11,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._rules import RULES, Builder, Value
+from .._rules.layers import bounded_below
 from .._rules.special import SCALE, erfc_coefficients
 from ..errors import StructureError
 from ..layers import (
@@ -130,7 +131,7 @@ class Writer(Builder):
         single = self.dtype == np.float32
         self._native = NATIVE | (SINGLE if single else {})
         if single and opset >= 20:
-            self._native[GELU] = lambda layer, to, x: to.node("Gelu", x)
+            self._native[GELU] = lambda layer, to, x: to.node("Gelu", bounded_below(to, x))
 
     def node(self, kind: str, *inputs: Value | str, **attributes: Any) -> Value:
         """Add one node with one output.

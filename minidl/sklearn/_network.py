@@ -186,9 +186,12 @@ class Network(BaseEstimator):  # type: ignore[misc]
     def _make_models(self, rows: Rows, rng: Any) -> None:
         count = positive_int(self.ensemble, self._name("ensemble"))
         self.models_ = [self._new_model(rows.x.dtype, _seed(rng)) for _ in range(count)]
-        ending = self._ending() if self.loss_function_.from_logits else None
-        members = [_ended(model, ending) for model in self.models_]
+        members = [_ended(model, self._link()) for model in self.models_]
         self.model_ = members[0] if count == 1 else Parallel(*members, merge=Mean())
+
+    def _link(self) -> Callable[[], Layer] | None:
+        """Return what makes the layer from the output of a trained network to the prediction; None where they equal."""
+        return self._ending() if self.loss_function_.from_logits else None
 
     def _new_model(self, dtype: np.dtype[Any], seed: int) -> Layer:
         model: Any = self.model
@@ -348,7 +351,7 @@ def _seed(rng: Any) -> int:
     return int(rng.randint(np.iinfo(np.int32).max))
 
 
-def _ended(model: Layer, ending: type[Layer] | None) -> Layer:
+def _ended(model: Layer, ending: Callable[[], Layer] | None) -> Layer:
     """Return the model followed by a layer; the parameters are shared."""
     if ending is None:
         return model

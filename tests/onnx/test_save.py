@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import erf, ndtr
 from typing_extensions import override
 
 import minidl
@@ -28,6 +28,7 @@ from minidl import (
     mlp,
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, StructureError
+from minidl.losses import PoissonLoss
 from minidl.onnx import save
 from minidl.onnx._writer import ONLY_SINGLE
 from tests.campaigns.export import models
@@ -99,6 +100,28 @@ def test_gelu_in_float64_is_right_in_both_tails(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, x * ndtr(x), rtol=1e-12, atol=1e-300)
 
 
+@pytest.mark.parametrize("opset", [17, 20])
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_large_numbers_infinity_and_nan_give_what_predict_gives(dtype: str, opset: int, tmp_path: Path) -> None:
+    """Up to an absolute error: onnxruntime lets the sigmoid end at 0, and ONNX has neither log1p nor expm1."""
+    right = [0.0, 1e-9, 5.0, 40.0, 80.0, 700.0, 1e30, float(np.finfo(dtype).max), np.inf]
+    x = np.array([*right, *np.negative(right), np.nan], dtype)[:, None]
+    for kind in ("ELU", "GELU", "Identity", "LeakyReLU", "PReLU", "ReLU", "SiLU", "Sigmoid", "Softplus", "Tanh"):
+        model = Sequential(getattr(minidl, kind)()).astype(dtype)
+        save(model, tmp_path / "m.onnx", features=1, dtype=dtype, opset=opset)
+        with np.errstate(all="ignore"):
+            both = list(computed(tmp_path / "m.onnx", x))
+        for found in both:
+            relative, absolute = (1e-12, 1e-15) if dtype == "float64" else (2e-6, 1e-6)
+            np.testing.assert_allclose(found, model.predict(x), rtol=relative, atol=absolute, err_msg=kind)
+
+
+def test_an_error_function_that_is_zero_for_zeros_is_saved(tmp_path: Path) -> None:
+    """Its error near 0 is absolute, so it is compared with the size of the other outputs."""
+    model = Sequential(Dense(3, 3).initialize(0), minidl.Activation(erf, erf))
+    assert written(model, tmp_path / "m.onnx", X) < 1e-13
+
+
 def test_weights_have_the_names_of_a_weights_file(tmp_path: Path) -> None:
     model = Sequential(Dense(3, 2), minidl.BatchNorm(2), minidl.LayerNorm(2), minidl.PReLU(), Dense(2, 2))
     names = {*model.named_parameters(), "1.running_mean", "1.running_var"}
@@ -112,7 +135,7 @@ def test_weights_have_the_names_of_a_weights_file(tmp_path: Path) -> None:
 def test_float32_uses_the_operators_of_onnx(tmp_path: Path) -> None:
     model = Sequential(Dense(3, 3), minidl.ELU(), minidl.LayerNorm(3), minidl.BatchNorm(3), GELU(), Softmax())
     save(model, tmp_path / "m.onnx", dtype=np.float32)
-    expected = ["Gemm", "Elu", "LayerNormalization", "BatchNormalization", "Gelu", "Softmax"]
+    expected = ["Gemm", "Elu", "LayerNormalization", "BatchNormalization", "Max", "Gelu", "Softmax"]
     assert kinds(tmp_path / "m.onnx") == expected
 
 
@@ -136,6 +159,15 @@ def test_a_loss_adds_what_turns_logits_into_probabilities(loss: minidl.Loss, las
     wanted = loss.probabilities(logits) if loss.from_logits else logits
     for found in computed(tmp_path / "m.onnx", X):
         np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_a_poisson_loss_adds_the_exponential(dtype: str, tmp_path: Path) -> None:
+    model = mlp([3, 4, 2], rng=0)
+    save(model, tmp_path / "m.onnx", loss=PoissonLoss(), dtype=dtype)
+    assert kinds(tmp_path / "m.onnx") == ["Gemm", "Relu", "Gemm", "Exp"]
+    for found in computed(tmp_path / "m.onnx", X.astype(dtype)):
+        np.testing.assert_allclose(found, np.exp(model.predict(X)), rtol=1e-13 if dtype == "float64" else 1e-5)
 
 
 def test_a_model_that_does_not_fit_the_loss_is_refused(tmp_path: Path) -> None:
