@@ -1,4 +1,4 @@
-"""A table with a category: its code goes through an embedding, which learns what is alike; numbers go around it."""
+"""A table with two categories, whose codes go through an embedding that learns what is alike; numbers go around it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from minidl.initializers import Normal
 
 CITIES = {"Basel": 21.0, "Graz": 9.0, "Lyon": 12.0, "Porto": 8.0, "Oslo": 19.0, "Ghent": 10.0, "Turin": 9.5}  # made up
 PRICES = np.array(list(CITIES.values()))
+STATES = np.array([1.2, 0.8, 1.0])  # new, old, renovated
 
 
 def flats(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
-    """Draw flats (area in 100 m², way to the centre in 10 km, code of the city), and their rents in hundreds."""
-    area, way, city = rng.uniform(0.2, 1.2, count), rng.uniform(0.0, 1.5, count), rng.integers(0, len(CITIES), count)
-    rent = area * PRICES[city] * np.exp(-0.6 * way) + rng.normal(0.0, 0.2, count)
-    return np.stack([area, way, city], axis=1), rent[:, None]
+    """Draw flats (area in 100 m², way to the centre in 10 km, codes of city and state), and their rents in hundreds."""
+    area, way = rng.uniform(0.2, 1.2, count), rng.uniform(0.0, 1.5, count)
+    city, state = rng.integers(0, len(PRICES), count), rng.integers(0, len(STATES), count)
+    rent = area * PRICES[city] * STATES[state] * np.exp(-0.6 * way) + rng.normal(0.0, 0.2, count)
+    return np.stack([area, way, city, state], axis=1), rent[:, None]
 
 
 def error(model: Layer) -> float:
@@ -52,14 +54,14 @@ def save_picture(places: Array, path: Path) -> None:
 def main() -> None:
     model = Graph({
         "numbers": (Columns([0, 1]), "x"),
-        "code": (Columns([2]), "x"),
-        "city": (Embedding(len(CITIES), 2, weight_initializer=Normal(0.0, 0.01)), "code"),
-        "row": (Concat(), "numbers", "city"),
-        "rent": (mlp([4, 32, 32, 1]), "row"),
+        "codes": (Columns([2, 3]), "x"),
+        "vectors": (Embedding([len(PRICES), len(STATES)], 2, weight_initializer=Normal(0.0, 0.01)), "codes"),
+        "row": (Concat(), "numbers", "vectors"),
+        "rent": (mlp([6, 32, 32, 1]), "row"),
     }, output="rent").initialize(rng=0)
-    found, naive = error(model), error(mlp([3, 32, 32, 1], rng=0))
-    print(f"error of a rent: {100 * found:.0f} with the embedding, {100 * naive:.0f} with the code as a number")
-    save_picture(model.named_parameters()["city.weight"].value, Path("pictures/tabular_branches.png"))
+    found, naive = error(model), error(mlp([4, 32, 32, 1], rng=0))
+    print(f"error of a rent: {100 * found:.0f} with the embedding, {100 * naive:.0f} with the codes as numbers")
+    save_picture(model.named_parameters()["vectors.weight"].value[: len(PRICES)], Path("pictures/tabular_branches.png"))
     assert found < 0.3 < naive
 
 

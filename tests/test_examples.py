@@ -13,7 +13,7 @@ from tests.campaigns.experiments import EXAMPLES, load_example
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 LONG = ["find_settings", "sine_classification", "sine_in_a_second", "sine_regression"]
 WITH_PAGE = ["see_a_step"]
-WITHOUT_PICTURE = ["check_my_layer", "larger_than_memory", "resume", "scikit_learn_pipeline"]
+WITHOUT_PICTURE = ["check_my_layer", "larger_than_memory", "resume", "scikit_learn_pipeline", "whole_job"]
 WITH_PICTURE = [
     "custom_activation_and_loss",
     "custom_layer",
@@ -29,8 +29,8 @@ WITH_PICTURE = [
 IMPORTS = {
     *("__future__", "collections.abc", "pathlib", "sys", "tempfile", "time"),
     *("numpy", "numpy.typing", "scipy.stats", "typing_extensions", "matplotlib", "matplotlib.figure"),
-    *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers", "minidl.inspection", "minidl.schedules"),
-    *("minidl.search", "minidl.solvers", "minidl.testing", "minidl.trainer"),
+    *("minidl", "minidl.callbacks", "minidl.errors", "minidl.initializers", "minidl.inspection", "minidl.layers"),
+    *("minidl.schedules", "minidl.search", "minidl.solvers", "minidl.testing", "minidl.trainer"),
 }
 """What any program may import."""
 
@@ -41,8 +41,9 @@ BESIDES = {
             "compose", "datasets", "linear_model", "model_selection", "pipeline", "preprocessing"))
     },
     "sine_in_a_second": {"os"},
+    "whole_job": {"subprocess"},
 }  # fmt: skip
-"""What one needs besides: data; a setting of the environment."""
+"""What one needs besides: data; a setting of the environment; a new process."""
 
 
 @pytest.fixture(autouse=True)

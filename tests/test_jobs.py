@@ -7,7 +7,7 @@ import pytest
 from minidl import Tanh
 from minidl._training.run import Run
 from minidl._training.snapshot import Snapshot
-from tests.campaigns.jobs import broken
+from tests.campaigns.jobs import Job, broken
 
 
 def test_ten_jobs_hold() -> None:
@@ -30,3 +30,10 @@ def test_an_order_that_a_resume_repeats_is_found(monkeypatch: pytest.MonkeyPatch
 def test_a_refused_fit_that_keeps_what_it_moved_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Snapshot, "restore", lambda self: None)
     assert all("refused ['callbacks'] changes nothing" in str(broken(seed, numba=False)) for seed in range(3))
+
+
+def test_class_weights_that_are_ignored_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minidl.trainer.class_weighted", lambda loss, arrays, *_: arrays)
+    weighted = [seed for seed in range(10) if Job(seed, numba=False).class_weight]
+    assert weighted
+    assert all("a stream for arrays" in str(broken(seed, numba=False)) for seed in weighted)

@@ -25,6 +25,9 @@ FUNCTIONS = (
 )  # fmt: skip
 """The functions of each number that every format has."""
 
+TWO = (*"+-*/", "maximum", "minimum")
+"""Those of two numbers; ``"where"`` is of three, the others are of one."""
+
 
 class Value:
     """The numbers of one row at one place of a network, or constants; arithmetic with them adds operations.
@@ -129,10 +132,13 @@ class Builder(ABC):
         """Apply a function to each number: ``"tanh"``, ``"maximum"``, or ``"where"``, which is y if x > 0, else z.
 
         Raises:
-            ArgumentError: a function that is none of `FUNCTIONS`.
+            ArgumentError: a function that is none of `FUNCTIONS`, or another number of values than it takes.
         """
         one_of(function, FUNCTIONS, f'{self.where}: to.apply(function) at "{self.path}"')
         where = f'{self.where}: to.apply("{function}", …) at "{self.path}"'
+        count = 3 if function == "where" else 1 + (function in TWO)
+        if len(values) != count:
+            raise ArgumentError(f"{where}: expected {count} value{'s' * (count > 1)}, got {len(values)}")
         inputs = [value if isinstance(value, Value) else self.number(real(value, where)) for value in values]
         return self.add(function, max(value.width for value in inputs), *inputs)
 

@@ -64,6 +64,11 @@ FUNCTIONS: dict[str, Rule] = {
 """The functions of an `Activation` that are known, by their names in files."""
 
 
+def bounded_below(to: Builder, x: Value) -> Value:
+    """Replace −∞ by the smallest finite number, because −∞ · 0 is NaN."""
+    return to.apply("maximum", x, float(np.finfo(to.dtype).min))
+
+
 def _activation(layer: Activation, to: Builder, x: Value) -> Value:
     function = FUNCTIONS.get(name_of(layer.function) or "")
     if function is None:
@@ -127,8 +132,8 @@ RULES: dict[type[Any], Rule] = {
     ELU: lambda layer, to, x: to.apply(
         "where", x, x, layer.alpha * to.apply("expm1", to.apply("minimum", x, 0.0))
     ),
-    GELU: lambda layer, to, x: x * FUNCTIONS["scipy.special.ndtr"](to, x),
-    SiLU: lambda layer, to, x: x * to.apply("sigmoid", x),
+    GELU: lambda layer, to, x: bounded_below(to, x) * FUNCTIONS["scipy.special.ndtr"](to, x),
+    SiLU: lambda layer, to, x: bounded_below(to, x) * to.apply("sigmoid", x),
     Softplus: lambda layer, to, x: (
         to.apply("maximum", x, 0.0) + to.apply("log1p", to.apply("exp", -to.apply("abs", x)))
     ),

@@ -16,7 +16,7 @@ from .._core.blas import one_blas_thread
 from .._data import Rows, checked, checked_data, described, is_large
 from ..errors import ArgumentError, DataError, DTypeError, ShapeError
 from ..layers.base import Layer
-from ..losses import BinaryCrossEntropy, Loss, SigmoidCrossEntropy
+from ..losses import BinaryCrossEntropy, Loss, PoissonLoss, SigmoidCrossEntropy
 from ..metrics import Metric
 from .batches import slices
 from .sources import Batch
@@ -199,6 +199,9 @@ class Validation:
         prediction, target = np.concatenate(outputs), arrays[1]
         if self._loss.from_logits or self._loss.from_probabilities:
             prediction = self._loss.probabilities(prediction)
+        if isinstance(self._loss, PoissonLoss):
+            with np.errstate(over="ignore"):
+                prediction = np.exp(prediction)
         if not all_finite(prediction):
             return dict.fromkeys(self._metrics, np.nan)
         given: dict[str, Any] = dict(zip(["sample_weight"], arrays[2:], strict=False))

@@ -85,7 +85,7 @@ class Loops:
         """Write one number of a result."""
         inputs = [self.text(value, index) for value in step.inputs]
         if step.operation == "sigmoid":
-            return f"(1 / (1 + {self.call('exp', f'-{inputs[0]}')}))"
+            return f"(1 / (1 + {self.call('exp', f'0 - {inputs[0]}')}))"  # Two minus signs would be another operator.
         pattern = EXPRESSIONS.get(step.operation)
         return pattern.format(*inputs) if pattern else self.call(step.operation, *inputs)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from .._data import check_parts
 from .._rules.special import SCALE, erfc_coefficients
 from ..layers.base import Layer
+from . import _words as words
 from ._c_like import DOUBLE, FLOAT, JAVASCRIPT, Loops
 from ._numpy import source
 from ._program import Program
@@ -34,11 +35,12 @@ def to_c(
 
     Raises:
         StructureError: a layer of your own without a method ``export``.
-        ArgumentError: a name that is none, or a width that is not known.
+        ShapeError: its method works on rows that do not fit.
+        ArgumentError: a name that is none or that the language uses itself, or a width that is not known.
         DataError: NaN or infinity in the weights.
     """
     check_parts("to_c", model=(model, Layer))
-    program = Program(model.astype(dtype), "to_c", name, features, dtype)
+    program = Program(model.astype(dtype), "to_c", name, features, words.C, dtype)
     real, language = ("float", FLOAT) if program.dtype == np.float32 else ("double", DOUBLE)
     printer, out = Loops(program, language), program.output
     return "\n".join([
@@ -72,10 +74,11 @@ def to_javascript(model: Layer, *, name: str = "predict", features: int | Sequen
 
     Raises:
         StructureError: a layer of your own without a method ``export``.
-        ArgumentError: a name that is none, or a width that is not known.
+        ShapeError: its method works on rows that do not fit.
+        ArgumentError: a name that is none or that the language uses itself, or a width that is not known.
         DataError: NaN or infinity in the weights.
     """
-    program = Program(model, "to_javascript", name, features)
+    program = Program(model, "to_javascript", name, features, words.JAVASCRIPT)
     printer = Loops(program, JAVASCRIPT)
     return "\n".join([
         f"// {name}(x): from {program.width} to {program.output.width} numbers. Made by minidl.",
@@ -110,7 +113,8 @@ def to_numpy(model: Layer, *, name: str = "predict", features: int | Sequence[in
 
     Raises:
         StructureError: a layer of your own without a method ``export``.
-        ArgumentError: a name that is none, or a width that is not known.
+        ShapeError: its method works on rows that do not fit.
+        ArgumentError: a name that is none or that the language uses itself, or a width that is not known.
         DataError: NaN or infinity in the weights.
 
     Example:
@@ -119,4 +123,4 @@ def to_numpy(model: Layer, *, name: str = "predict", features: int | Sequence[in
         >>> space["predict"](np.zeros((5, 2))).shape
         (5, 1)
     """
-    return source(Program(model, "to_numpy", name, features))
+    return source(Program(model, "to_numpy", name, features, words.PYTHON))

@@ -74,6 +74,6 @@ def source(program: Program) -> str:
         f"def {program.name}(x):",
         f"    x = np.asarray(x, np.{program.dtype.name})",
         *(f"    {name} = {expression(program, step)}" for name, step in steps.items()),
-        f"    return {program.output.name}",
+        f"    return {program.output.name}{'.copy()' * (program.output.name == 'x')}",
         "",
     ])  # fmt: skip

@@ -13,7 +13,7 @@ from typing_extensions import override
 from .._data import check_parts
 from .._rules import RULES, Builder, Value
 from .._rules.builder import input_shape
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ShapeError
 from ..layers.base import Layer
 
 ROW = ("total", "largest", "dense", "columns", "lookup", "concat")
@@ -31,6 +31,14 @@ class Step(NamedTuple):
 class Program(Builder):
     """Collect the operations of a model.
 
+    Args:
+        model: The model.
+        where: The public function, for errors.
+        name: Name of the function that is written.
+        features: Width of x, or the shape of an image; None for that of the model.
+        words: Names that the language or the program uses itself, as one text.
+        dtype: The dtype of its numbers; None for that of the model.
+
     Attributes:
         width: Width of x.
         steps: Maps the name of each result to its operation, in order.
@@ -40,10 +48,13 @@ class Program(Builder):
         output: The output of the model.
     """
 
-    def __init__(self, model: Layer, where: str, name: str, features: Any, dtype: Any = None) -> None:
+    def __init__(self, model: Layer, where: str, name: str, features: Any, words: str, dtype: Any = None) -> None:
         check_parts(where, model=(model, Layer))
         if not isinstance(name, str) or re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
             raise ArgumentError(f"{where}(name): expected the name of a function, such as 'predict', got {name!r}")
+        if name in words.split():
+            raise ArgumentError(f"{where}(name): expected a name that the language or the program does not use itself, "
+                                f"such as 'predict', got {name!r}")
         super().__init__(model, where, RULES, dtype)
         self.width = int(np.prod(input_shape(model, features, where)))
         self.name = name
@@ -60,9 +71,28 @@ class Program(Builder):
 
     @override
     def add(self, operation: str, width: int, *inputs: Value) -> Value:
+        self._check_widths(operation, width, inputs)
         name = f"v{len(self.steps) + 1}"
         self.steps[name] = Step(operation, width, inputs)
         return Value(self, name, width)
+
+    def _check_widths(self, operation: str, width: int, inputs: tuple[Value, ...]) -> None:
+        """Refuse rows that do not fit: C would read numbers that are not there."""
+        where, place, widths = f"{self.where}: to.{operation}", f'at "{self.path}"', [value.width for value in inputs]
+        if operation == "columns":
+            indices = self.arrays[inputs[1].name]
+            wrong = indices[(indices < 0) | (indices >= widths[0])]
+            if wrong.size:
+                raise ShapeError(f"{where} {place}: expected columns 0 … {widths[0] - 1}, got {wrong[0]}")
+        elif operation == "dense" and widths[0] != widths[1]:
+            raise ShapeError(f"{where} {place}: expected {widths[1]} numbers, as many as the weight has columns, got "
+                             f"{widths[0]}")
+        elif operation == "dense" and widths[2:] not in ([], [width]):
+            raise ShapeError(f"{where} {place}: expected a bias of {width} numbers, got {widths[2]}")
+        elif operation not in ROW and not {*widths} <= {1, width}:
+            found = " and ".join(map(str, widths))
+            raise ShapeError(f'{self.where}: to.apply("{operation}", …) {place}: expected rows of one width, got '
+                             f"{found} numbers")
 
     @override
     def number(self, value: float) -> Value:

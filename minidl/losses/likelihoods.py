@@ -21,8 +21,8 @@ class PoissonLoss(Loss):
     Backward:
         ∂e/∂a = (exp(a) − y) / (N m)
 
-    The rate is ``np.exp(model.predict(x))``. y is a count, or any number of at least 0. For counts over different
-    times, y is the count divided by the time, and the time is the sample_weight.
+    The rate is ``np.exp(model.predict(x))``; metrics see the rate. y is a count, or any number of at least 0. For
+    counts over different times, y is the count divided by the time, and the time is the sample_weight.
     """
 
     @override

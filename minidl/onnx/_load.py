@@ -98,11 +98,11 @@ class _Reader:
 
     def _read(self, node: Any) -> None:
         """Note what makes a result: nothing for a constant, or for one that is equal to its input."""
-        name = node.output[0]
+        name, alone = node.output[0], node.op_type in MERGES and len(node.input) == 1
         if node.op_type == "Constant" or (node.op_type in FOLDED and all(self._is_constant(i) for i in node.input)):
             given = {given: self.constants[self._source(given)] for given in node.input}
             self.constants[name] = self._onnx.reference.ReferenceEvaluator(node).run(None, given)[0]
-        elif node.op_type in PASSED and not self._to_integers(node):
+        elif alone or (node.op_type in PASSED and not self._to_integers(node)):
             self.aliases[name] = self._source(node.input[0])
         else:
             self.nodes[name] = node

@@ -110,6 +110,11 @@ def _simple(kind: Callable[[], Layer]) -> Make:
     return lambda c, a: kind()
 
 
+def _bounded(kind: Callable[[], Layer]) -> Make:
+    """Make a layer that bounds its input from below by the smallest finite number, of float32 or of float64."""
+    return lambda c, a: kind() if c["lowest"] <= np.finfo(np.float32).min else None
+
+
 _CENTRED = "Sub(x, Div(ReduceSum(x, axes), n))"
 _NORMAL = "Div({0}, Sqrt(Add(Div(ReduceSum(Mul({0}, {0}), axes), n), epsilon)))"
 _HALF = 0.5**0.5
@@ -136,11 +141,13 @@ PATTERNS: list[tuple[ast.expr, Make]] = [
         ("Add(Max(x, 0), Log(Add(Exp(Mul(Abs(x), -1)), 1)))", _simple(Softplus)),
         ("Where(Greater(x, threshold), x, Softplus(x))", _simple(Softplus)),
         ("Mul(x, Sigmoid(x))", _simple(SiLU)),
+        ("Mul(Max(x, lowest), Sigmoid(x))", _bounded(SiLU)),
+        ("Gelu(Max(x, lowest))", _bounded(GELU)),
         ("Gelu(x)", lambda c, a: GELU() if a.get("approximate", b"none") == b"none" else None),
-        (f"Mul(x, Mul(0.5, Sub(1, Erf({_Z}))))", _simple(GELU)),
+        (f"Mul(Max(x, lowest), Mul(0.5, Sub(1, Erf({_Z}))))", _bounded(GELU)),
         (f"Mul(Mul(x, Add({_ERF}, 1)), 0.5)", _simple(GELU)),
         (f"Mul(Mul(x, 0.5), Add({_ERF}, 1))", _simple(GELU)),
-        (f"Mul(x, Mul(0.5, Where(Greater({_Z}, 0), {_RIGHT}, Sub(2, {_RIGHT}))))", _simple(GELU)),
+        (f"Mul(Max(x, lowest), Mul(0.5, Where(Greater({_Z}, 0), {_RIGHT}, Sub(2, {_RIGHT}))))", _bounded(GELU)),
         ("Sin(x)", lambda c, a: Activation(np.sin, np.cos)),
         ("Exp(x)", lambda c, a: Activation(np.exp, np.exp)),
         ("Elu(x)", lambda c, a: ELU(a.get("alpha", 1.0))),

@@ -15,10 +15,10 @@ from .._data import check_ending, check_parts
 from .._files.atomic import replace_file
 from .._rules import Value
 from .._rules.builder import input_shape
-from ..errors import ArgumentError
-from ..layers import Sequential, Sigmoid, Softmax
+from ..errors import ArgumentError, StructureError
+from ..layers import Activation, Sequential, Sigmoid, Softmax
 from ..layers.base import Layer
-from ..losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from ..losses import Loss, PoissonLoss, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ._package import onnx_package
 from ._verify import verify
 from ._writer import Writer
@@ -44,7 +44,8 @@ def save(
         model: The model; Dropout is left out, and BatchNorm uses its running statistics.
         path: The file; an existing one is replaced.
         features: Width of x, or the shape of an image; only for a model that leaves it open.
-        loss: The loss that the model was trained by. One from logits adds its sigmoid or softmax to the model.
+        loss: The loss that the model was trained by. One from logits adds its sigmoid or softmax to the model, and
+            `PoissonLoss` adds the exponential, so that the file gives rates.
         dtype: float32 or float64; None for that of the model.
         opset: Version of the operators of ONNX, from 17.
         functions: For an `Activation`, maps its function to the name of an operator, or to a function
@@ -53,7 +54,8 @@ def save(
 
     Raises:
         StructureError: a layer of your own without a method ``export`` or ``to_onnx``, an operator that onnxruntime
-            does not have in float64, or a file that computes something else than the model.
+            does not have in float64, an operator that ONNX does not have, or a file that computes something else than
+            the model.
         ArgumentError: a width that is not known, or an opset.
         ImportError: the package ``onnx`` is not installed.
         OSError: the write failed; the old file is unchanged.
@@ -77,9 +79,11 @@ def save(
 
 
 def _link(model: Layer, loss: Loss) -> list[Layer]:
-    """Return what turns the output of a model into probabilities, if it has not done so."""
+    """Return what turns the output of a model into probabilities or rates, if it has not done so."""
     check_parts("onnx.save", loss=(loss, Loss))
     check_ending("onnx.save", model, loss)
+    if isinstance(loss, PoissonLoss):
+        return [Activation(np.exp, np.exp)]
     links: dict[type[Loss], type[Layer]] = {SoftmaxCrossEntropy: Softmax, SigmoidCrossEntropy: Sigmoid}
     if loss.from_logits and type(loss) not in links:
         raise ArgumentError(f"onnx.save(loss): expected a loss of minidl, got {loss!r}; save Sequential(model, "
@@ -104,5 +108,10 @@ def _made(onnx: Any, writer: Writer, layers: list[Layer], shape: tuple[int, ...]
     opsets = [helper.make_opsetid("", writer.opset)]
     made = helper.make_model(graph, opset_imports=opsets, producer_name="minidl")
     made.ir_version = helper.find_min_ir_version_for(opsets)
-    onnx.checker.check_model(made, full_check=True)
+    try:
+        onnx.checker.check_model(made, full_check=True)
+    except Exception as error:
+        found = " ".join(str(error).split())[:200]
+        raise StructureError(f"onnx.save: expected a right ONNX model, got {type(error).__name__}: {found}; look at "
+                             "the methods to_onnx, at functions= and at opset=") from None
     return made

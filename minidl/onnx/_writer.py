@@ -11,6 +11,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from .._rules import RULES, Builder, Value
+from .._rules.layers import bounded_below
 from .._rules.special import SCALE, erfc_coefficients
 from ..errors import StructureError
 from ..layers import (
@@ -37,8 +38,11 @@ OPERATORS = {
 }  # fmt: skip
 """The functions of rules that are operators of ONNX."""
 
-ONLY_SINGLE = ("Asinh", "Atan", "Cosh", "Sinh", "Tan")
-"""Operators of these rules that onnxruntime 1.32 cannot compute in float64."""
+ONLY_SINGLE = (
+    "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish",
+    "Hardmax", "LeakyRelu", "Mean", "Mish", "PRelu", "Selu", "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu",
+)  # fmt: skip
+"""Operators that onnxruntime 1.32 cannot compute in float64."""
 
 Native = Callable[..., Value]
 
@@ -69,7 +73,7 @@ OPERATIONS: dict[str, Native] = {
     "lookup": lambda to, x, table: to.node("Flatten", to.node("Gather", table, to.codes(x), axis=0), axis=1),
     "concat": lambda to, *xs: to.node("Concat", *xs, axis=1),
     "erfc": _erfc,
-    **{name: lambda to, *xs, kind=kind: to.node(to.checked(kind), *xs) for name, kind in OPERATORS.items()},
+    **{name: lambda to, *xs, kind=kind: to.node(kind, *xs) for name, kind in OPERATORS.items()},
 }
 """Maps each operation of the rules to what writes it."""
 
@@ -77,7 +81,7 @@ NATIVE: dict[type[Any], Native] = {
     Flatten: lambda layer, to, x: to.node("Flatten", x, axis=1),
     ReLU: lambda layer, to, x: to.node("Relu", x),
     Softmax: lambda layer, to, x: to.node("Softmax", x, axis=1),
-    Mean: lambda layer, to, *xs: to.node("Sum", *xs) / len(xs),
+    Mean: lambda layer, to, *xs: to.node("Sum", *xs) / len(xs) if len(xs) > 1 else xs[0],
     BatchNorm: lambda layer, to, x: (
         (x - to.array(layer.running_mean)) / to.apply("sqrt", to.array(layer.running_var) + layer.epsilon)
         * to.array(layer.weight) + to.array(layer.bias)
@@ -127,7 +131,7 @@ class Writer(Builder):
         single = self.dtype == np.float32
         self._native = NATIVE | (SINGLE if single else {})
         if single and opset >= 20:
-            self._native[GELU] = lambda layer, to, x: to.node("Gelu", x)
+            self._native[GELU] = lambda layer, to, x: to.node("Gelu", bounded_below(to, x))
 
     def node(self, kind: str, *inputs: Value | str, **attributes: Any) -> Value:
         """Add one node with one output.
@@ -136,7 +140,15 @@ class Writer(Builder):
             kind: Name of an operator of ONNX, such as ``"Sin"``.
             inputs: Results of other nodes, or of `array`.
             attributes: Attributes of the operator.
+
+        Raises:
+            StructureError: an operator that onnxruntime does not have in the dtype of the model.
         """
+        if kind in ONLY_SINGLE and self.dtype != np.float32:
+            raise StructureError(
+                f'onnx.save: expected operators that onnxruntime computes in float64, got {kind} at "{self.path}"; '
+                "save with dtype=np.float32, or write it by other operators: functions={f: lambda to, x: …}, or to_onnx"
+            )
         label = f"{self.path or 'model'}/{kind}"
         self._count[label] += 1
         name = label if self._count[label] == 1 else f"{label}_{self._count[label]}"
@@ -159,15 +171,6 @@ class Writer(Builder):
         found = OPERATIONS[operation](self, *inputs)
         found.width = width
         return found
-
-    def checked(self, kind: str) -> str:
-        """Return the name of an operator; refuse one that onnxruntime does not have in the dtype of the model."""
-        if kind in ONLY_SINGLE and self.dtype != np.float32:
-            raise StructureError(
-                f'onnx.save: expected operators that onnxruntime computes in float64, got {kind} at "{self.path}"; '
-                "save with dtype=np.float32, or give functions={f: lambda to, x: …}"
-            )
-        return kind
 
     def axes(self, axis: int) -> Value:
         """Return an axis, as operators expect it."""

@@ -8,12 +8,14 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import column_or_1d, compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from .._core.arrays import real
 from .._training.compiled_engine import EngineName
 from ..callbacks import Callback
+from ..errors import ArgumentError
 from ..layers import Layer, Sigmoid, Softmax
 from ..losses import CrossEntropy, Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ..optimizers import Optimizer
@@ -50,10 +52,10 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         validation_fraction: How many of the rows are held out.
         class_weight: ``"balanced"``, or a mapping from classes to weights, which multiply the sample weights.
         ensemble: Number of networks that are trained, each from first values of its own; predictions are their mean.
-        clip: How gradients are made smaller, such as ``ClipGlobalNorm(1.0)``.
-        callbacks: What else to do, as in `minidl.callbacks`.
+        clip: How gradients are made smaller, such as ``ClipGlobalNorm(1.0)``; not for ``"lbfgs"``.
+        callbacks: What else to do, as in `minidl.callbacks`; not for ``"lbfgs"``.
         engine: What runs the batches, as in `Trainer`.
-        warm_start: Whether `fit` continues from the present weights.
+        warm_start: Whether `fit` continues from the present weights, with the models and the loss of the first fit.
         random_state: Seed of first values and of orders; a seed, a ``RandomState``, or None.
         verbose: Whether to show a bar.
 
@@ -163,9 +165,16 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
             _, codes = np.unique(y, return_inverse=True)
             totals = np.bincount(codes.ravel(), weight)
             own = (totals.sum() / (len(totals) * totals))[codes.ravel()]
+        elif isinstance(self.class_weight, Mapping) and not self._multilabel:
+            for label, number in self.class_weight.items():
+                real(number, f"{self._name('class_weight')}: class {label}", least=0)
+            # Of all classes: rows of `partial_fit` may be of a few.
+            own = compute_class_weight(dict(self.class_weight), classes=self.classes_, y=y)[self._codes(y)]
         else:
             own = compute_sample_weight(self.class_weight, y)
         found: npt.NDArray[Any] = own if weight is None else own * weight
+        if not found.any():
+            raise ArgumentError(f"{self._name('class_weight')}: expected a weight above 0 for some row, got only zeros")
         return found
 
     def _ending(self) -> type[Layer]:

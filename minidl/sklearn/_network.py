@@ -20,7 +20,7 @@ from .._data import check_parts
 from .._training.compiled_engine import EngineName
 from .._training.splitting import split_rows
 from ..callbacks import Callback, EarlyStopping
-from ..errors import ArgumentError, StructureError
+from ..errors import ArgumentError, DTypeError, StructureError
 from ..initializers import GlorotUniform
 from ..layers import Identity, Layer, Mean, Parallel, ReLU, Sequential, Sigmoid, Tanh, mlp
 from ..losses import Loss
@@ -186,9 +186,12 @@ class Network(BaseEstimator):  # type: ignore[misc]
     def _make_models(self, rows: Rows, rng: Any) -> None:
         count = positive_int(self.ensemble, self._name("ensemble"))
         self.models_ = [self._new_model(rows.x.dtype, _seed(rng)) for _ in range(count)]
-        ending = self._ending() if self.loss_function_.from_logits else None
-        members = [_ended(model, ending) for model in self.models_]
+        members = [_ended(model, self._link()) for model in self.models_]
         self.model_ = members[0] if count == 1 else Parallel(*members, merge=Mean())
+
+    def _link(self) -> Callable[[], Layer] | None:
+        """Return what makes the layer from the output of a trained network to the prediction; None where they equal."""
+        return self._ending() if self.loss_function_.from_logits else None
 
     def _new_model(self, dtype: np.dtype[Any], seed: int) -> Layer:
         model: Any = self.model
@@ -229,6 +232,9 @@ class Network(BaseEstimator):  # type: ignore[misc]
         if isinstance(solver, str):
             one_of(solver, (*OPTIMIZERS, "lbfgs"), self._name("solver"))
             solver = partial(OPTIMIZERS[solver], learning_rate=self.learning_rate_init, weight_decay=self._decay(rows))
+        if not callable(solver):
+            raise DTypeError(f"{self._name('solver')}: expected a word, or a function that makes an optimizer from "
+                             f"parameters, such as minidl.Adam, got {solver!r}")
         optimizer, loss = solver(model.parameters()), deepcopy(self.loss_function_)
         return Trainer(model, loss, optimizer, rng=_seed(rng), clip=self.clip, engine=self.engine)
 
@@ -259,6 +265,10 @@ class Network(BaseEstimator):  # type: ignore[misc]
         return Curves(history.loss[before:], history.validation_loss[before:], history.stopped_by)
 
     def _solve(self, model: Layer, rows: Rows, held_out: Rows | None, steps: int) -> Curves:
+        for name in ("clip", "callbacks"):
+            if given := getattr(self, name):
+                raise ArgumentError(f'{self._name(name)}: expected None with solver="lbfgs", which takes all rows at '
+                                    f"once, got {given!r}")
         x, y, weight = rows.arrays()
         matrices = [parameter for parameter in model.parameters() if len(parameter.shape) >= 2]
         validation: Any = None if held_out is None else held_out.arrays()
@@ -341,7 +351,7 @@ def _seed(rng: Any) -> int:
     return int(rng.randint(np.iinfo(np.int32).max))
 
 
-def _ended(model: Layer, ending: type[Layer] | None) -> Layer:
+def _ended(model: Layer, ending: Callable[[], Layer] | None) -> Layer:
     """Return the model followed by a layer; the parameters are shared."""
     if ending is None:
         return model

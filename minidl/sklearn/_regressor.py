@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -9,10 +11,11 @@ import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+from typing_extensions import override
 
 from ..errors import ArgumentError
-from ..layers import Layer, Sigmoid
-from ..losses import HalfSquaredError
+from ..layers import Activation, Layer, Sigmoid
+from ..losses import HalfSquaredError, PoissonLoss
 from ._network import Network, by_batches
 from ._rows import pieces
 
@@ -22,7 +25,8 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
 
     Its arguments and attributes are those of `NetworkClassifier`, without ``class_weight`` and ``classes_``. The loss
     is by default `HalfSquaredError`. The network learns best if y has about the mean 0 and the deviation 1: scale it by
-    scikit-learn's ``TransformedTargetRegressor``.
+    scikit-learn's ``TransformedTargetRegressor``. With `PoissonLoss`, for counts, it predicts the rate, which is the
+    exponential of what its networks compute.
 
     Example:
         >>> x = np.linspace(-2, 2, 50)[:, None]
@@ -42,6 +46,12 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
 
     def _ending(self) -> type[Layer] | None:
         return Sigmoid if self.loss_function_.from_logits else None
+
+    @override
+    def _link(self) -> Callable[[], Layer] | None:
+        if isinstance(self.loss_function_, PoissonLoss):  # The network learns the logarithm of the rate.
+            return partial(Activation, np.exp, np.exp)
+        return super()._link()
 
     @available_if(by_batches)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

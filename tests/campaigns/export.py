@@ -77,6 +77,10 @@ def _rows(function: Any, like: Array, x: Array) -> Array:
     return y
 
 
+AS_TEXT = "(_, v) => typeof v === 'number' ? String(v) : v"
+"""Writes numbers as text, because JSON has neither NaN nor infinity."""
+
+
 def in_javascript(cases: Models, dtype: npt.DTypeLike) -> dict[str, Array]:
     """Compute all rows by node, in one module for each model."""
     with tempfile.TemporaryDirectory() as folder:
@@ -86,9 +90,10 @@ def in_javascript(cases: Models, dtype: npt.DTypeLike) -> dict[str, Array]:
             rows = json.dumps(x.reshape(len(x), -1).tolist())
             lines[:0] = [f"import {{predict as p{place}}} from './{place}.mjs';"]
             lines.append(f"found.push({rows}.map(x => p{place}(x)));")
-        Path(folder, "all.mjs").write_text("\n".join([*lines, "console.log(JSON.stringify(found));"]), "utf-8")
+        lines.append(f"console.log(JSON.stringify(found, {AS_TEXT}));")
+        Path(folder, "all.mjs").write_text("\n".join(lines), "utf-8")
         run = subprocess.run(["node", Path(folder, "all.mjs")], check=True, capture_output=True, text=True)
-    return {name: np.array(rows) for name, rows in zip(cases, json.loads(run.stdout), strict=True)}
+    return {name: np.array(rows, np.float64) for name, rows in zip(cases, json.loads(run.stdout), strict=True)}
 
 
 def in_numpy(cases: Models, dtype: npt.DTypeLike) -> dict[str, Array]:

@@ -13,7 +13,7 @@ import pickle
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,7 +36,12 @@ PER_FEATURE: list[Callable[[int], Layer]] = [
     lambda width: minidl.layers.Rescale.of(1.0 + np.random.default_rng(width).normal(size=(9, width))),
 ]  # fmt: skip
 LOSSES = ["HalfSquaredError", "MeanSquaredError", "MeanAbsoluteError", "Huber", "BinaryCrossEntropy", "CrossEntropy",
-          "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]  # fmt: skip
+          "SigmoidCrossEntropy", "SoftmaxCrossEntropy", "PoissonLoss", "Pinball", "GaussianNLL", "ElementwiseLoss"]
+SMOOTHED = LOSSES[4:8]
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "Pinball": ([0.1, 0.5, 0.9],),
+    "ElementwiseLoss": (lambda a, y: np.log(np.cosh(a - y)), lambda a, y: np.tanh(a - y)),
+}
 
 
 def pick(draw: np.random.Generator, options: Any) -> Any:
@@ -137,7 +142,9 @@ class Job:
         self.images = not self.chain and not self.embedding and bool(draw.random() < 0.2)
         self.dtype: Any = pick(draw, [np.float64, np.float64, np.float32])
         self.loss = pick(draw, LOSSES)
-        self.rows, self.batch, self.outputs = int(draw.integers(8, 40)), int(draw.integers(2, 12)), 3
+        self.smoothing = {"label_smoothing": 0.2} if self.loss in SMOOTHED and draw.random() < 0.4 else {}
+        self.rows, self.batch = int(draw.integers(8, 40)), int(draw.integers(2, 12))
+        self.outputs = 4 if self.loss == "GaussianNLL" else 3
         self.x = draw.normal(size=(self.rows, 4))
         if self.embedding:
             self.x[:, 0] = draw.integers(0, 5, self.rows)
@@ -148,7 +155,11 @@ class Job:
         self.shuffle = bool(draw.random() < 0.7)
         self.validation = pick(draw, [None, 0.25, (self.x[:5], self.y[:5])])
         self.scheduled = bool(draw.random() < 0.5)
-        self.metrics = [metrics.mean_absolute_error] if LOSSES.index(self.loss) < 4 and draw.random() < 0.5 else []
+        values = self.loss in (*LOSSES[:4], "PoissonLoss", "ElementwiseLoss")
+        self.metrics = [metrics.mean_absolute_error] if values and draw.random() < 0.5 else []
+        self.class_weight: Any = None
+        if self.make_loss().classes(np.asarray(self.y)) is not None and draw.random() < 0.6:
+            self.class_weight = pick(draw, ["balanced", {0: 3.0, 2: 0.5}])
         if draw.random() < 0.2 and not self.holds(minidl.BatchNorm):  # which refuses a single row
             self.batch = 1
         self.place = (int(draw.integers(0, 4)), int(draw.integers(0, max(2, self.rows // self.batch))))
@@ -164,7 +175,26 @@ class Job:
         if self.loss in ("CrossEntropy", "SoftmaxCrossEntropy"):
             every: Any = [draw.dirichlet(np.ones(self.outputs), self.rows), np.eye(self.outputs)[labels], labels]
             return pick(draw, every[: 2 + (self.loss == "SoftmaxCrossEntropy")])
-        return draw.normal(size=shape)
+        if self.loss == "PoissonLoss":
+            return draw.poisson(2.0, shape)
+        return draw.normal(size=(self.rows, {"Pinball": 1, "GaussianNLL": 2}.get(self.loss, self.outputs)))
+
+    def make_loss(self) -> losses.Loss:
+        made: losses.Loss = getattr(losses, self.loss)(*ARGUMENTS.get(self.loss, ()), **self.smoothing)
+        return made
+
+    def row_weights(self) -> Array | None:
+        """Return the sample weights multiplied by those of the classes, computed one row after the other."""
+        if self.class_weight is None:
+            given: Array | None = self.weight
+            return given
+        labels = [int(np.argmax(y)) if np.ndim(y) else int(y) for y in self.y]
+        rows = np.ones(self.rows) if self.weight is None else self.weight
+        totals = {label: sum(w for w, own in zip(rows, labels, strict=True) if own == label) for label in labels}
+        each = {label: sum(rows) / (len(totals) * total) for label, total in totals.items()}
+        if self.class_weight != "balanced":
+            each = {label: self.class_weight.get(label, 1.0) for label in totals}
+        return np.array([w * each[label] for w, label in zip(rows, labels, strict=True)])
 
     def model(self) -> Layer:
         draw = np.random.default_rng([self.seed, 1])
@@ -191,6 +221,8 @@ class Job:
         if self.scheduled:
             rate = pick(draw, [schedules.Constant(0.01), schedules.Step(0.01, 0.5, **unit),
                                schedules.Exponential(0.01, 0.5, **unit), schedules.Cosine(0.01, **unit),
+                               schedules.MultiStep(0.01, [1, 2], 0.5, **unit),
+                               schedules.CosineRestarts(0.01, growth=2, **unit),
                                schedules.OneCycle(0.01, **unit), lambda step: 0.01 / (1 + step)])  # fmt: skip
             rate = schedules.Warmup(rate, steps=3) if draw.random() < 0.4 else rate
         # A large epsilon: else these optimizers make a step of size 0.01 out of a gradient that is rounding alone.
@@ -202,6 +234,10 @@ class Job:
         if draw.random() < 0.3:
             more["weight_decay"] = 0.1
         made: optimizers.Optimizer = getattr(optimizers, name)(model.parameters(), rate, **more)
+        if draw.random() < 0.4:
+            group = [parameter for parameter in model.parameters() if draw.random() < 0.5]
+            made.set_group(group or model.parameters(), rate_factor=pick(draw, [None, 0.5, 2.0]),
+                           weight_decay=pick(draw, [None, 0.0, 0.2]))
         return made
 
     def trainer(self, engine: Any = None) -> Trainer:
@@ -211,15 +247,16 @@ class Job:
             matrices = [parameter for parameter in model.parameters() if len(parameter.shape) == 2]
             clip = pick(draw, [minidl.ClipGlobalNorm, minidl.ClipNorm, minidl.ClipValue])(0.1)
             more = {"penalties": [pick(draw, [minidl.L1, minidl.L2])(0.01, matrices)], "clip": clip}
-        loss = getattr(losses, self.loss)()
-        return Trainer(model, loss, self.optimizer(model), rng=self.seed, engine=engine or self.engine, **more)
+        loss, engine = self.make_loss(), engine or self.engine
+        return Trainer(model, loss, self.optimizer(model), rng=self.seed, engine=engine, **more)
 
     def data(self) -> dict[str, Any]:
         more = {"validation": self.validation, "metrics": self.metrics, "sample_weight": self.weight}
         return {"x": self.x, "y": self.y, **more}
 
     def fit(self, trainer: Trainer, epochs: int = 4, **more: Any) -> Trainer:
-        given = {**self.data(), "batch_size": self.batch, "shuffle": self.shuffle, "epochs": epochs, **more}
+        given = {**self.data(), "batch_size": self.batch, "shuffle": self.shuffle, "epochs": epochs,
+                 "class_weight": self.class_weight, **more}
         trainer.fit(**given)
         return trainer
 
@@ -229,8 +266,9 @@ class Job:
 
     def __str__(self) -> str:
         trainer = self.trainer()
-        shown = [f"{self.loss}, {trainer.optimizer!r}, {self.engine}, {np.dtype(self.dtype)}, batch {self.batch} of "
-                 f"{self.rows}, weighted {self.weight is not None}, validation {type(self.validation).__name__}"]
+        shown = [f"{trainer.loss!r}, class_weight {self.class_weight}, {trainer.optimizer!r}, {self.engine}, "
+                 f"{np.dtype(self.dtype)}, batch {self.batch} of {self.rows}, weighted {self.weight is not None}, "
+                 f"validation {type(self.validation).__name__}"]
         return "\n".join([*shown, repr(trainer.model)])
 
 
@@ -257,7 +295,7 @@ def close(one: Array, other: Array, what: str, dtype: Any = np.float64) -> None:
 
 def gradients(job: Job) -> None:
     """Compare backward with complex step: Im e(v + ih d) / h for each array v, in a random direction d."""
-    model, loss = job.model().astype(np.float64), getattr(losses, job.loss)()
+    model, loss = job.model().astype(np.float64), job.make_loss()
     weight = np.ones(job.rows) if job.weight is None else job.weight
     draw = np.random.default_rng([job.seed, 4])
     for own in model.parameters():  # a bias of 0 after Dropout would lie on the kink of a ReLU
@@ -330,7 +368,8 @@ def ways(job: Job) -> None:
         return
     plain = job.fit(job.trainer(), validation=None, metrics=[], shuffle=False)
     places = [place for _, place in minidl.batches(job.x, np.arange(job.rows), batch_size=job.batch, shuffle=False)]
-    stream = [(job.x[i], job.y[i], *([] if job.weight is None else [job.weight[i]])) for i in places]
+    weight = job.row_weights()
+    stream = [(job.x[i], job.y[i], *([] if weight is None else [weight[i]])) for i in places]
     other = job.trainer()
     other.fit_batches(stream, epochs=4)
     close(values(plain), values(other), "a stream for arrays", job.dtype)
@@ -356,18 +395,18 @@ def interruptions(job: Job, folder: Path) -> None:
         equal(state(here), state(whole), "stopped and resumed")
         equal(state(there), state(whole), "saved, restored and resumed")
         assert there.history.stopped_by == whole.history.stopped_by, "why it stopped"
-    refused(here, job, lambda **wrong: job.fit(here, **wrong))
+    refused(here, job, lambda **wrong: job.fit(here, **wrong), [{"class_weight": "equal"}, {"class_weight": {7: 2.0}}])
     equal(state(job.fit(here, 1)), state(job.fit(whole, 1)), "a fit after refusals")
 
 
-def refused(trainer: Trainer, job: Job, call: Callable[..., Any]) -> None:
+def refused(trainer: Trainer, job: Job, call: Callable[..., Any], more: Sequence[dict[str, Any]] = ()) -> None:
     """Make mistakes, each of which must be refused and change nothing."""
     holes = job.x.copy()
     holes[-1] = np.nan
     monitor = [*job.watchers(None), Moving(), callbacks.EarlyStopping(1, "nonsense")]
     mistakes: list[dict[str, Any]] = [
         {"x": holes}, {"x": job.x[:-1]}, {"x": job.x[:, :0]}, {"y": job.y[:-1]}, {"sample_weight": -np.ones(job.rows)},
-        {"callbacks": [object()]}, {"callbacks": monitor}, {"metrics": [3]}, {"validation": 1.5},
+        {"callbacks": [object()]}, {"callbacks": monitor}, {"metrics": [3]}, {"validation": 1.5}, *more,
     ]  # fmt: skip
     for mistake in mistakes:
         before, had = state(trainer), kept(trainer)

@@ -110,7 +110,9 @@ def compiled(kernel: Kernel, dtype: str) -> Callable[..., Any]:
     path = f"<{kernel.__name__} {dtype}>"
     exec(compile(module_source([kernel], np.dtype(dtype)), path, "exec"), namespace)
     inner = namespace[kernel.__name__]
-    ready: Callable[..., Any] = numba.njit(lambda *given: inner(*given))
+    # The kernel has no wrapper for calls from Python: compile its function again, with the same options of arithmetic.
+    options = {name: inner.targetoptions[name] for name in ("error_model", "fastmath")}
+    ready: Callable[..., Any] = numba.njit(inner.py_func, **options)
     return ready
 
 

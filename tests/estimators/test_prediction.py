@@ -13,11 +13,13 @@ pytest.importorskip("sklearn")
 
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import PoissonRegressor
 from sklearn.utils.validation import validate_data
 
 import minidl
 from minidl import CrossEntropy, HalfSquaredError, SigmoidCrossEntropy, Softmax, mlp
 from minidl.errors import ArgumentError
+from minidl.losses import PoissonLoss
 from minidl.sklearn import NetworkClassifier, NetworkRegressor, _rows
 from tests.estimators.data import SMALL, XR, YR, X, Y
 from tests.support.refusal import refused
@@ -189,3 +191,30 @@ def test_the_html_shows_the_diagram_of_the_model(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(minidl.Sequential, "_repr_html_", lambda _: "<svg>picture</svg>", raising=False)
     assert network._repr_html_().endswith("<svg>picture</svg>")
     assert network._repr_mimebundle_()["text/html"].endswith("<svg>picture</svg>")
+
+
+@pytest.mark.parametrize("ensemble", [1, 3])
+def test_a_regression_of_counts_predicts_the_rate(ensemble: int, tmp_path: Path) -> None:
+    """The mean of the counts, as scikit-learn's PoissonRegressor; both are linear in the logarithm of the rate."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = rng.poisson(np.exp(1.0 + x @ [0.5, -0.3]))
+    network = NetworkRegressor((), loss=PoissonLoss, solver="lbfgs", alpha=0.0, ensemble=ensemble, random_state=0)
+    found = network.fit(x, y).predict(x)
+    np.testing.assert_allclose(found, PoissonRegressor(alpha=0.0, tol=1e-8).fit(x, y).predict(x), rtol=1e-4)
+    np.testing.assert_allclose(np.exp(network.models_[0].predict(x)[:, 0]), found, rtol=1e-3)
+    minidl.save(network.model_, tmp_path / "counts.safetensors")
+    assert np.array_equal(minidl.load(tmp_path / "counts.safetensors").predict(x)[:, 0], found)
+    assert pickle.loads(pickle.dumps(network)).predict(x).tolist() == found.tolist()
+    if ensemble > 1:
+        mean, spread = network.predict(x, return_std=True)
+        np.testing.assert_allclose(mean, found, rtol=1e-13)
+        assert (spread < 1e-3 * mean).all()
+
+
+def test_a_network_that_is_given_learns_the_logarithm_of_the_rate() -> None:
+    x, y = np.zeros((40, 1)), np.full(40, 3.0)
+    given = mlp([1, 4, 1], activation=minidl.Tanh, rng=0)
+    network = NetworkRegressor(model=given, loss=PoissonLoss(), solver="lbfgs", alpha=0.0, random_state=0).fit(x, y)
+    np.testing.assert_allclose(network.predict(x[:1]), [3.0], rtol=1e-3)
+    np.testing.assert_allclose(network.models_[0].predict(x[:1]), [[np.log(3.0)]], rtol=1e-3)

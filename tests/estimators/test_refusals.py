@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("sklearn")
 
 import minidl
-from minidl import BatchNorm, Dense, Sequential, mlp
+from minidl import Adam, BatchNorm, ClipNorm, Dense, Sequential, mlp
+from minidl.callbacks import StopAfter
 from minidl.errors import DivergenceError, MinidlError
 from minidl.sklearn import NetworkClassifier, NetworkRegressor
 from tests.estimators.data import SMALL, XR, YR, X, Y
@@ -35,6 +36,12 @@ ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("fraction", {"early_stopping": True, "validation_fraction": 1.0}, "NetworkClassifier(validation_fraction): exp"),
     ("few rows", {"early_stopping": True, "validation_fraction": 1e-4}, "leaves nothing on one of them"),
     ("class_weight", {"class_weight": "even"}, "'even'"),
+    ("a negative class_weight", {"class_weight": {0: -1.0}}, "NetworkClassifier(class_weight): class 0: expected a f"),
+    ("class_weights of 0", {"class_weight": {0: 0, 1: 0, 2: 0}}, "(class_weight): expected a weight above 0 for some"),
+    ("an unknown class_weight", {"class_weight": {0: 2.0, 7: 1.0}}, "The classes, [1, 2], are not in class_weight"),
+    ("solver that is made", {"solver": Adam(mlp([1, 1]).parameters())}, "(solver): expected a word, or a function"),
+    ("clip of lbfgs", {"solver": "lbfgs", "clip": ClipNorm(1.0)}, '(clip): expected None with solver="lbfgs"'),
+    ("callbacks of lbfgs", {"solver": "lbfgs", "callbacks": [StopAfter(9)]}, '(callbacks): expected None with solver='),
     ("ensemble", {"ensemble": 0}, "NetworkClassifier(ensemble): expected at least 1, got 0"),
     ("clip", {"clip": 1.0}, "Trainer(clip): expected a Clip"),
     ("callbacks", {"callbacks": 3}, "NetworkClassifier(callbacks): expected a list of callbacks, got 3"),

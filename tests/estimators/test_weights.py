@@ -77,3 +77,13 @@ def test_a_class_with_weight_0_only_is_no_class() -> None:
     network = NetworkClassifier(**SMALL).fit(X, Y, sample_weight=np.where(Y == 2, 0.0, 1.0))
     assert network.classes_.tolist() == [0, 1]
     assert network.predict_proba(X).shape == (150, 2)
+
+
+def test_partial_fit_takes_class_weights_also_of_classes_without_rows() -> None:
+    x, y = X[Y < 2], Y[Y < 2]  # three classes are known, and the rows of the second call are of two
+    found = NetworkClassifier(**SMALL, class_weight={2: 5.0, 1: 3.0}).partial_fit(X, Y, classes=[0, 1, 2])
+    wanted = NetworkClassifier(**SMALL).partial_fit(X, Y, [0, 1, 2], np.array([1.0, 3.0, 5.0])[Y])
+    for network, weight in ((found, None), (wanted, np.array([1.0, 3.0])[y])):
+        network.partial_fit(x[y == 0], y[y == 0])
+        network.partial_fit(x, y, sample_weight=weight)
+    np.testing.assert_allclose(found.predict_proba(X), wanted.predict_proba(X), rtol=1e-12)

@@ -94,17 +94,19 @@ def test_every_layer_computes_what_predict_computes(language: str, dtype: str) -
     assert {name: e for name, e in export.errors(language, dtype).items() if not e <= LIMITS[dtype]} == {}
 
 
+@pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_large_numbers_and_nan_give_what_predict_gives(language: str) -> None:
+def test_large_numbers_infinity_and_nan_give_what_predict_gives(language: str, dtype: str) -> None:
     need(language)
-    x = np.array([[-700.0], [-40.0], [-6.0], [-1e-9], [0.0], [1e-9], [5.0], [40.0], [700.0], [np.nan]])
-    kinds = ("ELU", "GELU", "LeakyReLU", "PReLU", "ReLU", "SiLU", "Sigmoid", "Softplus", "Tanh")
-    cases: export.Models = {kind: (Chain(getattr(layers, kind)()), x) for kind in kinds}
-    if language == "JavaScript":  # JSON has no NaN
-        cases = {name: (model, x[:-1]) for name, (model, _) in cases.items()}
-    found = LANGUAGES[language][1](cases, np.float64)
+    largest = float(np.finfo(dtype).max)
+    right = [0.0, 1e-9, 5.0, 40.0, 80.0, 700.0, 1e30, largest, np.inf]
+    x = np.array([*right, *np.negative(right), np.nan], dtype)[:, None]
+    kinds = ("ELU", "GELU", "Identity", "LeakyReLU", "PReLU", "ReLU", "SiLU", "Sigmoid", "Softplus", "Tanh")
+    cases: export.Models = {kind: (Chain(getattr(layers, kind)()).astype(dtype), x) for kind in kinds}
+    found = LANGUAGES[language][1](cases, np.dtype(dtype))
+    exact, smallest = (1e-13, 1e-300) if dtype == "float64" else (2e-6, 1e-35)
     for name, (model, rows) in cases.items():
-        np.testing.assert_allclose(found[name], model.predict(rows), rtol=1e-13, atol=1e-300, err_msg=name)
+        np.testing.assert_allclose(found[name], model.predict(rows), rtol=exact, atol=smallest, err_msg=name)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -259,6 +261,13 @@ def test_javascript_returns_a_new_array() -> None:
     x = np.array([[1.0, 2.0]])
     assert in_javascript({"": (Identity(), x)}, np.float64)[""].tolist() == x.tolist()
     assert "return Array.from(x);" in to_javascript(Identity(), features=2)
+
+
+def test_numpy_returns_a_new_array() -> None:
+    space: dict[str, Any] = {}
+    exec(to_numpy(Identity(), features=2), space)
+    x = np.array([[1.0, 2.0]])
+    assert not np.shares_memory(space["predict"](x), x)
 
 
 def test_the_campaign_prints_a_line_for_each_language(capsys: pytest.CaptureFixture[str]) -> None:

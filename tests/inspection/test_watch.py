@@ -69,7 +69,8 @@ def bits(run: Trainer) -> dict[str, bytes]:
 def test_the_run_keeps_every_bit(engine: str) -> None:
     if engine == "compiled":
         pytest.importorskip("numba")
-    with_watch, without = trainer(engine), trainer(engine)
+    layers = BatchNorm(3), Dropout(0.2), Dense(3, 1)
+    with_watch, without = trainer(engine, layers=layers), trainer(engine, layers=layers)
     watch = Watch(X, Y, rows=64)
     with_watch.fit(X, Y, epochs=7, batch_size=16, callbacks=[watch], validation=0.1)
     without.fit(X, Y, epochs=7, batch_size=16, validation=0.1)

@@ -56,6 +56,14 @@ def test_every_saved_model_comes_back(dtype: str, opset: int, tmp_path: Path) ->
     assert {name: error for name, error in wrong.items() if not error <= limit} == {}
 
 
+def test_a_single_branch_comes_back(tmp_path: Path) -> None:
+    for merge in (minidl.Concat(), minidl.Add(), minidl.Mean(), minidl.Multiply()):
+        for dtype in ("float32", "float64"):
+            model = minidl.Parallel(Dense(3, 2), merge=merge).initialize(0).astype(dtype)
+            save(model, tmp_path / "m.onnx")
+            assert (load(tmp_path / "m.onnx").predict(X.astype(dtype)) == model.predict(X.astype(dtype))).all()
+
+
 def test_a_chain_comes_back_as_a_chain_of_the_same_layers(tmp_path: Path) -> None:
     kinds_of: list[Any] = [minidl.ELU, minidl.GELU, minidl.LeakyReLU, minidl.PReLU, minidl.SiLU, minidl.Softplus]
     norms = [minidl.BatchNorm(3), minidl.LayerNorm(3, epsilon=1e-3), minidl.RMSNorm(3)]

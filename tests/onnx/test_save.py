@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import erf, ndtr
 from typing_extensions import override
 
 import minidl
@@ -28,7 +28,9 @@ from minidl import (
     mlp,
 )
 from minidl.errors import ArgumentError, DataError, DTypeError, StructureError
+from minidl.losses import PoissonLoss
 from minidl.onnx import save
+from minidl.onnx._writer import ONLY_SINGLE
 from tests.campaigns.export import models
 from tests.export.test_export import Halved, Reversed, ScaledTanh
 from tests.onnx.common import LIMITS, computed, kinds, proto, written
@@ -60,6 +62,21 @@ class SumsOfRows(ScaledTanh):
         return x - to.largest(x) + to.total(x)
 
 
+class Softsign(ScaledTanh):
+    @override
+    def forward(self, x: Array) -> Array:
+        y: Array = x / (1.0 + np.abs(x))
+        return y
+
+    def to_onnx(self, to: Any, x: Any) -> Any:
+        return to.node("Softsign", x)
+
+
+class Misspelt(ScaledTanh):
+    def to_onnx(self, to: Any, x: Any) -> Any:
+        return to.node("Tanhh", x)
+
+
 class Nothing(ScaledTanh):
     @override
     def export(self, to: Any, x: Any) -> Any:
@@ -83,6 +100,28 @@ def test_gelu_in_float64_is_right_in_both_tails(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, x * ndtr(x), rtol=1e-12, atol=1e-300)
 
 
+@pytest.mark.parametrize("opset", [17, 20])
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_large_numbers_infinity_and_nan_give_what_predict_gives(dtype: str, opset: int, tmp_path: Path) -> None:
+    """Up to an absolute error: onnxruntime lets the sigmoid end at 0, and ONNX has neither log1p nor expm1."""
+    right = [0.0, 1e-9, 5.0, 40.0, 80.0, 700.0, 1e30, float(np.finfo(dtype).max), np.inf]
+    x = np.array([*right, *np.negative(right), np.nan], dtype)[:, None]
+    for kind in ("ELU", "GELU", "Identity", "LeakyReLU", "PReLU", "ReLU", "SiLU", "Sigmoid", "Softplus", "Tanh"):
+        model = Sequential(getattr(minidl, kind)()).astype(dtype)
+        save(model, tmp_path / "m.onnx", features=1, dtype=dtype, opset=opset)
+        with np.errstate(all="ignore"):
+            both = list(computed(tmp_path / "m.onnx", x))
+        for found in both:
+            relative, absolute = (1e-12, 1e-15) if dtype == "float64" else (2e-6, 1e-6)
+            np.testing.assert_allclose(found, model.predict(x), rtol=relative, atol=absolute, err_msg=kind)
+
+
+def test_an_error_function_that_is_zero_for_zeros_is_saved(tmp_path: Path) -> None:
+    """Its error near 0 is absolute, so it is compared with the size of the other outputs."""
+    model = Sequential(Dense(3, 3).initialize(0), minidl.Activation(erf, erf))
+    assert written(model, tmp_path / "m.onnx", X) < 1e-13
+
+
 def test_weights_have_the_names_of_a_weights_file(tmp_path: Path) -> None:
     model = Sequential(Dense(3, 2), minidl.BatchNorm(2), minidl.LayerNorm(2), minidl.PReLU(), Dense(2, 2))
     names = {*model.named_parameters(), "1.running_mean", "1.running_var"}
@@ -96,7 +135,7 @@ def test_weights_have_the_names_of_a_weights_file(tmp_path: Path) -> None:
 def test_float32_uses_the_operators_of_onnx(tmp_path: Path) -> None:
     model = Sequential(Dense(3, 3), minidl.ELU(), minidl.LayerNorm(3), minidl.BatchNorm(3), GELU(), Softmax())
     save(model, tmp_path / "m.onnx", dtype=np.float32)
-    expected = ["Gemm", "Elu", "LayerNormalization", "BatchNormalization", "Gelu", "Softmax"]
+    expected = ["Gemm", "Elu", "LayerNormalization", "BatchNormalization", "Max", "Gelu", "Softmax"]
     assert kinds(tmp_path / "m.onnx") == expected
 
 
@@ -120,6 +159,15 @@ def test_a_loss_adds_what_turns_logits_into_probabilities(loss: minidl.Loss, las
     wanted = loss.probabilities(logits) if loss.from_logits else logits
     for found in computed(tmp_path / "m.onnx", X):
         np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_a_poisson_loss_adds_the_exponential(dtype: str, tmp_path: Path) -> None:
+    model = mlp([3, 4, 2], rng=0)
+    save(model, tmp_path / "m.onnx", loss=PoissonLoss(), dtype=dtype)
+    assert kinds(tmp_path / "m.onnx") == ["Gemm", "Relu", "Gemm", "Exp"]
+    for found in computed(tmp_path / "m.onnx", X.astype(dtype)):
+        np.testing.assert_allclose(found, np.exp(model.predict(X)), rtol=1e-13 if dtype == "float64" else 1e-5)
 
 
 def test_a_model_that_does_not_fit_the_loss_is_refused(tmp_path: Path) -> None:
@@ -155,6 +203,8 @@ def test_sums_and_maxima_of_rows_are_saved(opset: int, tmp_path: Path) -> None:
         (Wrong(), r"expected the file and the model to compute the same, got a relative difference of 0.01"),
         (Nothing(), r'expected Nothing.export at "1" to return its output, the result of an operation, got None'),
         (Activation(np.tan, np.cos), r'operators that onnxruntime computes in float64, got Tan at "1"'),
+        (Misspelt(), r"a right ONNX model, got ValidationError: No Op registered for Tanhh.* look at the methods"),
+        (Softsign(), r'operators that onnxruntime computes in float64, got Softsign at "1"'),
         (Activation(np.floor, np.zeros_like), r"expected known functions such as numpy.sin, got Activation\(floor\)"),
     ],
 )
@@ -178,8 +228,25 @@ def test_functions_name_an_operator_or_write_it(tmp_path: Path) -> None:
 
 def test_functions_without_a_kernel_in_float64_are_saved_in_float32(tmp_path: Path) -> None:
     functions = [np.tan, np.sinh, np.cosh, np.arctan, np.arcsinh]
-    model = Sequential(Dense(3, 3), *(Activation(f, f) for f in functions)).initialize(0)
+    model = Sequential(Dense(3, 3), *(Activation(f, f) for f in functions), Softsign()).initialize(0)
     assert written(model.astype(np.float32), tmp_path / "m.onnx", (0.1 * X).astype(np.float32)) < 1e-5
+
+
+def test_the_operators_that_are_refused_in_float64_are_those_without_a_kernel() -> None:
+    runtime, helper = pytest.importorskip("onnxruntime"), package.helper
+
+    def runs(kind: str, element: int) -> bool:
+        ends = [helper.make_tensor_value_info(name, element, [2, 2]) for name in "xy"]
+        inputs = ["x"] * package.defs.get_schema(kind, 20).min_input
+        graph = helper.make_graph([helper.make_node(kind, inputs, ["y"])], "one", ends[:1], ends[1:])
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+        try:
+            runtime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+        except runtime.capi.onnxruntime_pybind11_state.NotImplemented:
+            return False
+        return True
+
+    assert [kind for kind in ONLY_SINGLE if runs(kind, 11) or not runs(kind, 1)] == []
 
 
 def test_codes_are_verified_with_codes(tmp_path: Path) -> None:

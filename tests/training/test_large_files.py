@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from minidl import SGD, Dense, Dropout, MeanSquaredError, Sequential, SoftmaxCrossEntropy, Tanh, Trainer, metrics
+from minidl import SGD, Dense, Dropout, HalfSquaredError, Sequential, SoftmaxCrossEntropy, Tanh, Trainer, metrics
 from minidl import _data as data
 from minidl._training import sources
 from minidl._training.compiled_engine import EngineName
@@ -48,7 +48,7 @@ def network(outputs: int = 1, dtype: npt.DTypeLike = np.float64) -> Sequential:
 
 def make(engine: EngineName = "numpy", dtype: npt.DTypeLike = np.float64) -> Trainer:
     model = network(dtype=dtype)
-    return Trainer(model, MeanSquaredError(), SGD(model.parameters(), 0.1), rng=1, engine=engine)
+    return Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=1, engine=engine)
 
 
 def bits(trainer: Trainer) -> bytes:
@@ -124,7 +124,7 @@ def test_training_is_that_on_the_same_rows_in_memory(tmp_path: Path, engine: Eng
             assert bits(found) == bits(expected)
             assert found.history.loss == expected.history.loss
             assert found.history.metrics["r2"] == pytest.approx(expected.history.metrics["r2"], rel=1e-5)
-    source = ArraySource((np.asarray(x), Y), 8, True, partial(data.checked, network(), MeanSquaredError()))
+    source = ArraySource((np.asarray(x), Y), 8, True, partial(data.checked, network(), HalfSquaredError()))
     source.begin_epoch(make()._run.generator(1))
     batches = [(np.array(a), np.array(b)) for a, b in source.batches(0)]
     expected, found = make(engine), make(engine)

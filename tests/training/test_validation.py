@@ -15,6 +15,7 @@ from minidl import (
     Array,
     BinaryCrossEntropy,
     CrossEntropy,
+    Dense,
     HalfSquaredError,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
@@ -25,6 +26,7 @@ from minidl import (
 from minidl._training.validation import Validation
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError, StructureError
+from minidl.losses import PoissonLoss
 from tests.campaigns.resume_points import kept
 from tests.support.refusal import refused
 
@@ -321,3 +323,14 @@ def test_validation_data_may_have_weights(streamed: bool, stopped: bool) -> None
     assert len(run.history) == 2
     assert run.history.validation_loss[-1] == pytest.approx(float(weight @ rows) / 20, rel=1e-12)
     assert run.history.validation_loss[-1] != pytest.approx(float(rows.mean()), rel=1e-3)
+
+
+def test_metrics_of_a_poisson_loss_see_the_rate() -> None:
+    model, wanted = Dense(2, 1).initialize(0), [metrics.mean_absolute_error]
+    trainer = Trainer(model, PoissonLoss(), SGD(model.parameters(), 0.1))
+    x, y = np.random.default_rng(0).normal(size=(9, 2)), np.arange(9.0)
+    found = trainer.evaluate(x, y, metrics=wanted)["mean_absolute_error"]
+    assert found == pytest.approx(np.abs(np.exp(model.predict(x)[:, 0]) - y).mean(), rel=1e-14)
+    model.bias.value = np.array([1e4])
+    with np.errstate(over="ignore"):
+        assert np.isnan(trainer.evaluate(x, y, metrics=wanted)["mean_absolute_error"])
