@@ -199,7 +199,8 @@ def test_calls_one_after_the_other_give_the_bits_of_one_call() -> None:
         (lambda: Sequential(Dense(6, 20, bias=False), ReLU(), Dense(20, 3)), {}, 8),
         (lambda: Sequential(Dense(6, 20).freeze(), ReLU(), Dense(20, 3)), {}, 8),
     ],
-    ids=["rows", "work", "single rows", "single rows, momentum", "pads", "pads of many rows", "function", "dropout", "no bias", "frozen"],
+    ids=["rows", "work", "single rows", "momentum", "pads", "pads of many rows", "function", "dropout", "no bias",
+         "frozen"],
 )
 def test_other_networks_keep_the_memory_that_they_have(
     model: Callable[[], Layer], options: dict[str, Any], rows: int
