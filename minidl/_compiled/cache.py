@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from threading import Lock
@@ -17,6 +17,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from .inline import inlined
 
 _compiled: dict[tuple[object, ...], Compiled] = {}
 
@@ -66,10 +68,11 @@ class Compiled:
     def _jitted(self, keep: bool) -> Any:
         from numba import njit
 
+        options = {"error_model": "numpy", "nogil": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
         try:
-            return njit(self._function, error_model="numpy", nogil=True, cache=keep)
+            return njit(self._function, cache=keep, **options)
         except RuntimeError:
-            return njit(self._function, error_model="numpy", nogil=True)
+            return njit(self._function, **options)
 
 
 def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -> Compiled:
@@ -87,7 +90,8 @@ def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -
     functions = {label: jitted(function) for label, function in functions.items()}
     key = (source, *((label, id(function)) for label, function in functions.items()))
     if key not in _compiled:
-        digest = hashlib.sha256(source.encode()).hexdigest()[:24]
+        source = inlined(source)
+        digest = hashlib.sha256((source + _imported_text()).encode()).hexdigest()[:24]
         source = source.replace(f"def {name}(", f"def {name}_{digest}(")
         file = None if functions else _written(f"minidl_{digest}.py", source)
         namespace: dict[str, Any] = dict(functions) if file is None else _imported(file)
@@ -97,6 +101,12 @@ def compiled(source: str, name: str, functions: dict[str, Callable[..., Any]]) -
             exec(compile(source, file_name, "exec"), namespace)
         _compiled[key] = Compiled(namespace[f"{name}_{digest}"], keep=file is not None)
     return _compiled[key]
+
+
+@cache
+def _imported_text() -> str:
+    """Return the text of the modules that programs import."""
+    return Path(__file__).with_name("intrinsics.py").read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=64)

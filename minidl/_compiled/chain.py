@@ -148,7 +148,8 @@ def _problem(function: Callable[..., Any], *probes: Array, by_number: bool = Tru
     """Compile a function of a user, call it, and describe the problem; "" if there is none."""
     from numba.core.errors import NumbaError
 
-    wanted = function(*[probe.copy() for probe in probes])
+    with np.errstate(all="ignore"):
+        wanted = function(*[probe.copy() for probe in probes])
     try:
         ready = jitted(function)
         found = (

@@ -58,7 +58,7 @@ class HalvesProgram(TrainingProgram):
                  "total": "gradients[low:high]"}
         sum_up = self.call(add_shares, share, {})
         rows = self._rows_of("[low:high]")
-        flat = [f"{name} = {array}.reshape(-1)" for name, array in self._flat.items()]
+        flat = [f"{name} = flat({array})" for name, array in self._flat.items()]
         compute = [
             "low, high = (rows // 2) * half, rows // 2 + (rows - rows // 2) * half",
             "first = number * size + low",

@@ -55,7 +55,7 @@ class Program:
     def layer_call(self, kernel: Kernel, link: Link, number: int) -> str:
         """Write the call of a kernel of layer ``number``."""
         fixed = {"x": f"a{number}", "y": f"a{number + 1}", "grad": f"g{number + 1}", "dx": f"g{number}",
-                 "learning_rate": "rates[batch]"}
+                 "learning_rate": "rates[batch]", "inputs": f"widths[{number}]"}
         own = link.kernels.arguments(link.layer, number)
         return self.call(kernel, fixed, own, "_" + (link.path.replace(".", "_") or "layer"))
 
@@ -123,6 +123,8 @@ class TrainingProgram(Program):
     """
 
     in_parts: ClassVar = False
+    tables: ClassVar = (LAYERS, ONE_ROW, ONE_ROW_DESCENT)
+    """The kernels of layers: for any batch, for single rows, and for plain SGD on single rows."""
 
     given: ClassVar[tuple[str, ...]] = (
         "rows_x", "rows_y", "rows_sample_weight", "orders", "begin", "size", "rates", "step", "totals"
@@ -133,7 +135,8 @@ class TrainingProgram(Program):
 
     def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool) -> None:
         super().__init__()
-        links = linked(model, ONE_ROW if one_row else LAYERS)
+        layers, single_row, descent = self.tables
+        links = linked(model, single_row if one_row else layers)
         if type(loss) not in LOSSES:
             raise CompileError(f"expected a loss among {names(LOSSES)}, got {loss!r}")
         check_loss(loss, LOSSES[type(loss)])
@@ -144,7 +147,7 @@ class TrainingProgram(Program):
         check_parameters(links, learned)
         steps = step_of(optimizer)
         if one_row and steps == [PLAIN_SGD] and all_can_descend(links, learned):
-            links = [link._replace(kernels=ONE_ROW_DESCENT.get(type(link.layer), link.kernels)) for link in links]
+            links = [link._replace(kernels=descent.get(type(link.layer), link.kernels)) for link in links]
             steps = []
         self.links = links
         last = len(links)
@@ -155,7 +158,9 @@ class TrainingProgram(Program):
         self.arguments["target"] = Argument("target", loss, shape=("rows",))
         self.arguments["sample_weight"] = Argument("memory", shape=("rows",))
         self._kernels += [fetch_rows, fetch_targets, fetch_sample_weight]
-        fixed = {"prediction": f"a{last}", "target": "target", "sample_weight": "sample_weight", "gradient": f"g{last}"}
+        prediction, gradient = self.ends(last)
+        fixed = {"prediction": prediction, "target": "target", "sample_weight": "sample_weight",
+                 "gradient": gradient, "flat_gradient": gradient}
         row = LOSSES[type(loss)]
         self._forward = [
             "order = orders[epoch]",
@@ -183,13 +188,19 @@ class TrainingProgram(Program):
             f"def train({', '.join([*self.given, *self.arguments])}):", *(f"    {line}" for line in body),
         ], inline=one_row or last <= FEW_LAYERS)
 
+    def ends(self, last: int) -> tuple[str, str]:
+        """Name the prediction and the gradient of the loss."""
+        return f"a{last}", f"g{last}"
+
     def _body(self, one_row: bool) -> list[str]:
         """Write the loop over the batches."""
-        flat = [f"{name} = {array}.reshape(-1)" for name, array in self._flat.items()]
+        flat = [f"{name} = flat({array})" for name, array in self._flat.items()]
         once, each_batch = flat, []
         if not one_row:
+            some = [*self._rows_of("[:rows]"), *flat]
             rows = "rows = size if first + size + 1 < end else end - first"  # A single row joins the batch before it.
-            once, each_batch = [], [rows, *self._rows_of("[:rows]"), *flat]
+            once = ["rows = size", *some]
+            each_batch = [rows, "if rows != len(a0):", *(f"    {line}" for line in some)]
         step = self._step
         if self._part:
             step = ["for part in range(len(learning)):", "    low, high = learning[part, 0], learning[part, 1]",
@@ -256,7 +267,7 @@ class PredictionProgram(Program):
             "        rows = min(block, len(x) - begin)",
             f"        a0, a{last} = x[begin:begin + rows], y[begin:begin + rows]",
             *(f"        {name} = all_{name}{'[:rows]' * ('rows' in a.shape)}" for name, a in memory.items()),
-            *(f"        {name} = {stream}.reshape(-1)" for name, stream in self._flat.items()),
+            *(f"        {name} = flat({stream})" for name, stream in self._flat.items()),
             *(f"        {line}" for line in calls),
         ])
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
-from .kernels import elementary
+from .kernels import elementary, lanes
 from .kernels.language import Kernel
 
 HEADER = """\
@@ -22,33 +22,39 @@ from math import erfc, exp, isfinite, log, log1p, sqrt
 import numpy as np
 from numba import njit
 
-# Only the last function is called from Python. An inlined kernel needs no call, and on a single row the call costs more
-# than the work of the kernel; but inlining takes longer to compile. In an inlined kernel the compiler may reorder sums,
-# but it may not assume that numbers are finite: NaN must stay NaN. A kernel that is not inlined is compiled twice:
-# alone, and as part of the program. Code from the disk has the second version; the process that compiled it uses the
-# first one. So in such a kernel the compiler may not change the roundings: then both versions compute the same bits.
+from minidl._compiled.intrinsics import flat, fma, load, splat, store, sums
+
+# Only the last function is called from Python. A kernel is put into its text: on a single row a call costs more than
+# the work of the kernel. There the compiler may reorder sums, but it may not assume that numbers are finite: NaN must
+# stay NaN. In a long chain kernels are called, because one long function takes long to compile. A called kernel is
+# compiled twice: alone, and as part of the program. Code from the disk has the second version; the process that
+# compiled it uses the first one. So in a called kernel the compiler may not change the roundings: then both compute the
+# same bits.
 common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-kernel = {**common, "forceinline": INLINE, "fastmath": {"reassoc", "contract", "nsz", "arcp"} if INLINE else False}
-elementary = {**common, "forceinline": True, "fastmath": {"contract"} if INLINE else False}
+kernel = {**common, "forceinline": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+called = {**common, "fastmath": False}
+elementary = {**common, "forceinline": True, "fastmath": CONTRACT}
 """
 
 
 def module_source(kernels: list[Kernel], dtype: np.dtype[Any], *, inline: bool = True) -> str:
-    """Write a module of kernels, with what they call, for a dtype; inlined or not."""
+    """Write a module of kernels, with what they call, for a dtype; to be put into the text of a program, or called."""
     needed: dict[str, Kernel] = {}
     for kernel in kernels:
         _add(kernel, needed)
     constants = vars(elementary) if dtype == np.float64 else elementary.SINGLE
-    options = HEADER.replace("INLINE", str(inline))
+    options = HEADER.replace("CONTRACT", '{"contract"}' if inline else "False")
     header = "\n".join([options, *(f"{name} = {_literal(constants[name])}" for name in elementary.SINGLE)])
-    return "\n\n\n".join([header, *(kernel_source(kernel, dtype) for kernel in needed.values())])
+    return "\n\n\n".join([header, *(kernel_source(kernel, dtype, inline=inline) for kernel in needed.values())])
 
 
 def _add(kernel: Kernel, needed: dict[str, Kernel]) -> None:
     """Add a kernel, after the functions that it calls."""
     for name in kernel.__code__.co_names:
         called = kernel.__globals__.get(name)
-        if inspect.isfunction(called) and called.__module__.startswith(__package__):
+        if not inspect.isfunction(called) or called.__module__ == lanes.__name__:
+            continue
+        if called.__module__.startswith(__package__):
             _add(called, needed)
     needed.setdefault(kernel.__name__, kernel)
 
@@ -63,7 +69,7 @@ def _literal(value: Any) -> str:
 
 
 @cache
-def kernel_source(kernel: Kernel, dtype: np.dtype[Any]) -> str:
+def kernel_source(kernel: Kernel, dtype: np.dtype[Any], *, inline: bool = True) -> str:
     """Return the text of a kernel for a dtype."""
     try:
         text = inspect.getsource(kernel).rstrip()
@@ -71,7 +77,7 @@ def kernel_source(kernel: Kernel, dtype: np.dtype[Any]) -> str:
         raise CompileError("compiled code needs the .py files of minidl, which are missing") from None
     if dtype != np.float64:
         text = in_single_precision(text)
-    options = "elementary" if kernel.__module__ == elementary.__name__ else "kernel"
+    options = "elementary" if kernel.__module__ == elementary.__name__ else "kernel" if inline else "called"
     return f"@njit(**{options})\n{text}"
 
 

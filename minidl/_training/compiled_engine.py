@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import islice
 from math import nan
 from typing import Any, Literal, TypeAlias
@@ -50,7 +49,7 @@ class CompiledEngine(Engine):
 
     Args:
         numpy: The same loop in NumPy: it finds the layer of a divergence, and raises the error of a refused batch.
-        one_row: Whether each batch is a single row.
+        rows: Rows of a batch; 0 if that is not known.
         in_halves: Whether two threads share each batch.
 
     Raises:
@@ -59,8 +58,8 @@ class CompiledEngine(Engine):
 
     name, runs_epochs = "compiled", True
 
-    def __init__(self, numpy: NumpyEngine, *, one_row: bool, in_halves: bool) -> None:
-        from .._compiled import CompiledLoop, HalvesLoop, Predictor
+    def __init__(self, numpy: NumpyEngine, *, rows: int, in_halves: bool) -> None:
+        from .._compiled import Predictor
 
         extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
         for name, value in extras.items():
@@ -68,8 +67,8 @@ class CompiledEngine(Engine):
                 raise CompileError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
         self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
-        kind = HalvesLoop if in_halves else CompiledLoop
-        self._lower = partial(kind, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
+        self._rows, self._in_halves = rows, in_halves
+        self._parts = numpy.model, numpy.loss, numpy.optimizer
         self._parameters = numpy.optimizer.vector.values.size
         self._model = numpy.model
         self.at_once = 1
@@ -82,7 +81,12 @@ class CompiledEngine(Engine):
 
     def _compile(self, form: list[tuple[object, bool]]) -> None:
         """Compile for the present parts of the model, and for the present settings of the optimizer."""
-        self._compiled_for, self._loop = form, self._lower()
+        from .._compiled import CompiledLoop, HalvesLoop, LanesLoop, fits
+
+        model, _, optimizer = self._parts
+        small = self._rows and fits(model, optimizer, self._rows)
+        kind = HalvesLoop if self._in_halves else LanesLoop if small else CompiledLoop
+        self._compiled_for, self._loop = form, kind(*self._parts, one_row=self._rows == 1)
         self._smallest_batch = max(trait(part, "smallest_batch") for part, _ in form if isinstance(part, Layer))
 
     @override
@@ -163,7 +167,7 @@ def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Sour
     """
     if wanted == "numpy":
         return numpy
-    in_halves, worth_it = False, False
+    in_halves, worth_it, rows = False, False, int(plan.batch_size == 1)
     if isinstance(source, ArraySource):
         rows, updates = min(source.batch_size, len(source.arrays[0])), (plan.epochs - plan.start) * source.count
         work = rows * numpy.optimizer.vector.values.size
@@ -172,7 +176,7 @@ def make_engine(wanted: EngineName, numpy: NumpyEngine, plan: Plan, source: Sour
     if wanted == "auto" and not worth_it:
         return numpy
     try:
-        return CompiledEngine(numpy, one_row=plan.batch_size == 1, in_halves=in_halves)
+        return CompiledEngine(numpy, rows=rows, in_halves=in_halves)
     except CompileError as error:
         if wanted == "compiled":
             raise CompileError(f'Trainer(engine="compiled"): {error}; use engine="numpy" or "auto"') from None

@@ -37,7 +37,7 @@ from minidl.layers.scaling import Rescale, Standardize
 from minidl.losses import ElementwiseLoss, Pinball
 
 LAYER = {"x", "y", "grad", "dx", "learning_rate"}
-LOSS = {"prediction", "target", "sample_weight", "gradient"}
+LOSS = {"prediction", "target", "sample_weight", "gradient", "flat_gradient"}
 STEP = {"values", "gradients", "learning_rate", "step"}
 ARRAYS = (Vector, Matrix, Row, Column)
 SEEN_AS: dict[str, tuple[Any, ...]] = {

@@ -735,9 +735,9 @@ def test_labels_of_every_kind_are_the_same_labels() -> None:
 
 def test_long_chains_are_compiled_without_inlining() -> None:
     short, long = (parts(*(Dense(2, 2) for _ in range(count))) for count in (FEW_LAYERS, FEW_LAYERS + 1))
-    assert 'kernel = {**common, "forceinline": True' in CompiledLoop(*short).source
-    assert 'kernel = {**common, "forceinline": False' in CompiledLoop(*long).source
-    assert 'kernel = {**common, "forceinline": True' in CompiledLoop(*long, one_row=True).source
+    assert "@njit(**kernel)" in CompiledLoop(*short).source
+    assert "@njit(**kernel)" not in CompiledLoop(*long).source
+    assert "@njit(**kernel)" in CompiledLoop(*long, one_row=True).source
 
 
 class Places(Callback):

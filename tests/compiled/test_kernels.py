@@ -338,7 +338,8 @@ def test_a_loss_kernel_computes_what_its_loss_does(loss: Loss, dtype: str) -> No
     target = rng.dirichlet(np.ones(6), 9)[:, : loss.target_features(6)].astype(dtype)
     weights = rng.random(9).astype(dtype)
     gradient = np.empty_like(prediction)
-    known = {"prediction": prediction, "target": target, "sample_weight": weights, "gradient": gradient}
+    known = {"prediction": prediction, "target": target, "sample_weight": weights, "gradient": gradient,
+             "flat_gradient": gradient.reshape(-1)}
     row = LOSSES[type(loss)]
     found = call(row.kernel, dtype, known, loss, row)
     wanted = loss.forward(prediction.astype(float), target.astype(float), weights.astype(float))
@@ -350,7 +351,8 @@ def test_a_loss_kernel_computes_what_its_loss_does(loss: Loss, dtype: str) -> No
 def test_a_sure_row_costs_what_it_should(logit: float) -> None:
     prediction = np.array([[logit, 0.0, -logit]])
     gradient = np.empty_like(prediction)
-    known = {"prediction": prediction, "target": np.eye(3)[:1], "sample_weight": np.ones(1), "gradient": gradient}
+    known = {"prediction": prediction, "target": np.eye(3)[:1], "sample_weight": np.ones(1),
+             "gradient": gradient, "flat_gradient": gradient.reshape(-1)}
     row = LOSSES[SoftmaxCrossEntropy]
     found = call(row.kernel, "float64", known, SoftmaxCrossEntropy(), row)
     assert found == pytest.approx(np.log1p(np.exp(-logit) + np.exp(-2 * logit)), rel=1e-12)
@@ -365,6 +367,7 @@ def test_the_loss_of_a_sure_row_is_not_rounded_away(logits: list[float], expecte
     prediction = np.array([logits])
     known = {"prediction": prediction, "target": np.eye(2)[:1], "sample_weight": np.ones(1)}
     known["gradient"] = prediction.copy()
+    known["flat_gradient"] = known["gradient"].reshape(-1)
     row = LOSSES[SoftmaxCrossEntropy]
     found = call(row.kernel, "float64", known, SoftmaxCrossEntropy(), row)
     assert found == pytest.approx(expected, rel=1e-12)

@@ -211,19 +211,24 @@ def softmax_backward(y: Matrix, grad: Matrix, dx: Matrix) -> None:
             dx[r, j] = y[r, j] * (grad[r, j] - along)
 
 
-ACTIVATIONS: dict[type[Layer], Kernels] = {
-    Activation: Kernels(activation_forward, activation_backward, functions=("function", "derivative")),
+ELEMENTWISE: dict[type[Layer], Kernels] = {
     Identity: Kernels(identity_forward, identity_backward),
     Sigmoid: Kernels(sigmoid_forward, sigmoid_backward),
     Tanh: Kernels(tanh_forward, tanh_backward),
     ReLU: Kernels(relu_forward, relu_backward),
     LeakyReLU: Kernels(leaky_relu_forward, leaky_relu_backward, numbers=("slope",)),
-    PReLU: Kernels(prelu_forward, prelu_backward, parameters=("weight",)),
     ELU: Kernels(elu_forward, elu_backward, numbers=("alpha",)),
     GELU: Kernels(gelu_forward, gelu_backward, memory={"probability": Matrix}),
     SiLU: Kernels(silu_forward, silu_backward, memory={"sigma": Matrix}),
     Softplus: Kernels(softplus_forward, softplus_backward),
+}
+"""Activations that compute each number alone, by a function that is finite at 0, as is its derivative."""
+
+ACTIVATIONS: dict[type[Layer], Kernels] = {
+    Activation: Kernels(activation_forward, activation_backward, functions=("function", "derivative")),
+    PReLU: Kernels(prelu_forward, prelu_backward, parameters=("weight",)),
     Softmax: Kernels(softmax_forward, softmax_backward),
+    **ELEMENTWISE,
 }
 
 ARRAY_ACTIVATION = Kernels(

@@ -45,3 +45,10 @@ def transposed(weight: Matrix) -> Matrix:
         for j in range(len(weight)):
             transpose[i, j] = weight[j, i]
     return transpose
+
+
+def copy_columns(x: Matrix, y: Matrix) -> None:
+    """Copy the columns that both have."""
+    for r in range(len(x)):
+        for j in range(min(x.shape[1], y.shape[1])):
+            y[r, j] = x[r, j]

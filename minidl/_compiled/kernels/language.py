@@ -9,8 +9,10 @@ their annotations say in which form::
 
 Some names are fixed:
 
-- Layers: ``x`` and ``y`` are input and output, ``grad`` is ∂e/∂y, ``dx`` is ∂e/∂x, ``learning_rate`` is η.
-- Losses: ``prediction``, ``target``, ``sample_weight``, and ``gradient``, which is ∂e/∂prediction.
+- Layers: ``x`` and ``y`` are input and output, ``grad`` is ∂e/∂y, ``dx`` is ∂e/∂x, ``learning_rate`` is η; on padded
+  memory ``inputs`` is the number of the columns of x that exist.
+- Losses: ``prediction``, ``target``, ``sample_weight``, and ``gradient``, which is ∂e/∂prediction; ``flat_gradient`` is
+  the same memory as a `Vector`.
 - Optimizers: ``values`` and ``gradients``, ``learning_rate``, and ``step``, the number of the step.
 
 Each other name is declared in the row of the table (`Needs`)::

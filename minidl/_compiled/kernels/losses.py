@@ -190,7 +190,12 @@ def sigmoid_cross_entropy(
 
 
 def softmax_cross_entropy(
-    prediction: Matrix, target: Matrix, sample_weight: Column, gradient: Matrix, label_smoothing: Real
+    prediction: Matrix,
+    target: Matrix,
+    sample_weight: Column,
+    gradient: Matrix,
+    flat_gradient: Vector,
+    label_smoothing: Real,
 ) -> float:
     """Compute eᵢ = −Σⱼ t log softmax(z)ⱼ from logits z, ∂e/∂z = softmax(z) Σⱼ t − t.
 
@@ -202,9 +207,8 @@ def softmax_cross_entropy(
         largest = largest_of(prediction[r])
         for j in range(prediction.shape[1]):
             gradient[r, j] = prediction[r, j] - largest
-    exponential = gradient.reshape(-1)  # All rows at once: one row may be too short for vector instructions.
-    for i in range(len(exponential)):
-        exponential[i] = decay(exponential[i])
+    for i in range(len(flat_gradient)):  # All rows at once: one row may be too short for vector instructions.
+        flat_gradient[i] = decay(flat_gradient[i])
     for r in range(rows):
         largest, equals, others, share = largest_of(prediction[r]), 0.0, 0.0, 0.0
         for j in range(prediction.shape[1]):

@@ -1,0 +1,162 @@
+"""Operations that Numba lacks, for the text of programs: vectors of 64 bytes, and flat views. This file needs Numba.
+
+`kernels.lanes` describes the functions, and computes them in NumPy.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.codegen import get_host_cpu_features
+from numba.core.config import CPU_FEATURES
+from numba.core.imputils import impl_ret_borrowed
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.np.arrayobj import populate_array
+
+# mypy: ignore-errors
+# Numba has no types.
+
+BYTES = 64
+FAST = ("reassoc", "contract", "nsz", "arcp")
+"""What the compiler may do with sums, as in a kernel."""
+
+
+def available() -> bool:
+    """Return whether the processor has vectors of 64 bytes."""
+    return "+avx512f" in (CPU_FEATURES or get_host_cpu_features())
+
+
+class Lanes(types.Type):
+    """The type of a vector: as many numbers of a dtype as fit into 64 bytes."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.count = BYTES * 8 // dtype.bitwidth
+        self.vector = ir.VectorType(ir.DoubleType() if dtype.bitwidth == 64 else ir.FloatType(), self.count)
+        super().__init__(f"Lanes({dtype})")
+
+
+@register_model(Lanes)
+class LanesModel(models.PrimitiveModel):
+    """How the type is stored: as a vector of LLVM."""
+
+    def __init__(self, manager, lanes):
+        super().__init__(manager, lanes, lanes.vector)
+
+
+def _operator(function, name):
+    """Let an operator work on two vectors."""
+
+    @infer_global(function)
+    class Typed(AbstractTemplate):
+        def generic(self, arguments, keywords):
+            if isinstance(arguments[0], Lanes) and arguments[0] == arguments[-1]:
+                return signature(arguments[0], *arguments)
+            return None
+
+    lower_builtin(function, Lanes, Lanes)(
+        lambda context, builder, signature, arguments: getattr(builder, name)(*arguments, flags=FAST)
+    )
+
+
+_operator(operator.add, "fadd")
+_operator(operator.sub, "fsub")
+_operator(operator.mul, "fmul")
+
+
+def _pointer(context, builder, signature, arguments, lanes):
+    """Return the address of ``array[place]`` as that of a vector."""
+    array, place = signature.args[:2]
+    given = context.make_array(array)(context, builder, arguments[0])
+    places = cgutils.unpack_tuple(builder, arguments[1]) if isinstance(place, types.BaseTuple) else [arguments[1]]
+    address = cgutils.get_item_pointer(context, builder, array, given, places)
+    return builder.bitcast(address, lanes.vector.as_pointer())
+
+
+@intrinsic
+def load(typing, array, place):
+    """See `kernels.lanes.load`."""
+    lanes = Lanes(array.dtype)
+
+    def write(context, builder, signature, arguments):
+        address = _pointer(context, builder, signature, arguments, lanes)
+        return builder.load(address, align=lanes.dtype.bitwidth // 8, typ=lanes.vector)
+
+    return lanes(array, place), write
+
+
+@intrinsic
+def store(typing, array, place, numbers):
+    """See `kernels.lanes.store`."""
+
+    def write(context, builder, signature, arguments):
+        address = _pointer(context, builder, signature, arguments, numbers)
+        builder.store(arguments[2], address, align=numbers.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, place, numbers), write
+
+
+@intrinsic
+def splat(typing, number):
+    """See `kernels.lanes.splat`."""
+    lanes = Lanes(number)
+
+    def write(context, builder, signature, arguments):
+        vector = ir.Constant(lanes.vector, ir.Undefined)
+        first = builder.insert_element(vector, arguments[0], ir.Constant(ir.IntType(32), 0))
+        return _shuffled(builder, first, vector, [0] * lanes.count)
+
+    return lanes(number), write
+
+
+@intrinsic
+def fma(typing, a, b, c):
+    """See `kernels.lanes.fma`."""
+
+    def write(context, builder, signature, arguments):
+        kind = ir.FunctionType(a.vector, [a.vector] * 3)
+        name = f"llvm.fma.v{a.count}f{a.dtype.bitwidth}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+    return a(a, a, a), write
+
+
+@intrinsic
+def sums(typing, vectors):
+    """See `kernels.lanes.sums`: neighbours are added in pairs, then pairs of sums, and so on."""
+    lanes = vectors[0]
+
+    def write(context, builder, signature, arguments):
+        rows, width = cgutils.unpack_tuple(builder, arguments[0]), 1
+        while len(rows) > 1:
+            first = [k if k // width % 2 == 0 else lanes.count + k - width for k in range(lanes.count)]
+            second = [k + width for k in first]
+            rows = [
+                builder.fadd(_shuffled(builder, a, b, first), _shuffled(builder, a, b, second), flags=FAST)
+                for a, b in zip(rows[::2], rows[1::2], strict=True)
+            ]
+            width *= 2
+        return rows[0]
+
+    return lanes(vectors), write
+
+
+def _shuffled(builder, a, b, places):
+    """Choose numbers of two vectors by their places in both."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places))
+
+
+@intrinsic
+def flat(typing, array):
+    """Return all numbers of a contiguous array in one dimension: ``array.reshape(-1)``, which takes long to compile."""
+
+    def write(context, builder, signature, arguments):
+        given = context.make_array(signature.args[0])(context, builder, arguments[0])
+        found = context.make_array(signature.return_type)(context, builder)
+        populate_array(found, data=given.data, shape=[given.nitems], strides=[given.itemsize],
+                       itemsize=given.itemsize, meminfo=given.meminfo, parent=given.parent)
+        return impl_ret_borrowed(context, builder, signature.return_type, found._getvalue())
+
+    return types.Array(array.dtype, 1, "C")(array), write
