@@ -163,10 +163,9 @@ class RanksEngine(NumpyEngine):
 
 def standing(run: Run) -> dict[str, str]:
     """Map the name of each property of a run that must be the same on all ranks to a description."""
-    from .._files.model import model_state
     from .checkpoint import must_agree, saved_run
 
-    saved, (tensors, _) = saved_run(run), model_state(run.model)
+    saved, values = saved_run(run), named(run.model, (Parameter, Buffer))
     optimizer, generators = saved.optimizer, saved.generators.values()
     return {
         **{name: str(value) for name, value in must_agree(saved).items()},
@@ -176,7 +175,7 @@ def standing(run: Run) -> dict[str, str]:
         "a position": f"epoch {len(run.history)}, {run.position}",
         "a seed of the Trainer": _hash(run.start_state),
         "generators in layers": _hash([own.bit_generator.state for own in generators]),
-        "weights and buffers": _hash(sorted((name, value.tobytes()) for name, value in tensors.items())),
+        "weights and buffers": _hash([(path, own.frozen, own.value.tobytes()) for path, own in values.items()]),
         "a state of the optimizer": _hash([optimizer.numbers, *(slot.tobytes() for slot in optimizer.slots.values())]),
     }
 
