@@ -102,7 +102,7 @@ VALID: dict[str, str] = {
     "schedules.CosineRestarts.growth": "huge", "schedules.MultiStep.milestones": "generator",
     "solvers.value_and_grad.x": "row",
     "layers.Activation.*": "boom class", "layers.Sequential.__getitem__.index": "zero minus true",
-    "optimizers.SGD.nesterov": "", "trainer.Trainer.stop.why": "word", "initializers.Constant.value": "zero half minus",
+    "optimizers.SGD.nesterov": "", "trainer.Trainer.stop.why": "word", "trainer.Trainer.ranks": "none", "initializers.Constant.value": "zero half minus",
     "initializers.*.mean": "zero half minus", "initializers.*.deviation": "zero half",
     "initializers.TruncatedNormal.cut": "half", "initializers.Uniform.*": "zero half minus",
     "initializers.Orthogonal.gain": "half", "callbacks.EarlyStopping.restore_best": "true",

@@ -76,11 +76,19 @@ def test_two_ranks_have_the_bits_of_micro_batches_of_half(dtype: npt.DTypeLike, 
     assert bits(shared) == bits(one)
 
 
-def test_micro_batches_of_a_part_have_the_bits_of_smaller_micro_batches() -> None:
-    shared, *_ = fitted(2, epochs=2, batch_size=16, micro_batch_size=8)
+def test_a_part_goes_through_the_model_in_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(self: Tanh, x: Array) -> Array:
+        rows.append(len(x))
+        return original(self, x)
+
+    rows: list[int] = []
+    original = Tanh.forward
+    monkeypatch.setattr(Tanh, "forward", forward)
+    shared, *_ = fitted(2, epochs=1, batch_size=32, micro_batch_size=4)
+    assert rows == [4] * (2 * 96 // 4)  # in two layers
     one = build()
-    one.fit(X, Y, epochs=2, batch_size=16, micro_batch_size=8)
-    assert bits(shared) == bits(one)
+    one.fit(X, Y, epochs=1, batch_size=32, micro_batch_size=4)
+    np.testing.assert_allclose(shared.optimizer.vector.values, one.optimizer.vector.values, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +246,20 @@ def test_each_rank_draws_random_numbers_of_its_own() -> None:
             yield np.random.Generator(checked.jumped(3 * batch + rank)).random()
 
     assert all_right(on_ranks(3, work)) == [list(jumps(rank)) for rank in range(3)]
+
+
+def test_layers_that_share_a_generator_never_draw_a_number_twice() -> None:
+    def work(rank: ThreadRank) -> list[float]:
+        first, second = Draws(), Draws()
+        second.rng = first.rng
+        model = Sequential(Dense(8, 1), first, second)
+        trainer = Trainer(model, MeanSquaredError(), Adam(model.parameters()), rng=0, ranks=rank)
+        model[0].initialize(0)
+        trainer.fit(X, Y, epochs=2, batch_size=32)
+        return first.drawn[-6:] + second.drawn[-6:]
+
+    drawn = sum(all_right(on_ranks(3, work)), [])
+    assert len(drawn) == len(set(drawn)) == 3 * 2 * 6
 
 
 class Cut(Callback):

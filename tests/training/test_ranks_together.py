@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,17 +118,40 @@ def test_a_time_limit_on_any_rank_stops_all() -> None:
     assert first[3] == "StopAfter: 0.1 seconds are over"
 
 
-def test_a_signal_to_one_rank_ends_all_and_the_run_can_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    here: dict[int, Interrupts] = {}
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> dict[int, Interrupts]:
+    """Map each thread to what notes its signals, because threads get none."""
+    found: dict[int, Interrupts] = {}
 
     class Noted(Interrupts):
         @override
         def __enter__(self) -> Interrupts:  # type: ignore[override]
-            here[threading.get_ident()] = self
+            found[threading.get_ident()] = self
             return super().__enter__()
 
     monkeypatch.setattr("minidl._training.loop.Interrupts", Noted)
+    return found
 
+
+@pytest.mark.parametrize("why", ["SIGINT", "enough"])
+def test_a_signal_or_a_stop_waits_for_no_callback(why: str, here: dict[int, Interrupts]) -> None:
+    def work(own: ThreadRank) -> tuple[Any, ...]:
+        def stream() -> Iterator[tuple[Array, Array]]:
+            for batch in range(40):
+                if own.rank == 1 and batch == 10 and why == "SIGINT":
+                    here[threading.get_ident()].received = why
+                elif own.rank == 1 and batch == 10:
+                    trainer.stop(why)
+                yield X[:8], Y[:8]
+
+        trainer = build(own)
+        trainer.fit_batches(stream, epochs=1)
+        return stand(trainer)
+
+    assert all_right(on_ranks(2, work)) == [(0, 11, 11, why, why == "SIGINT")] * 2
+
+
+def test_a_signal_to_one_rank_ends_all_and_the_run_can_be_resumed(here: dict[int, Interrupts]) -> None:
     def work(own: ThreadRank) -> tuple[Any, ...]:
         trainer, whole = build(own), build(own)
         signal = At(1, 3, lambda _: setattr(here[threading.get_ident()], "received", "SIGTERM"))
@@ -211,6 +234,34 @@ def test_an_error_on_one_rank_ends_the_others_with_its_text(rank: int) -> None:
         assert str(error) == f"fit: another rank has ended with an error; rank {rank}: OSError: disk full"
 
 
+def test_a_fit_in_a_callback_is_refused_and_ends_all() -> None:
+    def work(own: ThreadRank) -> None:
+        nested = At(1, 3, lambda trainer: trainer.fit(X, Y, epochs=1))
+        build(own).fit(X, Y, epochs=5, batch_size=8, callbacks=[nested])
+
+    assert [type(error) for error in errors_of(2, work)] == [RankError, CallOrderError]
+
+
+def test_after_an_error_in_a_message_no_other_is_sent() -> None:
+    class Broken(ThreadRank):
+        calls = 0
+
+        @override
+        def Allreduce(self, send: Any, receive: Any) -> None:
+            self.calls += 1
+            if self.calls == 10:
+                raise OSError("network down")
+            super().Allreduce(send, receive)
+
+    def work(own: ThreadRank) -> int:
+        broken = Broken(own.team, own.rank)
+        with pytest.raises(OSError, match="network down"):
+            build(broken).fit(X, Y, epochs=5, batch_size=8)
+        return broken.calls
+
+    assert all_right(on_ranks(2, work)) == [10, 10]
+
+
 def test_an_error_in_a_layer_on_one_rank_restores_all(monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(self: SpoilsLargeNumbers, x: Array) -> Array:
         if (x > 50).any():
@@ -240,6 +291,8 @@ def differing(name: str, own: ThreadRank) -> None:
     trainer = build(own, model=model)
     if last and name == "weights and buffers":
         trainer = build(own, seed=1)
+    elif last and name == "weights and buffers, frozen":
+        model[0].freeze()
     elif last and name == "a seed of the Trainer":
         trainer = build(own, rng=None)
     elif last and name == "the optimizer's numbers":
@@ -255,7 +308,7 @@ def differing(name: str, own: ThreadRank) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["the parameters", "weights and buffers", "a seed of the Trainer", "the optimizer's numbers", "arguments of fit",
+    ["the parameters", "weights and buffers", "weights and buffers, frozen", "a seed of the Trainer", "the optimizer's numbers", "arguments of fit",
      "data, fewer rows", "data, another number"],
 )  # fmt: skip
 def test_ranks_that_differ_are_refused_on_all_ranks_before_the_first_batch(name: str) -> None:
