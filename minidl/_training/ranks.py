@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,7 +44,7 @@ class Message:
         whole = np.zeros(HEAD + size * together)
         self.head: Array = whole[:HEAD]
         self.body: Array = whole[HEAD:] if together else np.zeros(size, dtype)
-        self.arrays = [whole] if together else [whole, self.body]
+        self.arrays: list[Array] = [whole] if together else [whole, self.body]
 
 
 class Ranks:
@@ -58,8 +59,8 @@ class Ranks:
         rank: Number of this rank.
         size: Number of ranks.
         wish: Why this rank wants to end the run; the others do not know it yet.
-        signal: The signal that ended the run of all ranks; None if there was none.
-        sent, received: The memory of the messages of a fit; before the first, and between two fits, without a body.
+        signal: The signal that ended the run of all ranks; empty if there was none.
+        sent, received: The memory of the messages of a fit.
     """
 
     def __init__(self, communicator: Communicator) -> None:
@@ -98,8 +99,9 @@ class Ranks:
         self._raise_of_another()
         first, difference = json.loads(self.share(json.dumps(standing))), ""
         for name, here in standing.items():
-            if here != first[name] and not difference:
-                difference = f"expected {name} as on rank 0, {first[name]}, got {here} on rank {self.rank}"
+            there = first.get(name, "none")
+            if here != there and not difference:
+                difference = f"expected {name} as on rank 0, {there[:200]}, got {here[:200]} on rank {self.rank}"
         if difference := self.share(difference):
             self.leave()
             raise ArgumentError(f"Trainer(ranks): {difference}; run the same program with the same seeds on all ranks, "
@@ -113,13 +115,13 @@ class Ranks:
 
     def fail(self, error: BaseException) -> None:
         """Tell the others, where they wait, that an error has ended the fit on this rank."""
-        if not self._others_wait:
-            return
-        if self._started:
-            self.sent.body.fill(0.0)
-            self._send_head(0.0, 0.0, 0.0, 1.0)
-        self.share(f"rank {self.rank}: {type(error).__name__}: {error}")
-        self.leave()
+        if self._others_wait:
+            with suppress(Exception):  # Of messages: the error that came first counts.
+                if self._started:
+                    self.sent.body.fill(0.0)
+                    self._send_head(0.0, 0.0, 0.0, 1.0)
+                self.share(f"rank {self.rank}: {type(error).__name__}: {error}")
+            self.leave()
 
     def exchange(self, loss: float, rows: int, pause: bool) -> float:
         """Send the body of `sent`, and receive the sum of all bodies in `received`; return the sum of the losses.
@@ -194,25 +196,25 @@ class Ranks:
 
     def _send_head(self, *numbers: float) -> None:
         self.sent.head[:] = numbers
-        for sent, received in zip(self.sent.arrays, self.received.arrays, strict=True):
-            self._add(sent, received)
+        self._add(self.sent.arrays, self.received.arrays)
 
     def _sum(self, array: Array) -> Array:
         total = np.empty_like(array)
-        self._add(array, total)
+        self._add([array], [total])
         return total
 
-    def _add(self, sent: Array, received: Array) -> None:
+    def _add(self, sent: list[Array], received: list[Array]) -> None:
         self._others_wait = False  # An error in here leaves the ranks at different messages: then none must follow.
-        self.communicator.Allreduce(sent, received)
+        for own, total in zip(sent, received, strict=True):
+            self.communicator.Allreduce(own, total)
         self._others_wait = True
 
 
-def checked_ranks(communicator: Communicator | None) -> Ranks | None:
+def checked_ranks(communicator: Communicator) -> Ranks | None:
     """Return what sends messages to the other ranks; None if there are no others.
 
     Raises:
         DTypeError: no communicator.
     """
-    ranks = None if communicator is None else Ranks(communicator)
-    return ranks if ranks is not None and ranks.size > 1 else None
+    ranks = Ranks(communicator)
+    return ranks if ranks.size > 1 else None

@@ -131,7 +131,8 @@ class RanksEngine(NumpyEngine):
         body[:place] = vector.gradients
         for buffer, old in zip(self._buffers, before, strict=True):
             weight = share if old.dtype.kind == "f" else float(self._ranks.rank == 0)
-            body[place : place + old.size] = weight * (buffer.value - old).ravel()
+            change = np.where(buffer.value == old, 0.0, buffer.value.astype(np.float64) - old)
+            body[place : place + old.size] = weight * change.ravel()
             place += old.size
 
     def _read(self, before: list[npt.NDArray[Any]]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 Result = TypeVar("Result")
 
 
-class HangError(Exception):
+class HangError(BaseException):
     """A rank waits for another that has ended."""
 
 

@@ -17,6 +17,7 @@ from minidl import SGD, Adam, Array, Dense, Dropout, Layer, MeanSquaredError, Se
 from minidl._core.interrupts import Interrupts
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, LogFile, StopAfter
 from minidl.errors import ArgumentError, CallOrderError, CompileError, DataError, DivergenceError, DTypeError, RankError
+from minidl.search import fit_all
 from tests.support.ranks import ThreadRank, all_right, on_ranks
 
 X = np.random.default_rng(0).normal(size=(64, 4))
@@ -308,7 +309,8 @@ def differing(name: str, own: ThreadRank) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["the parameters", "weights and buffers", "weights and buffers, frozen", "a seed of the Trainer", "the optimizer's numbers", "arguments of fit",
+    ["the parameters", "weights and buffers", "weights and buffers, frozen",
+     "a seed of the Trainer", "the optimizer's numbers", "arguments of fit",
      "data, fewer rows", "data, another number"],
 )  # fmt: skip
 def test_ranks_that_differ_are_refused_on_all_ranks_before_the_first_batch(name: str) -> None:
@@ -445,6 +447,12 @@ def test_a_copy_trains_alone() -> None:
         return [len(one.fit(X, Y, epochs=1)) for one in copies if own.rank == 0 and one.ranks is None]
 
     assert all_right(on_ranks(2, work)) == [[2, 2], []]
+
+
+def test_a_search_refuses_trainers_with_ranks() -> None:
+    found = errors_of(2, lambda own: fit_all([build(own), build(own, seed=1)], X, Y, epochs=1))
+    assert [type(error) for error in found] == [ArgumentError] * 2
+    assert "fit_all: expected Trainers without ranks" in str(found[0])
 
 
 def test_generators_that_cannot_jump_are_refused_on_all_ranks() -> None:
