@@ -40,8 +40,7 @@ class RanksEngine(NumpyEngine):
         self._ranks, self._pause = ranks, False
         found = named(run.model, object)
         self._buffers = [part for part in found.values() if isinstance(part, Buffer)]
-        unique = {id(part): part for part in found.values() if isinstance(part, np.random.Generator)}
-        self._bits: list[Any] = [own.bit_generator for own in unique.values()]
+        self._bits: list[Any] = [own.bit_generator for own in found.values() if isinstance(own, np.random.Generator)]
         for bits in self._bits:
             if not hasattr(bits, "advance"):
                 raise ArgumentError("Trainer(ranks): expected layers with generators that have advance(), such "
@@ -175,13 +174,17 @@ def standing(run: Run) -> dict[str, str]:
         "figures of an epoch": str(run.figures),
         "a position": f"epoch {len(run.history)}, {run.position}",
         "a seed of the Trainer": _hash(run.start_state),
-        "generators in layers": _hash([own.bit_generator.state for own in generators]),
-        "weights and buffers": _hash([(path, own.frozen, own.value.tobytes()) for path, own in values.items()]),
-        "a state of the optimizer": _hash([optimizer.numbers, *(slot.tobytes() for slot in optimizer.slots.values())]),
+        "generators in layers": _hash(*[own.bit_generator.state for own in generators]),
+        "weights and buffers": _hash(*[part for path, own in values.items() for part in (path, own.frozen, own.value)]),
+        "a state of the optimizer": _hash(optimizer.numbers, *optimizer.slots.values()),
     }
 
 
-def _hash(value: object) -> str:
+def _hash(*values: object) -> str:
+    """Hash arrays by their bytes, and other values by their text."""
     import hashlib
 
-    return f"hash {hashlib.sha256(repr(value).encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+    return f"hash {digest.hexdigest()[:16]}"
