@@ -265,7 +265,7 @@ class Checkpoint(Monitor):
         mode: As in `Monitor`.
     """
 
-    saves = True
+    saves = writes = True
 
     def __init__(
         self,
@@ -353,6 +353,8 @@ class LogFile(Callback):
     Args:
         path: A ``.csv`` file, or a ``.jsonl`` file with one JSON object a line.
     """
+
+    writes = True
 
     def __init__(self, path: str | PathLike[str]) -> None:
         path_ending(path, (".csv", ".jsonl"), "LogFile(path)")

@@ -18,6 +18,7 @@ __all__ = [
     "FileFormatError",
     "GradientError",
     "MinidlError",
+    "RankError",
     "ShapeError",
     "StructureError",
 ]
@@ -96,6 +97,10 @@ class DivergenceError(MinidlError, ArithmeticError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return __newobj__, (type(self), *self.args), vars(self)
+
+
+class RankError(MinidlError, RuntimeError):
+    """Ranks that train together cannot go on: one has failed, or they no longer do the same."""
 
 
 class FileFormatError(MinidlError, ValueError):

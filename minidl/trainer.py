@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from html import escape
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
@@ -24,6 +24,8 @@ from ._training.compiled_engine import ENGINES, EngineName, make_engine
 from ._training.history import History
 from ._training.loop import train
 from ._training.numpy_engine import Engine, NumpyEngine
+from ._training.ranks import Communicator, checked_ranks
+from ._training.ranks_engine import RanksEngine
 from ._training.run import Plan, Position, Run
 from ._training.snapshot import Snapshot
 from ._training.sources import ArraySource, Batch, Source, StreamSource
@@ -61,6 +63,9 @@ class Callback:
 
     saves: bool = False
     """Whether it saves the run: it is then called after the others, so that their work is saved."""
+
+    writes: bool = False
+    """Whether it writes files: of several ranks only rank 0 calls it."""
 
     def reset(self) -> None:
         """Forget the last run: a new fit begins, perhaps of another model."""
@@ -106,6 +111,10 @@ class Trainer:
         clip: How gradients are made smaller before each step, such as ``ClipGlobalNorm(1.0)``.
         engine: What runs the batches: ``"numpy"``; ``"compiled"``, machine code made by Numba, for chains of built-in
             layers; or ``"auto"``, which compiles where that is possible and the fit is long enough.
+        ranks: Processes that train this model together: ``MPI.COMM_WORLD`` of mpi4py, or another object with the
+            methods ``Get_rank()``, ``Get_size()`` and ``Allreduce(send, receive)``. Every process runs the same program
+            with the same data and seeds, and computes a part of each batch. Rank 0 alone writes files. With two or more
+            ranks ``"auto"`` takes NumPy.
 
     Raises:
         StructureError: the model ends in Sigmoid or Softmax, and the loss expects logits.
@@ -135,6 +144,7 @@ class Trainer:
         penalties: Iterable[Penalty] = (),
         clip: Clip | None = None,
         engine: EngineName = "auto",
+        ranks: Communicator | None = None,
     ) -> None:
         check_parts("Trainer", model=(model, Layer), loss=(loss, Loss), optimizer=(optimizer, Optimizer))
         check_ending("Trainer", model, loss)
@@ -149,7 +159,8 @@ class Trainer:
             raise DTypeError(f"Trainer(clip): expected a Clip such as ClipGlobalNorm(1.0), got {clip!r}")
         one_of(engine, ENGINES, "Trainer(engine)")
         self.engine: EngineName = engine
-        self._run = Run(model, loss, optimizer, checked_penalties(penalties, learned), clip, rng)
+        others = None if ranks is None else checked_ranks(ranks)
+        self._run = Run(model, loss, optimizer, checked_penalties(penalties, learned), clip, rng, others)
 
     def __repr__(self) -> str:
         model = one_line(self.model).replace("…", "...")
@@ -207,6 +218,11 @@ class Trainer:
     def last_engine(self) -> str | None:
         """The engine that ran the last fit: ``"numpy"`` or ``"compiled"``; None before the first fit."""
         return self._run.engine
+
+    @property
+    def ranks(self) -> Communicator | None:
+        """The processes that train this model together; None if this one trains it alone."""
+        return None if self._run.ranks is None else self._run.ranks.communicator
 
     @property
     def position(self) -> Position:
@@ -269,7 +285,7 @@ class Trainer:
                           micro_batch_size)
         if class_weight is not None:
             plan.class_weight = planned_weight(class_weight)
-        return self._train(plan, (x, y, sample_weight), validation, metrics, check_callbacks(callbacks), progress)
+        return self._train(plan, Arrays(x, y, sample_weight), validation, metrics, callbacks, progress)
 
     def fit_batches(
         self,
@@ -301,7 +317,7 @@ class Trainer:
             The history, as from `fit`.
         """
         plan = self._plan("fit_batches", epochs, None, False, micro_batch_size)
-        return self._train(plan, stream, validation, metrics, check_callbacks(callbacks), progress)
+        return self._train(plan, stream, validation, metrics, callbacks, progress)
 
     def resume(
         self,
@@ -332,9 +348,7 @@ class Trainer:
             DataError: the data, for training or for validation, is not that of the fit.
             ArgumentError: other metrics or callbacks than those of the fit.
         """
-        plan = self._run.plan_to_resume(streamed=False)
-        acting = self._run.callbacks if callbacks is None else check_callbacks(callbacks)
-        return self._train(plan, (x, y, sample_weight), validation, metrics, acting, progress)
+        return self._train(None, Arrays(x, y, sample_weight), validation, metrics, callbacks, progress)
 
     def resume_batches(
         self,
@@ -346,9 +360,7 @@ class Trainer:
         progress: bool | None = None,
     ) -> History:
         """Finish a `fit_batches` as `resume` finishes a `fit`; the stream must give the same batches again."""
-        plan = self._run.plan_to_resume(streamed=True)
-        acting = self._run.callbacks if callbacks is None else check_callbacks(callbacks)
-        return self._train(plan, stream, validation, metrics, acting, progress)
+        return self._train(None, stream, validation, metrics, callbacks, progress)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole run to a file: the model, and all that `restore` needs to go on bit for bit.
@@ -356,11 +368,13 @@ class Trainer:
         The file is a model file as well: `minidl.load` reads the model in it.
 
         Args:
-            path: A ``.safetensors`` file; an existing one is replaced whole or not at all.
+            path: A ``.safetensors`` file; an existing one is replaced whole or not at all. Of several ranks only rank 0
+                writes it.
         """
         from ._training.checkpoint import save_run
 
-        save_run(self._run, path)
+        if self._run.ranks is None or self._run.ranks.rank == 0:
+            save_run(self._run, path)
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Put this Trainer, built by the same code, where the saved run stood.
@@ -421,43 +435,53 @@ class Trainer:
 
     def _train(
         self,
-        plan: Plan,
+        plan: Plan | None,
         feed: Any,
         validation: Any,
         metrics: Iterable[Metric] | Mapping[str, Metric],
-        callbacks: Sequence[Callback],
+        callbacks: Iterable[Callback] | None,
         progress: bool | None,
     ) -> History:
-        """Follow a plan, that of a new fit or the one at which the run stands.
+        """Follow a plan, and tell other ranks of an error.
 
         Args:
-            plan: With a batch size for arrays, without for a stream.
-            feed: (x, y, sample_weight), or the stream.
+            plan: That of a new fit; None for the one at which the run stands.
+            feed: Arrays, or the stream.
             validation: As in `fit`.
             metrics: As in `fit`.
-            callbacks: What to call, checked.
+            callbacks: As in `fit`; None for those of the run.
             progress: As in `fit`.
         """
         run = self._run
         run.refuse_while_running("fit")
-        data = Validation(run.model, run.loss, named_metrics(metrics))
-        source: Source
-        if plan.batch_size is None:
-            data.hold_out(validation)
-            source = StreamSource(feed, run.model, run.loss, run.optimizer.learning_rate)
-        else:
-            rng = run.generator(0) if plan.shuffle and validation is not None else None
-            x, y, sample_weight = feed
-            arrays = data.split(x, y, sample_weight, validation, rng)
-            if plan.class_weight is not None:
-                arrays = class_weighted(run.loss, arrays, plan.class_weight, run.optimizer.vector.values.dtype)
-            check = partial(checked, run.model, run.loss, zeros=True)
-            source = ArraySource(arrays, plan.batch_size, plan.shuffle, check)
-        source.held_out = data.arrays
-        bar = Progress(plan.epochs - len(run.history.loss), "fit", progress)
+        if run.ranks is not None:
+            run.ranks.enter()
+            progress = progress if run.ranks.rank == 0 else False
         try:
-            engine, snapshot = self._begin(plan, callbacks, source, data.directions())
+            if plan is None:
+                plan = run.plan_to_resume(streamed=not isinstance(feed, Arrays))
+            acting = run.callbacks if callbacks is None else check_callbacks(callbacks)
+            data = Validation(run.model, run.loss, named_metrics(metrics))
+            source: Source
+            if not isinstance(feed, Arrays):
+                data.hold_out(validation)
+                source = StreamSource(feed, run.model, run.loss, run.optimizer.learning_rate)
+            else:
+                assert plan.batch_size is not None
+                rng = run.generator(0) if plan.shuffle and validation is not None else None
+                arrays = data.split(*feed, validation, rng)
+                if plan.class_weight is not None:
+                    arrays = class_weighted(run.loss, arrays, plan.class_weight, run.optimizer.vector.values.dtype)
+                check = partial(checked, run.model, run.loss, zeros=True)
+                source = ArraySource(arrays, plan.batch_size, plan.shuffle, check)
+            source.held_out = data.arrays
+            bar = Progress(plan.epochs - len(run.history.loss), "fit", progress)
+            engine, snapshot = self._begin(plan, acting, source, data.directions())
             return train(run, engine, snapshot, source, data, self._notify, bar)
+        except BaseException as error:
+            if run.ranks is not None:
+                run.ranks.fail(error)
+            raise
         finally:
             run.source = run.optimizer.epochs = None
 
@@ -475,13 +499,19 @@ class Trainer:
             else:
                 run.start(plan, callbacks)
             one_of(self.engine, ENGINES, "Trainer(engine)")
-            engine = make_engine(self.engine, NumpyEngine(run, snapshot.not_held.values()), plan, source)
+            ranks, numpy = run.ranks, NumpyEngine(run, snapshot.not_held.values())
+            if ranks is not None:
+                numpy = RanksEngine(run, snapshot.not_held.values(), ranks)
+            engine = make_engine(self.engine, numpy, plan, source)
             run.engine, run.figures = engine.name, figures
             run.why_stop, run.interrupted, run.history.stopped_by = "", True, ""
             run.count_epochs(source)
             run.source = source
             for callback in callbacks:
-                callback.on_train_begin(self)
+                if ranks is None or ranks.rank == 0 or not callback.writes:
+                    callback.on_train_begin(self)
+            if isinstance(numpy, RanksEngine):
+                numpy.start(run)
         except BaseException:
             for part, state in before:
                 vars(part).clear()
@@ -493,9 +523,19 @@ class Trainer:
 
     def _notify(self, method: str) -> None:
         """Call one method of each callback; those after one that raises an error are called too."""
+        ranks = self._run.ranks
         with ExitStack() as stack:
             for callback in reversed(self._run.callbacks):
-                stack.callback(getattr(callback, method), self)
+                if ranks is None or ranks.rank == 0 or not callback.writes:
+                    stack.callback(getattr(callback, method), self)
+
+
+class Arrays(NamedTuple):
+    """The data of a fit that is not fed from a stream."""
+
+    x: npt.ArrayLike
+    y: npt.ArrayLike
+    sample_weight: npt.ArrayLike | None
 
 
 def _check_parameters(snapshot: Snapshot) -> None:

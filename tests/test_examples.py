@@ -13,7 +13,9 @@ from tests.campaigns.experiments import EXAMPLES, load_example
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 LONG = ["find_settings", "sine_classification", "sine_in_a_second", "sine_regression"]
 WITH_PAGE = ["see_a_step"]
-WITHOUT_PICTURE = ["check_my_layer", "larger_than_memory", "resume", "scikit_learn_pipeline", "whole_job"]
+WITHOUT_PICTURE = [
+    "check_my_layer", "larger_than_memory", "resume", "scikit_learn_pipeline", "several_ranks", "whole_job"
+]
 WITH_PICTURE = [
     "custom_activation_and_loss",
     "custom_layer",
@@ -40,10 +42,11 @@ BESIDES = {
         "minidl.sklearn", *(f"sklearn.{name}" for name in (
             "compose", "datasets", "linear_model", "model_selection", "pipeline", "preprocessing"))
     },
+    "several_ranks": {"typing", "mpi4py"},
     "sine_in_a_second": {"os"},
     "whole_job": {"subprocess"},
 }  # fmt: skip
-"""What one needs besides: data; a setting of the environment; a new process."""
+"""What one needs besides: data; other processes; a setting of the environment."""
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,8 @@ class CompiledEngine(Engine):
     def __init__(self, numpy: NumpyEngine, *, rows: int, in_halves: bool) -> None:
         from .._compiled import Predictor
 
-        extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
+        extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size,
+                  "ranks": numpy.ranks}
         for name, value in extras.items():
             if value:
                 raise CompileError(f"expected no {name}, got {value!r}")

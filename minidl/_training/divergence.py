@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -77,6 +78,10 @@ def explain(run: Run, snapshot: Snapshot, update: Callable[[Batch], float], batc
         what = f"the first number that is not finite appeared in the {phase} of {place}"
         if phase in ("forward", "loss"):
             spoiled = ", but with them the loss of that batch is not finite"
+    if run.ranks is not None:  # The number may have appeared in another rank's part of the batch.
+        own = found is not None and found.part is not loss
+        shared = run.ranks.share(json.dumps([what, path, phase, spoiled]) if own else "")
+        what, path, phase, spoiled = json.loads(shared) if shared else (what, path, phase, spoiled)
     run.history.stopped_by = "divergence"
     raise DivergenceError(
         f"{where}: {what}. The model has the weights from before that update{spoiled}. "

@@ -44,7 +44,7 @@ def train(
         progress: The bar.
     """
     assert run.plan is not None
-    plan, history, may_grow = run.plan, run.history, snapshot.may_grow
+    plan, history, may_grow, ranks = run.plan, run.history, snapshot.may_grow, run.ranks
     steps = [callback.every_batches for callback in run.callbacks if callback.every_batches]
     together = engine.runs_epochs and not (run.callbacks or len(run.figures) > 1)  # Nothing acts between epochs.
     run.interrupted = True
@@ -56,6 +56,8 @@ def train(
             np.errstate(all="ignore"),
             one_blas_thread(source.batch_rows * run.optimizer.vector.largest),
         ):
+            if ranks is not None:
+                run.why_stop = ranks.agree(run.optimizer.vector.values, interrupts)
             while (epoch := len(history.loss)) < plan.epochs and not run.why_stop:
                 began = time.perf_counter()
                 run.count_epochs(source)
@@ -95,15 +97,22 @@ def train(
                         notify("on_batches_end")
                     if interrupts.received:
                         run.stop(interrupts.received)
+                    if ranks is not None and not ended:
+                        run.why_stop = ranks.agree(run.optimizer.vector.values, interrupts)
                 if ended:
                     figures = validation.after_epoch(engine.predict)
                     loss, seconds = run.position.loss / run.position.rows, time.perf_counter() - began
                     history.add(loss, run.optimizer.last_rate, seconds, figures)
                     run.position = Position()
                     notify("on_epoch_end")
+                    if ranks is not None:
+                        run.why_stop = ranks.agree(run.optimizer.vector.values, interrupts)
                     bar.advance(f"loss {loss:.4g}")
-        run.interrupted = interrupts.received is not None
-        history.stopped_by = interrupts.received or run.why_stop or "epochs"
+            if ranks is not None:
+                ranks.leave()
+        signal = interrupts.received if ranks is None else ranks.signal
+        run.interrupted = bool(signal)
+        history.stopped_by = signal or run.why_stop or "epochs"
     except BaseException as error:
         history.stopped_by = history.stopped_by or type(error).__name__
         raise

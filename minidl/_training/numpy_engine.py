@@ -105,7 +105,7 @@ class NumpyEngine(Engine):
 
     def __init__(self, run: Run, not_held: Iterable[Parameter]) -> None:
         self.model, self.loss, self.optimizer = run.model, run.loss, run.optimizer
-        self.penalties, self.clip = run.penalties, run.clip
+        self.penalties, self.clip, self.ranks = run.penalties, run.clip, run.ranks
         self.micro_batch_size = None if run.plan is None else run.plan.micro_batch_size
         self.predict = run.model.predict
         self._not_held = list(not_held)
@@ -144,16 +144,26 @@ class NumpyEngine(Engine):
         return self._step(error)
 
     def _update_in_pieces(self, batch: Batch, size: int) -> float:
-        """Make one update from a batch that goes through the model in pieces: e = Σ (rows of piece / rows) e_piece."""
-        model, loss = self.model, self.loss
-        error = float(sum(penalty.value() for penalty in self.penalties))
-        for piece in slices(batch, None, size):
-            share = len(piece[0]) / len(batch[0])
+        """Make one update from a batch that goes through the model in pieces."""
+        error = self._add_pieces(batch, size, len(batch[0])) + sum(penalty.value() for penalty in self.penalties)
+        return error if error - error != 0.0 else self._step(error)
+
+    def _add_pieces(self, part: Batch, size: int, rows: int) -> float:
+        """Add the gradients of a part of a batch, piece by piece; return its loss, Σ (rows of piece / rows) e_piece.
+
+        Args:
+            part: The batch, or a part of it.
+            size: Rows of a piece.
+            rows: Rows of the batch.
+        """
+        model, loss, error = self.model, self.loss, 0.0
+        for piece in slices(part, None, size):
+            share = len(piece[0]) / rows
             error += share * loss.forward(model.forward(piece[0]), *piece[1:])
             if error - error != 0.0:
-                return error
+                break
             backward_alone(model, share * loss.backward())
-        return self._step(error)
+        return error
 
     def _step(self, error: float) -> float:
         """Do a step with the gradients, and return the loss; NaN if a gradient cannot be clipped."""

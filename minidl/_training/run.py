@@ -17,6 +17,7 @@ from ..optimizers.clipping import Clip
 from ..optimizers.penalties import Penalty
 from ..schedules import Epochs
 from .history import History
+from .ranks import Ranks
 from .sources import Fingerprint, Source
 
 STRIDE = 0x9E3779B97F4A7C15F39CC0605CEDC835
@@ -65,6 +66,7 @@ class Run:
         penalties: Terms that are added to the loss.
         clip: Limits the gradients before a step.
         rng: Generator or seed of all random numbers of the run; one number is drawn from a Generator.
+        ranks: Other processes that train the same model; None if there are none.
 
     Attributes:
         history: One number for each finished epoch.
@@ -89,7 +91,9 @@ class Run:
         penalties: Sequence[Penalty],
         clip: Clip | None,
         rng: Seed,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks
         self.model, self.loss, self.optimizer, self.penalties, self.clip = model, loss, optimizer, penalties, clip
         own = generator(rng, "trainer")
         self._generator = child_generator(own) if own is rng else own
@@ -107,9 +111,9 @@ class Run:
         self.saved_callbacks: list[CallbackState] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the data out of a copy or pickle that a callback makes; the copy can go on without this run."""
+        """Leave data and ranks out of a copy or pickle that a callback makes; the copy can go on without this run."""
         self.know_data()
-        return {**vars(self), "source": None}
+        return {**vars(self), "source": None, "ranks": None}
 
     def generator(self, number: int) -> np.random.Generator:
         """Return the generator for one purpose: number 0 splits off validation data, number e + 1 shuffles epoch e.
@@ -181,8 +185,11 @@ class Run:
         self.callbacks, self.saved_callbacks = callbacks, []
 
     def stop(self, why: str) -> None:
-        """End the run after the current batch; the first reason counts."""
-        self.why_stop = self.why_stop or why
+        """End the run after the current batch; the first reason counts. Ranks agree on it before the next batch."""
+        if self.ranks is None:
+            self.why_stop = self.why_stop or why
+        else:
+            self.ranks.wish = self.ranks.wish or why
 
     def know_data(self) -> Fingerprint | None:
         """Return the fingerprint of the data; compute it at the first call, while the data is available."""

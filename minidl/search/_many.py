@@ -120,7 +120,7 @@ class Team:
         executor: Where they are trained; None for threads of this process.
 
     Raises:
-        DTypeError, ArgumentError: something that is no Trainer, or two that share parameters.
+        DTypeError, ArgumentError: something that is no Trainer, one with ranks, or two that share parameters.
         ShapeError, DataError: data that does not fit one of them.
     """
 
@@ -139,6 +139,9 @@ class Team:
             if not isinstance(trainer, Trainer):
                 raise DTypeError(f"{where}: expected Trainers, got {described(trainer)} as number {number}; "
                                  "a function that makes one must also return it")
+            if trainer.ranks is not None:
+                raise ArgumentError(f"{where}: expected Trainers without ranks, got {trainer.ranks!r} in number "
+                                    f"{number}; let each rank train some of the models, or give an executor")
             for parameter in trainer.model.parameters():
                 if owners.setdefault(parameter, number) != number:
                     raise ArgumentError(
