@@ -17,6 +17,7 @@ from ..errors import CompileError
 from ..layers._parts import walk
 from ..layers.base import Layer, trait
 from ..layers.dense import Dense
+from ..layers.residual import Residual
 from ..layers.sequential import Sequential
 from .cache import compiled
 from .chain import linked, widths_of
@@ -109,7 +110,9 @@ class Passes:
         (self.dtype,) = dtypes
         self.width = trait(model, "in_features")
         parts = [model, *(part for _, part in walk(model))]
-        self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
+        held = [(vars(part), "layers" if isinstance(part, Sequential) else "layer")
+                for part in parts if isinstance(part, (Sequential, Residual))]
+        self._held = [(attributes, name, attributes[name]) for attributes, name in held]
         self._sample = parameters[0]
         self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         self._largest = max(self._products, default=1)
@@ -117,8 +120,8 @@ class Passes:
 
     def are_current(self) -> bool:
         """Whether the model still has the layers and the dtype for which the passes were compiled."""
-        for chain, layers in self._chains:
-            if chain.layers is not layers:
+        for attributes, name, part in self._held:
+            if attributes[name] is not part:
                 return False
         return self._sample.dtype == self.dtype
 

@@ -62,14 +62,13 @@ class CompiledEngine(Engine):
     def __init__(self, numpy: NumpyEngine, *, one_row: bool, in_halves: bool) -> None:
         from .._compiled import CompiledLoop, HalvesLoop, Predictor
 
-        extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size}
-        for name, value in extras.items():
-            if value:
-                raise CompileError(f"expected no {name}, got {value!r}")
+        if numpy.micro_batch_size is not None:
+            raise CompileError(f"expected no micro_batch_size, got {numpy.micro_batch_size}")
         self.update = numpy.update
         self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
         kind = HalvesLoop if in_halves else CompiledLoop
-        self._lower = partial(kind, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row)
+        self._lower = partial(kind, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row,
+                              penalties=numpy.penalties, clip=numpy.clip)
         self._parameters = numpy.optimizer.vector.values.size
         self._model = numpy.model
         self.at_once = 1

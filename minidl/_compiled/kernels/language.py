@@ -9,9 +9,12 @@ their annotations say in which form::
 
 Some names are fixed:
 
-- Layers: ``x`` and ``y`` are input and output, ``grad`` is ∂e/∂y, ``dx`` is ∂e/∂x, ``learning_rate`` is η.
+- Layers: ``x`` and ``y`` are input and output, ``grad`` is ∂e/∂y, ``dx`` is ∂e/∂x, ``learning_rate`` is η. At both ends
+  of a Residual, ``other_x`` and ``other_grad`` are those of the other end.
 - Losses: ``prediction``, ``target``, ``sample_weight``, and ``gradient``, which is ∂e/∂prediction.
 - Optimizers: ``values`` and ``gradients``, ``learning_rate``, and ``step``, the number of the step.
+- Penalties: ``values`` and ``gradients``, and ``strengths``, which is λ of each number.
+- Clips: ``gradients``, and ``places``, the first number of each parameter and the one after its last.
 
 Each other name is declared in the row of the table (`Needs`)::
 
@@ -47,7 +50,7 @@ Row: TypeAlias = Annotated[Array, "features"]
 """One number for each feature."""
 
 Indices: TypeAlias = npt.NDArray[np.intp]
-"""Numbers of rows."""
+"""Numbers of rows, or of places in a vector."""
 
 Real: TypeAlias = Annotated[Any, "number"]
 """A number in the dtype of the network; one annotated ``float`` is float64."""
@@ -63,10 +66,11 @@ class Argument(NamedTuple):
 
     Attributes:
         kind: ``"parameter"``, ``"gradient"``, ``"transposed"``, ``"buffer"``, ``"number"``, ``"array"``,
-            ``"function"``, ``"vector"``, ``"memory"``, ``"target"``, ``"uniform"``, ``"learning"`` (the parts of the
-            vectors that learn), or ``"half"`` (the gradient over one half of a batch; ``place`` is the number of the
-            half).
-        owner: The object that has it: a layer, a loss, an optimizer or its vector; None for memory.
+            ``"function"``, ``"vector"``, ``"sequence"``, ``"memory"``, ``"target"``, ``"uniform"``, ``"learning"`` (the
+            parts of the vectors that learn), ``"places"`` (where each parameter lies in them), ``"penalty"`` (λ of each
+            number in them), or ``"half"`` (the gradient over one half of a batch; ``place`` is the number of the half).
+        owner: The object that has it: a layer, a loss, an optimizer or its vector, a clip; penalties of one class; None
+            for memory.
         name: The name of its attribute there.
         shape: The dimensions of memory: ``"rows"``, ``"features"``.
         place: The place in the chain of the layer; the memory has as many features as the layer's input.
@@ -96,6 +100,8 @@ class Needs:
         arrays: Lists of numbers that do not change; annotated `Row`.
         functions: Functions of the user; annotated `Function`.
         vectors: State of an optimizer: vectors like ``values``.
+        sequences: Numbers of an optimizer that change from step to step; annotated ``float``. For ``product``, its
+            method ``_products(count)`` gives those of the next steps.
         memory: Arrays that a kernel fills for itself or for the backward kernel, with their shapes: `Matrix`, `Column`
             or `Row`, with the features of the layer's input. They are not attributes.
         uniform: The random generator of the kernel's ``uniform``: one random number in [0, 1) for each number of the
@@ -108,6 +114,7 @@ class Needs:
     arrays: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
     uniform: str = ""
 
@@ -120,7 +127,7 @@ class Needs:
             found[f"{name}_transposed"] = Argument("transposed", owner, name)
         for kind, names in (
             ("buffer", self.buffers), ("number", self.numbers), ("array", self.arrays), ("function", self.functions),
-            ("vector", self.vectors),
+            ("vector", self.vectors), ("sequence", self.sequences),
         ):
             found |= {name: Argument(kind, owner, name) for name in names}
         for name, shape in self.memory.items():
@@ -147,7 +154,7 @@ class Kernels(Needs):
 
 @dataclass(frozen=True)
 class OneKernel(Needs):
-    """The row of a loss, which returns (1/N) Σᵢ wᵢ eᵢ, or of a part of an optimizer's step.
+    """The row of a loss, which returns (1/N) Σᵢ wᵢ eᵢ, of a clip, or of a part of an optimizer's step.
 
     Attributes:
         kernel: The kernel.
