@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from .._core.arrays import Array
 from .._core.parameter import Parameter
-from .._core.vector import ParameterVector
 from ..errors import CompileError
 from ..layers.activations import Activation
 from ..layers.base import Layer
@@ -19,15 +18,12 @@ from ..layers.normalization import BatchNorm
 from ..layers.residual import Residual
 from ..layers.sequential import Sequential
 from ..losses import Loss
-from ..optimizers import Clip, Penalty
 from .cache import jitted
 from .kernels import LAYERS, ONE_ROW_DESCENT
-from .kernels.activations import ARRAY_ACTIVATION
+from .kernels.activations import ARRAY_ACTIVATION, RESIDUAL_BEGIN, RESIDUAL_END
 from .kernels.dense import LINEAR
-from .kernels.gradients import CLIPS, PENALTIES
 from .kernels.language import Kernels, OneKernel
 from .kernels.normalization import FIXED_NORM
-from .kernels.residual import RESIDUAL_BEGIN, RESIDUAL_END
 
 
 class Link(NamedTuple):
@@ -55,8 +51,10 @@ def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
         CompileError: something cannot be compiled; the message names it.
     """
     _check_numba()
-    table = {**table, Residual: RESIDUAL_BEGIN}
-    links = [Link(path, layer, _kernels(path, layer, table), layer.named_parameters()) for path, layer in chain(model)]
+    links = [
+        Link(path, layer, _kernels(path, layer, table | {Residual: RESIDUAL_BEGIN}), layer.named_parameters())
+        for path, layer in chain(model)
+    ]
     begins: dict[Layer, int] = {}
     for end, link in enumerate(links):
         if type(link.layer) is Residual and (begin := begins.setdefault(link.layer, end)) < end:
@@ -74,9 +72,7 @@ def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
         for place, part in enumerate(layer.layers):
             yield from chain(part, f"{path}.{place}" if path else str(place))
     elif type(layer) is Residual:
-        yield path, layer
-        yield from chain(layer.layer, f"{path}.layer" if path else "layer")
-        yield path, layer
+        yield from [(path, layer), *chain(layer.layer, f"{path}.layer" if path else "layer"), (path, layer)]
     else:
         yield path, layer
 
@@ -114,17 +110,6 @@ def check_parameters(links: list[Link], learned: set[int]) -> None:
         raise CompileError(
             "the optimizer holds no parameter of this model; make it after the model: SGD(model.parameters(), …)"
         )
-
-
-def check_extras(penalties: Sequence[Penalty], clip: Clip | None, vector: ParameterVector) -> None:
-    """Refuse penalties and a clip that have no kernels, and penalties on parameters that are not in the vector."""
-    if clip is not None and type(clip) not in CLIPS:
-        raise CompileError(f"expected a clip among {names(CLIPS)}, got {clip!r}")
-    for penalty in penalties:
-        if type(penalty) not in PENALTIES:
-            raise CompileError(f"expected penalties among {names(PENALTIES)}, got {penalty!r}")
-        if not set(penalty.parameters) <= set(vector.parameters):
-            raise CompileError(f"expected penalties on parameters of the optimizer, got others in {penalty!r}")
 
 
 def all_can_descend(links: list[Link], learned: set[int]) -> bool:

@@ -56,9 +56,10 @@ class HalvesProgram(TrainingProgram):
             argument = self.arguments.pop(name)
             for half in (0, 1):
                 self.arguments[f"{name}_{half}"] = argument._replace(kind="half", place=half)
-        share = {"first": "halves[0][low:high]", "second": "halves[1][low:high]", "share": "rows // 2 / rows",
-                 "total": "gradients[low:high]"}
-        sum_up = self.call(add_shares, share, {})
+        sum_up = self.call(add_shares, {
+            "first": "halves[0][low:high]", "second": "halves[1][low:high]", "share": "rows // 2 / rows",
+            "total": "gradients[low:high]",
+        }, {})
         rows = self._rows_of("[low:high]")
         flat = [f"{name} = {array}.reshape(-1)" for name, array in self._flat.items()]
         compute = [
@@ -83,9 +84,12 @@ class HalvesProgram(TrainingProgram):
         ]
         tasks = [compute, step]
         if self._clip:
-            clip = ["if half == 0:", f"    {self._clip}", "    errors[2] = wrong"]
-            check = ["if not isfinite(errors[2]):", "    stop(tickets)", "    return batch"]
-            tasks += [clip, [*check, *self._each_part(self._step, own)]]
+            tasks += [
+                ["if half == 0:", *(f"    {line}" for line in self._clip), "    errors[2] = wrong"],
+                ["if not isfinite(errors[2]):", "    stop(tickets)", "    return batch",
+                 *self._each_part(self._step, own)],
+            ]
+        kinds = [[f"if kind == {kind}:", *(f"    {line}" for line in lines)] for kind, lines in enumerate(tasks)]
         task = [
             "ticket = take(tickets)",
             f"batch, kind, half = ticket // {2 * len(tasks)}, ticket // 2 % {len(tasks)}, ticket % 2",
@@ -94,10 +98,9 @@ class HalvesProgram(TrainingProgram):
             "wait_for(tickets, ticket - half)",
             "epoch, number = divmod(begin // size + batch, per_epoch)",
             "rows = size if number + 1 < per_epoch else end - number * size",
+            *(line for lines in kinds for line in lines),
+            "finish(tickets)",
         ]
-        for kind, lines in enumerate(tasks):
-            task += [f"if kind == {kind}:", *(f"    {line}" for line in lines)]
-        task.append("finish(tickets)")
         return ["end = len(rows_x)", "per_epoch = max(1, end // size + (end % size > 1))", "while True:",
                 *(f"    {line}" for line in task)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from math import inf, prod
 from typing import Any, ClassVar
@@ -67,7 +66,7 @@ class CompiledLoop:
         optimizer: Optimizer,
         *,
         one_row: bool = False,
-        penalties: Sequence[Penalty] = (),
+        penalties: tuple[Penalty, ...] = (),
         clip: Clip | None = None,
     ) -> None:
         program = self.program(model, loss, optimizer, one_row=one_row, penalties=penalties, clip=clip)
@@ -140,9 +139,10 @@ class CompiledLoop:
             epoch, batch = divmod(begin // size + done, per_epoch)
             number = min(at_once, count - done, per_epoch - batch if one_epoch else count)
             ends = batch + number == per_epoch
-            self._bound |= draw(self._uniform, number, size, last if ends else size, self._widths, arrays[0].dtype)
             coming = {name: getattr(optimizer, f"_{name}s")(number) for name in self._sequences}
-            self._bound |= coming
+            self._bound |= coming | draw(
+                self._uniform, number, size, last if ends else size, self._widths, arrays[0].dtype
+            )
             rates = self.rates[done : done + number]
             self._set_rates(rates)
             bad = self._call(
@@ -156,8 +156,7 @@ class CompiledLoop:
             optimizer.steps += steps
             if steps:
                 optimizer.last_rate = float(rates[steps - 1])
-                for name, numbers in coming.items():
-                    setattr(optimizer, name, float(numbers[steps - 1]))
+                optimizer.restore_numbers({name: float(numbers[steps - 1]) for name, numbers in coming.items()})
             if bad >= 0:
                 return done + bad
             done += number
@@ -189,11 +188,12 @@ class CompiledLoop:
 
     def _resolved(self, name: str, argument: Argument) -> Any:
         """Return the value of an argument."""
+        vector = self._optimizer.vector
         match argument.kind:
             case "number":
                 return float(argument.value)
             case "array":
-                return np.array(argument.value, self._optimizer.vector.values.dtype)
+                return np.array(argument.value, vector.values.dtype)
             case "parameter":
                 return argument.value.value
             case "gradient":
@@ -206,7 +206,7 @@ class CompiledLoop:
                 buffer.value = np.array(buffer.value)
                 return buffer.value if buffer.value.ndim else buffer.value.reshape(1)
             case "vector":
-                size = self._optimizer.vector.values.size
+                size = vector.values.size
                 if np.size(argument.value) != size:
                     where = type(argument.owner).__name__
                     raise CallOrderError(
@@ -215,7 +215,6 @@ class CompiledLoop:
                     )
                 return argument.value
             case "learning":
-                vector = self._optimizer.vector
                 places = zip(vector.parameters, vector.slices(), strict=True)
                 return np.array([
                     (begin, min(begin + PART, place.stop))
@@ -223,14 +222,13 @@ class CompiledLoop:
                     for begin in range(place.start, place.stop, PART)
                 ])
             case "places":
-                return np.array([(place.start, place.stop) for place in self._optimizer.vector.slices()])
+                slices = [slice(0, vector.values.size)] if argument.owner.joined else vector.slices()
+                return np.array([(part.start, part.stop) for part in slices])
             case "penalty":
-                vector = self._optimizer.vector
-                strengths = self._working(name, vector.values.size)
-                chosen = [(penalty.strength, set(penalty.parameters)) for penalty in argument.owner]
-                for parameter, own in zip(vector.parameters, vector.split(strengths), strict=True):
-                    own[...] = sum(strength for strength, parameters in chosen if parameter in parameters)
-                return strengths
+                return np.concatenate([
+                    np.full(own.size, sum(p.strength for p in argument.owner if own in p.parameters), own.dtype)
+                    for own in vector.parameters
+                ])
             case "memory":
                 sizes = {"rows": self._rows, "features": self._widths[argument.place]}
                 return self._working(name, *(sizes[dimension] for dimension in argument.shape))

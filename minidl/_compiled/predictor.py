@@ -17,8 +17,6 @@ from ..errors import CompileError
 from ..layers._parts import walk
 from ..layers.base import Layer, trait
 from ..layers.dense import Dense
-from ..layers.residual import Residual
-from ..layers.sequential import Sequential
 from .cache import compiled
 from .chain import linked, widths_of
 from .kernels import LAYERS, NARROW, ONE_ROW
@@ -110,9 +108,8 @@ class Passes:
         (self.dtype,) = dtypes
         self.width = trait(model, "in_features")
         parts = [model, *(part for _, part in walk(model))]
-        held = [(vars(part), "layers" if isinstance(part, Sequential) else "layer")
-                for part in parts if isinstance(part, (Sequential, Residual))]
-        self._held = [(attributes, name, attributes[name]) for attributes, name in held]
+        own = [vars(part) for part in parts if isinstance(part, Layer)]
+        self._held = [(had, name, had[name]) for had in own for name in ("layers", "layer") if name in had]
         self._sample = parameters[0]
         self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         self._largest = max(self._products, default=1)

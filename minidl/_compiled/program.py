@@ -6,7 +6,7 @@ the gradients of the error with respect to them. Names of a layer end in its pat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,11 +14,11 @@ import numpy as np
 from ..errors import CompileError
 from ..layers.base import Layer
 from ..losses import Loss
-from ..optimizers import Clip, Optimizer, Penalty
-from .chain import Link, all_can_descend, check_extras, check_loss, check_parameters, linked, names
+from ..optimizers import L1, L2, Clip, Optimizer, Penalty
+from .chain import Link, all_can_descend, check_loss, check_parameters, linked, names
 from .kernels import LAYERS, ONE_ROW, ONE_ROW_DESCENT
 from .kernels.data import fetch_rows, fetch_sample_weight, fetch_targets, transposed
-from .kernels.gradients import CLIPS, PENALTIES
+from .kernels.gradients import CLIPS, penalty_backward, penalty_value
 from .kernels.language import Argument, Kernel, Kernels, Real, Vector
 from .kernels.losses import LOSSES
 from .kernels.optimizers import OPTIMIZERS, PLAIN_SGD, step_of
@@ -142,7 +142,7 @@ class TrainingProgram(Program):
         optimizer: Optimizer,
         *,
         one_row: bool,
-        penalties: Sequence[Penalty] = (),
+        penalties: tuple[Penalty, ...] = (),
         clip: Clip | None = None,
     ) -> None:
         super().__init__()
@@ -155,7 +155,11 @@ class TrainingProgram(Program):
         vector = optimizer.vector
         learned = {id(parameter) for parameter in vector.parameters if not parameter.frozen}
         check_parameters(links, learned)
-        check_extras(penalties, clip, vector)
+        if clip is not None and type(clip) not in CLIPS:
+            raise CompileError(f"expected a clip among {names(CLIPS)}, got {clip!r}")
+        for penalty in penalties:
+            if type(penalty) not in (L1, L2) or not set(penalty.parameters) <= set(vector.parameters):
+                raise CompileError(f"expected penalties L1 or L2 on parameters of the optimizer, got {penalty!r}")
         steps = step_of(optimizer)
         if one_row and steps == [PLAIN_SGD] and not (penalties or clip) and all_can_descend(links, learned):
             links = [link._replace(kernels=ONE_ROW_DESCENT.get(type(link.layer), link.kernels)) for link in links]
@@ -179,35 +183,33 @@ class TrainingProgram(Program):
             *(self.layer_call(link.kernels.forward, link, number) for number, link in enumerate(links)),
             f"error = {self.call(row.kernel, fixed, row.arguments(loss), '_loss')}",
         ]
-        # Frozen parameters are between the others in the vectors: the step updates only the parts that learn.
-        in_parts = self.in_parts or any(parameter.frozen for parameter in vector.parameters)
-        part = "[low:high]" if in_parts else ""
-        if steps:
-            self.arguments |= {name: Argument("vector", vector, name) for name in ("values", "gradients")}
-        in_part = {"values": f"values{part}", "gradients": f"gradients{part}"}
-        self._added: list[str] = []
-        for kind, (value, gradient) in PENALTIES.items():
-            if same := tuple(penalty for penalty in penalties if type(penalty) is kind):
-                name = f"strengths_{kind.__name__}"
-                self.arguments[name] = Argument("penalty", same)
-                fixed = {"values": "values", "strengths": name}
-                self._forward += [f"extra = {self.call(value.kernel, fixed, {})}", "error += extra"]
-                self._added.append(self.call(gradient.kernel, in_part | {"strengths": f"{name}{part}"}, {}))
-        self._clip = ""
-        if clip is not None:
-            row = CLIPS[type(clip)]
-            declared = {"places": Argument("places")} | row.arguments(clip)
-            self._clip = f"wrong = {self.call(row.kernel, {'gradients': 'gradients'}, declared)}"
+        strengths = {
+            name: Argument("penalty", [penalty for penalty in penalties if type(penalty) is kind])
+            for name, kind in (("l1", L1), ("l2", L2))
+        }
+        self._forward += [
+            f"extra = {self.call(penalty_value, {'values': 'values'}, strengths)}", "error += extra"
+        ] if penalties else []
         self._backward = []
         for number in reversed(range(first, last)):
             kernels = links[number].kernels
             kernel = (without_dx if number == first else None) or kernels.backward
             self._backward.append(self.layer_call(kernel, links[number], number))
-        if in_parts:
+        # Frozen parameters are between the others in the vectors: the step updates only the parts that learn.
+        if self.in_parts or any(parameter.frozen for parameter in vector.parameters):
             self.arguments["learning"] = Argument("learning")
-            self._part = part
-        fixed = in_part | {"learning_rate": "rates[batch]", "step": "step + batch"}
-        self._step = [self.call(step.kernel, fixed, step.arguments(optimizer)) for step in steps]
+            self._part = "[low:high]"
+        own = {name: Argument("vector", vector, name) for name in ("values", "gradients")}
+        self._added = [
+            self.call(penalty_backward, {name: name + self._part for name in strengths}, own)
+        ] if penalties else []
+        fixed = {"learning_rate": "rates[batch]", "step": "step + batch"}
+        self._step = [self.call(step.kernel, fixed, own | step.arguments(optimizer)) for step in steps]
+        places, fixed = {"places": Argument("places", clip)}, {"gradients": "gradients"}
+        self._clip = [
+            f"wrong = {self.call(row.kernel, fixed, places | row.arguments(clip))}"
+            for kind, row in CLIPS.items() if type(clip) is kind
+        ]
         title = f"{class_names(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
         body = self._body(one_row)
         self.source = self.module(title, vector.values.dtype, [
@@ -221,10 +223,6 @@ class TrainingProgram(Program):
         if not one_row:
             rows = "rows = size if first + size + 1 < end else end - first"  # A single row joins the batch before it.
             once, each_batch = [], [rows, *self._rows_of("[:rows]"), *flat]
-        step = self._each_part([*self._added, *self._step])
-        if self._clip:
-            step = [*self._each_part(self._added), self._clip, "if not isfinite(wrong):", "    return batch",
-                    *self._each_part(self._step)]
         lines = [
             *each_batch,
             *self._forward,
@@ -232,7 +230,9 @@ class TrainingProgram(Program):
             "    return batch",
             "totals[epoch] += error * len(a0)",
             *self._backward,
-            *step,
+            *self._each_part(self._added),
+            *(line for clip in self._clip for line in (clip, "if not isfinite(wrong):", "    return batch")),
+            *self._each_part(self._step),
             "first += len(a0)",
             "if first == end:",
             "    epoch, first = epoch + 1, 0",

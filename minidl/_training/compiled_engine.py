@@ -68,7 +68,7 @@ class CompiledEngine(Engine):
         self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
         kind = HalvesLoop if in_halves else CompiledLoop
         self._lower = partial(kind, numpy.model, numpy.loss, numpy.optimizer, one_row=one_row,
-                              penalties=numpy.penalties, clip=numpy.clip)
+                              penalties=tuple(numpy.penalties), clip=numpy.clip)
         self._parameters = numpy.optimizer.vector.values.size
         self._model = numpy.model
         self.at_once = 1

@@ -13,8 +13,8 @@ Some names are fixed:
   of a Residual, ``other_x`` and ``other_grad`` are those of the other end.
 - Losses: ``prediction``, ``target``, ``sample_weight``, and ``gradient``, which is ∂e/∂prediction.
 - Optimizers: ``values`` and ``gradients``, ``learning_rate``, and ``step``, the number of the step.
-- Penalties: ``values`` and ``gradients``, and ``strengths``, which is λ of each number.
-- Clips: ``gradients``, and ``places``, the first number of each parameter and the one after its last.
+- Penalties: ``values`` and ``gradients``; ``l1`` and ``l2``, which are λ of each number.
+- Clips: ``gradients``, and ``places``: where the numbers that are clipped together begin and end.
 
 Each other name is declared in the row of the table (`Needs`)::
 
@@ -67,8 +67,9 @@ class Argument(NamedTuple):
     Attributes:
         kind: ``"parameter"``, ``"gradient"``, ``"transposed"``, ``"buffer"``, ``"number"``, ``"array"``,
             ``"function"``, ``"vector"``, ``"sequence"``, ``"memory"``, ``"target"``, ``"uniform"``, ``"learning"`` (the
-            parts of the vectors that learn), ``"places"`` (where each parameter lies in them), ``"penalty"`` (λ of each
-            number in them), or ``"half"`` (the gradient over one half of a batch; ``place`` is the number of the half).
+            parts of the vectors that learn), ``"places"`` (where the numbers that are clipped together begin and end),
+            ``"penalty"`` (λ of each number of the vectors), or ``"half"`` (the gradient over one half of a batch;
+            ``place`` is the number of the half).
         owner: The object that has it: a layer, a loss, an optimizer or its vector, a clip; penalties of one class; None
             for memory.
         name: The name of its attribute there.

@@ -74,9 +74,8 @@ def adam(
     size, floor = real(learning_rate * correction / (1 - beta1**step)), real(epsilon * correction)
     keep1, new1, keep2, new2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
     for i in range(len(values)):
-        g = gradients[i]
-        first_moment[i] = keep1 * first_moment[i] + new1 * g
-        second_moment[i] = keep2 * second_moment[i] + new2 * (g * g)
+        first_moment[i] = keep1 * first_moment[i] + new1 * gradients[i]
+        second_moment[i] = keep2 * second_moment[i] + new2 * (gradients[i] * gradients[i])
         values[i] -= size * (first_moment[i] / (sqrt(second_moment[i]) + floor))
 
 
@@ -99,16 +98,14 @@ def nadam(
     """
     momentum = beta1 * (1 - 0.5 * (24 / 25) ** (step * momentum_decay))
     following = beta1 * (1 - 0.5 * (24 / 25) ** ((step + 1) * momentum_decay))
-    correction = sqrt(1 - beta2**step)
-    rate, floor = learning_rate * correction, real(epsilon * correction)
-    of_moment = real(rate * following / (1 - momentum_product * following))
-    of_gradient = real(rate * (1 - momentum) / (1 - momentum_product))
+    size, floor = learning_rate * sqrt(1 - beta2**step), real(epsilon * sqrt(1 - beta2**step))
+    of_moment = real(size * following / (1 - momentum_product * following))
+    of_gradient = real(size * (1 - momentum) / (1 - momentum_product))
     keep1, new1, keep2, new2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
     for i in range(len(values)):
-        g = gradients[i]
-        first_moment[i] = keep1 * first_moment[i] + new1 * g
-        second_moment[i] = keep2 * second_moment[i] + new2 * (g * g)
-        values[i] -= (of_moment * first_moment[i] + of_gradient * g) / (sqrt(second_moment[i]) + floor)
+        first_moment[i] = keep1 * first_moment[i] + new1 * gradients[i]
+        second_moment[i] = keep2 * second_moment[i] + new2 * (gradients[i] * gradients[i])
+        values[i] -= (of_moment * first_moment[i] + of_gradient * gradients[i]) / (sqrt(second_moment[i]) + floor)
 
 
 def adagrad(values: Vector, gradients: Vector, square_sum: Vector, learning_rate: Real, epsilon: Real) -> None:
@@ -122,9 +119,8 @@ def rmsprop(
     values: Vector, gradients: Vector, square_mean: Vector, learning_rate: Real, rho: float, epsilon: Real
 ) -> None:
     """Update s ← ρ s + (1 − ρ) g², W ← W − η g / (√s + ε)."""
-    keep, new = real(rho), real(1 - rho)
     for i in range(len(values)):
-        square_mean[i] = keep * square_mean[i] + new * (gradients[i] * gradients[i])
+        square_mean[i] = real(rho) * square_mean[i] + real(1 - rho) * (gradients[i] * gradients[i])
         values[i] -= learning_rate * (gradients[i] / (sqrt(square_mean[i]) + epsilon))
 
 
@@ -139,9 +135,8 @@ def rmsprop_momentum(
     epsilon: Real,
 ) -> None:
     """Update s ← ρ s + (1 − ρ) g², v ← μ v + g / (√s + ε), W ← W − η v."""
-    keep, new = real(rho), real(1 - rho)
     for i in range(len(values)):
-        square_mean[i] = keep * square_mean[i] + new * (gradients[i] * gradients[i])
+        square_mean[i] = real(rho) * square_mean[i] + real(1 - rho) * (gradients[i] * gradients[i])
         velocity[i] = momentum * velocity[i] + gradients[i] / (sqrt(square_mean[i]) + epsilon)
         values[i] -= learning_rate * velocity[i]
 
@@ -167,14 +162,11 @@ RMSPROP_MOMENTUM = OneKernel(
 )
 
 
-def _sgd_step(optimizer: Any) -> OneKernel:
-    if optimizer.velocity is None:
-        return PLAIN_SGD
-    return SGD_NESTEROV if optimizer.nesterov else SGD_MOMENTUM
-
-
 OPTIMIZERS: dict[type[Optimizer], tuple[OneKernel, Callable[[Any], OneKernel]]] = {
-    SGD: (GRADIENT_DECAY, _sgd_step),
+    SGD: (
+        GRADIENT_DECAY,
+        lambda own: PLAIN_SGD if own.velocity is None else SGD_NESTEROV if own.nesterov else SGD_MOMENTUM,
+    ),
     Adam: (GRADIENT_DECAY, lambda _: ADAM),
     AdamW: (VALUE_DECAY, lambda _: ADAM),
     NAdam: (GRADIENT_DECAY, lambda _: NADAM),
