@@ -26,16 +26,16 @@ def penalty_backward(values: Vector, gradients: Vector, l1: Vector, l2: Vector) 
 
 
 def clip_value(gradients: Vector, limit: float) -> float:
-    """Update g ← max(−c, min(g, c)); return 0, or NaN if a gradient is not finite."""
+    """Update g ← max(−c, min(g, c)); return 0, or a gradient that is not finite."""
     most, wrong = real(limit), 0.0
     for i in range(len(gradients)):
-        wrong += gradients[i] - gradients[i]
+        wrong = wrong if isfinite(gradients[i]) else gradients[i]
         gradients[i] = max(-most, min(gradients[i], most))
     return wrong
 
 
 def clip_norm(gradients: Vector, places: Indices, limit: float) -> float:
-    """Update g ← g c / ‖g‖ if ‖g‖ > c for the g between two places; return 0, or NaN if a norm is not finite.
+    """Update g ← g c / ‖g‖ if ‖g‖ > c for the g between two places; return 0, or a norm that is not finite.
 
     If the squares are too large for numbers, ‖g‖ is 10²⁰⁰ ‖g / 10²⁰⁰‖. (In float32 they never are.)
     """
@@ -46,7 +46,7 @@ def clip_norm(gradients: Vector, places: Indices, limit: float) -> float:
             square += np.float64(own[i]) * np.float64(own[i])
             small += np.float64(shrunk(own[i])) * np.float64(shrunk(own[i]))
         size = sqrt(square) if isfinite(square) else sqrt(small) / 1e-200
-        wrong += size - size
+        wrong = wrong if isfinite(size) else np.float64(size)
         if size > limit:
             for i in range(len(own)):
                 own[i] *= real(limit / size)
@@ -58,4 +58,4 @@ CLIPS: dict[type[Clip], OneKernel] = {
     ClipNorm: OneKernel(clip_norm, numbers=("limit",)),
     ClipGlobalNorm: OneKernel(clip_norm, numbers=("limit",)),
 }
-"""Maps a clip to its kernel, which returns NaN where the clip raises a `GradientError`."""
+"""Maps a clip to its kernel, which returns a number that is not finite where the clip raises a `GradientError`."""
