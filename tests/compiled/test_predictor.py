@@ -21,6 +21,7 @@ from minidl import (
     BatchNorm,
     Dense,
     Dropout,
+    Flatten,
     HalfSquaredError,
     Identity,
     Layer,
@@ -185,7 +186,7 @@ def test_any_number_of_threads_may_predict_at_once(both: tuple[Sequential, Predi
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: Sequential(Dense(5, 5), Residual(Tanh())), r'^Predictor: Residual at "1" .*; use model.predict$'),
+        (lambda: Sequential(Dense(5, 5), Flatten()), r'^Predictor: Flatten at "1" .*; use model.predict$'),
         (lambda: Sequential(Sigmoid(), Tanh()), "^Predictor: expected parameters, .* got none; use model.predict$"),
         (lambda: Sequential(Dense(5, 5), Dense(5, 2, dtype=np.float32)), "of one dtype, got float32 and float64"),
         (lambda: Sequential(Dense(5, 5), Activation(lambda x: eval("x"), np.cos)), "its function uses more than Numba"),
