@@ -15,23 +15,33 @@ from ..layers.activations import Activation
 from ..layers.base import Layer
 from ..layers.dense import Dense
 from ..layers.normalization import BatchNorm
+from ..layers.residual import Residual
 from ..layers.sequential import Sequential
 from ..losses import Loss
 from .cache import jitted
 from .kernels import LAYERS, ONE_ROW_DESCENT
-from .kernels.activations import ARRAY_ACTIVATION
+from .kernels.activations import ARRAY_ACTIVATION, RESIDUAL_BEGIN, RESIDUAL_END
 from .kernels.dense import LINEAR
 from .kernels.language import Kernels, OneKernel
 from .kernels.normalization import FIXED_NORM
 
 
 class Link(NamedTuple):
-    """A layer of a chain: its path in the model, the layer, its kernels, and its parameters by name."""
+    """A layer of a chain. A Residual is two links, one before its layers and one after them.
+
+    Attributes:
+        path: Its path in the model.
+        layer: The layer.
+        kernels: Its kernels.
+        parameters: Its parameters by name.
+        other: The number of the other link of a Residual.
+    """
 
     path: str
     layer: Layer
     kernels: Kernels
     parameters: dict[str, Parameter]
+    other: int = 0
 
 
 def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
@@ -41,16 +51,28 @@ def linked(model: Layer, table: dict[type[Layer], Kernels]) -> list[Link]:
         CompileError: something cannot be compiled; the message names it.
     """
     _check_numba()
-    return [
-        Link(path, layer, _kernels(path, layer, table), layer.named_parameters()) for path, layer in chain(model)
+    links = [
+        Link(path, layer, _kernels(path, layer, table | {Residual: RESIDUAL_BEGIN}), layer.named_parameters())
+        for path, layer in chain(model)
     ]
+    begins: dict[Layer, int] = {}
+    for end, link in enumerate(links):
+        if type(link.layer) is Residual and (begin := begins.setdefault(link.layer, end)) < end:
+            links[begin] = link._replace(parameters={}, other=end)
+            links[end] = link._replace(kernels=RESIDUAL_END, parameters={}, other=begin)
+    return links
 
 
 def chain(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Yield (path, layer) for each layer of a chain and of the chains in it, in the order of the pass."""
+    """Yield (path, layer) for each layer of a chain and of the chains in it, in the order of the pass.
+
+    A Residual comes twice: before its layers and after them.
+    """
     if type(layer) is Sequential:
         for place, part in enumerate(layer.layers):
             yield from chain(part, f"{path}.{place}" if path else str(place))
+    elif type(layer) is Residual:
+        yield from [(path, layer), *chain(layer.layer, f"{path}.layer" if path else "layer"), (path, layer)]
     else:
         yield path, layer
 

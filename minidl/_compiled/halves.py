@@ -34,12 +34,14 @@ class HalvesProgram(TrainingProgram):
     """Forward, loss and backward for each half of a batch, then the step with the mean of their gradients.
 
     Threads share its tasks by tickets. Tickets 0 and 1 are the passes of the halves of the first batch, 2 and 3 the
-    steps of the halves of the weights, 4 and 5 the passes of the next batch. The other arguments are those of
+    steps of the halves of the weights, 4 and 5 the passes of the next batch. With a clip 2 and 3 are the means of the
+    halves of the gradients, 4 is the clip, 5 does nothing, and 6 and 7 are the steps. The other arguments are those of
     `TrainingProgram`, but there are two of each gradient.
     """
 
     given = (*TrainingProgram.given, "tickets", "halves", "errors")
-    """``tickets`` counts the tasks. ``halves`` holds all gradients of each half, ``errors`` its sum of losses."""
+    """``tickets`` counts the tasks. ``halves`` holds all gradients of each half, ``errors`` its sum of losses,
+    and whether the clip found a number that is not finite."""
     tools = "\n\n" + Path(__file__).with_name("tickets.py").read_text(encoding="utf-8").split('"""', 2)[2]
     in_parts = True
 
@@ -54,9 +56,10 @@ class HalvesProgram(TrainingProgram):
             argument = self.arguments.pop(name)
             for half in (0, 1):
                 self.arguments[f"{name}_{half}"] = argument._replace(kind="half", place=half)
-        share = {"first": "halves[0][low:high]", "second": "halves[1][low:high]", "share": "rows // 2 / rows",
-                 "total": "gradients[low:high]"}
-        sum_up = self.call(add_shares, share, {})
+        sum_up = self.call(add_shares, {
+            "first": "halves[0][low:high]", "second": "halves[1][low:high]", "share": "rows // 2 / rows",
+            "total": "gradients[low:high]",
+        }, {})
         rows = self._rows_of("[low:high]")
         flat = [f"{name} = flat({array})" for name, array in self._flat.items()]
         compute = [
@@ -69,6 +72,7 @@ class HalvesProgram(TrainingProgram):
             "errors[half] = error * (high - low)",
             *self._backward,
         ]
+        own = "len(learning) * half // 2, len(learning) * (half + 1) // 2"
         step = [
             "mean = (errors[0] + errors[1]) / rows",
             "if not isfinite(mean):",
@@ -76,22 +80,25 @@ class HalvesProgram(TrainingProgram):
             "    return batch",
             "if half == 0:",
             "    totals[epoch] += mean * rows",
-            "for part in range(len(learning) * half // 2, len(learning) * (half + 1) // 2):",
-            "    low, high = learning[part, 0], learning[part, 1]",
-            *(f"    {line}" for line in [sum_up, *self._step]),
+            *self._each_part([sum_up, *self._added, *([] if self._clip else self._step)], own),
         ]
+        tasks = [compute, step]
+        if self._clip:
+            tasks += [
+                ["if half == 0:", *(f"    {line}" for line in self._clip), "    errors[2] = wrong"],
+                ["if not isfinite(errors[2]):", "    stop(tickets)", "    return batch",
+                 *self._each_part(self._step, own)],
+            ]
+        kinds = [[f"if kind == {kind}:", *(f"    {line}" for line in lines)] for kind, lines in enumerate(tasks)]
         task = [
             "ticket = take(tickets)",
-            "batch, half = ticket // 4, ticket % 2",
+            f"batch, kind, half = ticket // {2 * len(tasks)}, ticket // 2 % {len(tasks)}, ticket % 2",
             "if batch >= len(rates):",
             "    return -1",
             "wait_for(tickets, ticket - half)",
             "epoch, number = divmod(begin // size + batch, per_epoch)",
             "rows = size if number + 1 < per_epoch else end - number * size",
-            "if ticket % 4 < 2:",
-            *(f"    {line}" for line in compute),
-            "else:",
-            *(f"    {line}" for line in step),
+            *(line for lines in kinds for line in lines),
             "finish(tickets)",
         ]
         return ["end = len(rows_x)", "per_epoch = max(1, end // size + (end % size > 1))", "while True:",
@@ -128,7 +135,7 @@ class HalvesLoop(CompiledLoop):
 
     @override
     def _call(self, *given: Any) -> int:
-        arguments = (*given, np.zeros(32, np.int64), self._halves, np.zeros(2), *self._bound.values())
+        arguments = (*given, np.zeros(32, np.int64), self._halves, np.zeros(3), *self._bound.values())
         helped = self._alone == 0 and blas_threads() > 1
         with one_blas_thread(LEAST + 1, to=sys.maxsize):
             began, worked, others = perf_counter(), thread_time(), []

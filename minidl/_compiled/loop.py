@@ -15,7 +15,7 @@ from .._data import batch_count
 from ..errors import CallOrderError
 from ..layers.base import Layer
 from ..losses import Loss
-from ..optimizers import Optimizer
+from ..optimizers import Clip, Optimizer, Penalty
 from ..schedules import Schedule
 from .cache import compiled
 from .chain import widths_of
@@ -44,8 +44,10 @@ class CompiledLoop:
     Args:
         model: A `Sequential`, nested ones included, or a single layer.
         loss: A built-in loss.
-        optimizer: SGD, Adam or AdamW.
+        optimizer: A built-in optimizer.
         one_row: Whether each batch will be a single row.
+        penalties: Built-in penalties on parameters of the optimizer.
+        clip: A built-in clip.
 
     Raises:
         CompileError: something cannot be compiled; the message names it.
@@ -57,15 +59,25 @@ class CompiledLoop:
 
     program: ClassVar[type[TrainingProgram]] = TrainingProgram
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool = False) -> None:
-        program = self.program(model, loss, optimizer, one_row=one_row)
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        one_row: bool = False,
+        penalties: tuple[Penalty, ...] = (),
+        clip: Clip | None = None,
+    ) -> None:
+        program = self.program(model, loss, optimizer, one_row=one_row, penalties=penalties, clip=clip)
         self.source = program.source
         self._links, self._arguments, self._optimizer = program.links, program.arguments, optimizer
         self._steps = step_of(optimizer)
         self._train = compiled(program.source, "train", program.functions)
         self.rates: Array = np.empty(0)
         self._uniform = self._of_kind("uniform")
-        self._changing = self._of_kind("number", "buffer", "vector")
+        self._sequences = self._of_kind("sequence")
+        self._changing = self._of_kind("number", "buffer", "vector", "penalty")
         self._widths: list[int] = []
         self._rows = 0
         self._gradients: dict[Parameter, Array] = {}
@@ -127,7 +139,10 @@ class CompiledLoop:
             epoch, batch = divmod(begin // size + done, per_epoch)
             number = min(at_once, count - done, per_epoch - batch if one_epoch else count)
             ends = batch + number == per_epoch
-            self._bound |= draw(self._uniform, number, size, last if ends else size, self._widths, arrays[0].dtype)
+            coming = {name: getattr(optimizer, f"_{name}s")(number) for name in self._sequences}
+            self._bound |= coming | draw(
+                self._uniform, number, size, last if ends else size, self._widths, arrays[0].dtype
+            )
             rates = self.rates[done : done + number]
             self._set_rates(rates)
             bad = self._call(
@@ -141,6 +156,7 @@ class CompiledLoop:
             optimizer.steps += steps
             if steps:
                 optimizer.last_rate = float(rates[steps - 1])
+                optimizer.restore_numbers({name: float(numbers[steps - 1]) for name, numbers in coming.items()})
             if bad >= 0:
                 return done + bad
             done += number
@@ -172,11 +188,12 @@ class CompiledLoop:
 
     def _resolved(self, name: str, argument: Argument) -> Any:
         """Return the value of an argument."""
+        vector = self._optimizer.vector
         match argument.kind:
             case "number":
                 return float(argument.value)
             case "array":
-                return np.array(argument.value, self._optimizer.vector.values.dtype)
+                return np.array(argument.value, vector.values.dtype)
             case "parameter":
                 return argument.value.value
             case "gradient":
@@ -189,7 +206,7 @@ class CompiledLoop:
                 buffer.value = np.array(buffer.value)
                 return buffer.value if buffer.value.ndim else buffer.value.reshape(1)
             case "vector":
-                size = self._optimizer.vector.values.size
+                size = vector.values.size
                 if np.size(argument.value) != size:
                     where = type(argument.owner).__name__
                     raise CallOrderError(
@@ -198,19 +215,26 @@ class CompiledLoop:
                     )
                 return argument.value
             case "learning":
-                vector = self._optimizer.vector
                 places = zip(vector.parameters, vector.slices(), strict=True)
                 return np.array([
                     (begin, min(begin + PART, place.stop))
                     for parameter, place in places if not parameter.frozen
                     for begin in range(place.start, place.stop, PART)
                 ])
+            case "places":
+                slices = [slice(0, vector.values.size)] if argument.owner.joined else vector.slices()
+                return np.array([(part.start, part.stop) for part in slices])
+            case "penalty":
+                return np.concatenate([
+                    np.full(own.size, sum(p.strength for p in argument.owner if own in p.parameters), own.dtype)
+                    for own in vector.parameters
+                ])
             case "memory":
                 sizes = {"rows": self._rows, "features": self._widths[argument.place]}
                 return self._working(name, *(sizes[dimension] for dimension in argument.shape))
             case "target":
                 return self._working(name, self._rows, argument.owner.target_features(self._widths[-1]))
-        return None  # Random numbers are drawn for each call.
+        return None  # Random numbers and sequences are made for each call.
 
     def _working(self, name: str, *shape: int) -> Array:
         """Return an array to work in; use the same memory again if it is large enough."""

@@ -17,7 +17,6 @@ from ..errors import CompileError
 from ..layers._parts import walk
 from ..layers.base import Layer, trait
 from ..layers.dense import Dense
-from ..layers.sequential import Sequential
 from .cache import compiled
 from .chain import linked, widths_of
 from .kernels import LAYERS, NARROW, ONE_ROW
@@ -109,7 +108,8 @@ class Passes:
         (self.dtype,) = dtypes
         self.width = trait(model, "in_features")
         parts = [model, *(part for _, part in walk(model))]
-        self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
+        own = [vars(part) for part in parts if isinstance(part, Layer)]
+        self._held = [(had, name, had[name]) for had in own for name in ("layers", "layer") if name in had]
         self._sample = parameters[0]
         self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         self._largest = max(self._products, default=1)
@@ -117,8 +117,8 @@ class Passes:
 
     def are_current(self) -> bool:
         """Whether the model still has the layers and the dtype for which the passes were compiled."""
-        for chain, layers in self._chains:
-            if chain.layers is not layers:
+        for attributes, name, part in self._held:
+            if attributes[name] is not part:
                 return False
         return self._sample.dtype == self.dtype
 

@@ -14,10 +14,11 @@ import numpy as np
 from ..errors import CompileError
 from ..layers.base import Layer
 from ..losses import Loss
-from ..optimizers import Optimizer
+from ..optimizers import L1, L2, Clip, Optimizer, Penalty
 from .chain import Link, all_can_descend, check_loss, check_parameters, linked, names
 from .kernels import LAYERS, ONE_ROW, ONE_ROW_DESCENT
 from .kernels.data import fetch_rows, fetch_sample_weight, fetch_targets, transposed
+from .kernels.gradients import CLIPS, penalty_backward, penalty_value
 from .kernels.language import Argument, Kernel, Kernels, Real, Vector
 from .kernels.losses import LOSSES
 from .kernels.optimizers import OPTIMIZERS, PLAIN_SGD, step_of
@@ -55,7 +56,8 @@ class Program:
     def layer_call(self, kernel: Kernel, link: Link, number: int) -> str:
         """Write the call of a kernel of layer ``number``."""
         fixed = {"x": f"a{number}", "y": f"a{number + 1}", "grad": f"g{number + 1}", "dx": f"g{number}",
-                 "learning_rate": "rates[batch]", "inputs": f"widths[{number}]"}
+                 "other_x": f"a{link.other}", "other_grad": f"g{link.other + 1}", "learning_rate": "rates[batch]",
+                 "inputs": f"widths[{number}]"}
         own = link.kernels.arguments(link.layer, number)
         return self.call(kernel, fixed, own, "_" + (link.path.replace(".", "_") or "layer"))
 
@@ -85,7 +87,8 @@ class Program:
                 self._transposed[label] = self._own(argument.name, own, suffix)
             case _:
                 self.arguments[label] = argument
-        return label + {"uniform": self._drawn(argument.place), "vector": self._part}.get(argument.kind, "")
+        drawn = self._drawn(argument.place)
+        return label + {"uniform": drawn, "vector": self._part, "sequence": "[batch]"}.get(argument.kind, "")
 
     def _drawn(self, place: int) -> str:
         """Write which of the random numbers of a layer a batch uses."""
@@ -110,8 +113,10 @@ class TrainingProgram(Program):
     Args:
         model: A `Sequential`, nested ones included, or a single layer.
         loss: A built-in loss.
-        optimizer: SGD, Adam or AdamW.
+        optimizer: A built-in optimizer.
         one_row: Whether each batch is a single row.
+        penalties: Built-in penalties on parameters of the optimizer.
+        clip: A built-in clip.
 
     Raises:
         CompileError: something cannot be compiled; the message names it.
@@ -133,7 +138,16 @@ class TrainingProgram(Program):
     data; the first position in the first order; rows of a batch; learning rates; number of the first step; for each
     epoch the sum of losses so far."""
 
-    def __init__(self, model: Layer, loss: Loss, optimizer: Optimizer, *, one_row: bool) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        one_row: bool,
+        penalties: tuple[Penalty, ...] = (),
+        clip: Clip | None = None,
+    ) -> None:
         super().__init__()
         layers, single_row, descent = self.tables
         links = linked(model, single_row if one_row else layers)
@@ -145,8 +159,13 @@ class TrainingProgram(Program):
         vector = optimizer.vector
         learned = {id(parameter) for parameter in vector.parameters if not parameter.frozen}
         check_parameters(links, learned)
+        if clip is not None and type(clip) not in CLIPS:
+            raise CompileError(f"expected a clip among {names(CLIPS)}, got {clip!r}")
+        for penalty in penalties:
+            if type(penalty) not in (L1, L2) or not set(penalty.parameters) <= set(vector.parameters):
+                raise CompileError(f"expected penalties L1 or L2 on parameters of the optimizer, got {penalty!r}")
         steps = step_of(optimizer)
-        if one_row and steps == [PLAIN_SGD] and all_can_descend(links, learned):
+        if one_row and steps == [PLAIN_SGD] and not (penalties or clip) and all_can_descend(links, learned):
             links = [link._replace(kernels=descent.get(type(link.layer), link.kernels)) for link in links]
             steps = []
         self.links = links
@@ -170,18 +189,33 @@ class TrainingProgram(Program):
             *(self.layer_call(link.kernels.forward, link, number) for number, link in enumerate(links)),
             f"error = {self.call(row.kernel, fixed, row.arguments(loss), '_loss')}",
         ]
+        strengths = {
+            name: Argument("penalty", [penalty for penalty in penalties if type(penalty) is kind])
+            for name, kind in (("l1", L1), ("l2", L2))
+        }
+        self._forward += [
+            f"extra = {self.call(penalty_value, {'values': 'values'}, strengths)}", "error += extra"
+        ] if penalties else []
         self._backward = []
         for number in reversed(range(first, last)):
             kernels = links[number].kernels
             kernel = (without_dx if number == first else None) or kernels.backward
             self._backward.append(self.layer_call(kernel, links[number], number))
-        fixed = {"learning_rate": "rates[batch]", "step": "step + batch"}
         # Frozen parameters are between the others in the vectors: the step updates only the parts that learn.
         if self.in_parts or any(parameter.frozen for parameter in vector.parameters):
             self.arguments["learning"] = Argument("learning")
             self._part = "[low:high]"
         own = {name: Argument("vector", vector, name) for name in ("values", "gradients")}
+        self._added = [
+            self.call(penalty_backward, {name: name + self._part for name in strengths}, own)
+        ] if penalties else []
+        fixed = {"learning_rate": "rates[batch]", "step": "step + batch"}
         self._step = [self.call(step.kernel, fixed, own | step.arguments(optimizer)) for step in steps]
+        places, fixed = {"places": Argument("places", clip)}, {"gradients": "gradients"}
+        self._clip = [
+            f"wrong = {self.call(row.kernel, fixed, places | row.arguments(clip))}"
+            for kind, row in CLIPS.items() if type(clip) is kind
+        ]
         title = f"{class_names(links)} -> {type(loss).__name__}, {type(optimizer).__name__}"
         body = self._body(one_row)
         self.source = self.module(title, vector.values.dtype, [
@@ -201,10 +235,6 @@ class TrainingProgram(Program):
             rows = "rows = size if first + size + 1 < end else end - first"  # A single row joins the batch before it.
             once = ["rows = size", *some]
             each_batch = [rows, "if rows != len(a0):", *(f"    {line}" for line in some)]
-        step = self._step
-        if self._part:
-            step = ["for part in range(len(learning)):", "    low, high = learning[part, 0], learning[part, 1]",
-                    *(f"    {line}" for line in step)]
         lines = [
             *each_batch,
             *self._forward,
@@ -212,13 +242,22 @@ class TrainingProgram(Program):
             "    return batch",
             "totals[epoch] += error * len(a0)",
             *self._backward,
-            *step,
+            *self._each_part(self._added),
+            *(line for clip in self._clip for line in (clip, "if not isfinite(wrong):", "    return batch")),
+            *self._each_part(self._step),
             "first += len(a0)",
             "if first == end:",
             "    epoch, first = epoch + 1, 0",
         ]
         return ["epoch, first, end = 0, begin, len(rows_x)", *once, "for batch in range(len(rates)):",
                 *(f"    {line}" for line in lines), "return -1"]
+
+    def _each_part(self, lines: list[str], parts: str = "len(learning)") -> list[str]:
+        """Write that some lines are done for each part of the vectors, if the step is done in parts."""
+        if not self._part or not lines:
+            return lines
+        return [f"for part in range({parts}):", "    low, high = learning[part, 0], learning[part, 1]",
+                *(f"    {line}" for line in lines)]
 
     def _rows_of(self, some: str) -> list[str]:
         """Write that some rows of the memory for rows are used; rename it in the arguments."""

@@ -61,15 +61,14 @@ class CompiledEngine(Engine):
     def __init__(self, numpy: NumpyEngine, *, rows: int, in_halves: bool) -> None:
         from .._compiled import Predictor
 
-        extras = {"penalties": numpy.penalties, "clip": numpy.clip, "micro_batch_size": numpy.micro_batch_size,
-                  "ranks": numpy.ranks}
-        for name, value in extras.items():
-            if value:
+        for name in ("micro_batch_size", "ranks"):
+            if (value := getattr(numpy, name)) is not None:
                 raise CompileError(f"expected no {name}, got {value!r}")
         self.update = numpy.update
         self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
         self._rows, self._in_halves = rows, in_halves
         self._parts = numpy.model, numpy.loss, numpy.optimizer
+        self._extras = {"penalties": tuple(numpy.penalties), "clip": numpy.clip}
         self._parameters = numpy.optimizer.vector.values.size
         self._model = numpy.model
         self.at_once = 1
@@ -85,9 +84,9 @@ class CompiledEngine(Engine):
         from .._compiled import CompiledLoop, HalvesLoop, LanesLoop, fits
 
         model, _, optimizer = self._parts
-        small = self._rows and fits(model, optimizer, self._rows)
+        small = self._rows and not any(self._extras.values()) and fits(model, optimizer, self._rows)
         kind = HalvesLoop if self._in_halves else LanesLoop if small else CompiledLoop
-        self._compiled_for, self._loop = form, kind(*self._parts, one_row=self._rows == 1)
+        self._compiled_for, self._loop = form, kind(*self._parts, one_row=self._rows == 1, **self._extras)
         self._smallest_batch = max(trait(part, "smallest_batch") for part, _ in form if isinstance(part, Layer))
 
     @override

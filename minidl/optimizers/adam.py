@@ -166,6 +166,11 @@ class NAdam(Adam):
         moments = self.first_moment, self.second_moment
         in_blocks(move, (values, gradients, *moments), self._scratch_ahead, self._scratch)
 
+    def _momentum_products(self, count: int) -> Array:
+        """Return p in each of the next steps."""
+        momenta = [self._momentum(t) for t in range(self.steps + 1, self.steps + 1 + count)]
+        return np.cumprod([self.momentum_product, *momenta])[1:]
+
     def _momentum(self, t: int) -> float:
         """Return μₜ."""
         growth: float = 0.96 ** (t * self.momentum_decay)

@@ -9,11 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl import SGD, Adam, AdamW, BatchNorm, Dense, Dropout, Huber, LayerNorm, Parameter, RMSNorm
+from minidl import (
+    SGD,
+    Adam,
+    AdamW,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Huber,
+    LayerNorm,
+    Parameter,
+    Residual,
+    RMSNorm,
+    RMSProp,
+)
 from minidl._compiled.kernels import LAYERS, NARROW, ONE_ROW, ONE_ROW_DESCENT
-from minidl._compiled.kernels.activations import ARRAY_ACTIVATION
+from minidl._compiled.kernels.activations import ARRAY_ACTIVATION, RESIDUAL_BEGIN, RESIDUAL_END
 from minidl._compiled.kernels.dense import DENSE
 from minidl._compiled.kernels.dropout import DROPOUT
+from minidl._compiled.kernels.gradients import CLIPS
 from minidl._compiled.kernels.language import (
     Argument,
     Column,
@@ -35,18 +49,22 @@ from minidl._core.parameter import Buffer
 from minidl.layers.activations import Activation
 from minidl.layers.scaling import Rescale, Standardize
 from minidl.losses import ElementwiseLoss, Pinball
+from minidl.optimizers import Adagrad, NAdam
 
 LAYER = {"x", "y", "grad", "dx", "learning_rate"}
 LOSS = {"prediction", "target", "sample_weight", "gradient", "flat_gradient"}
+CLIP = {"gradients", "places"}
 STEP = {"values", "gradients", "learning_rate", "step"}
 ARRAYS = (Vector, Matrix, Row, Column)
 SEEN_AS: dict[str, tuple[Any, ...]] = {
     "parameter": ARRAYS, "gradient": ARRAYS, "transposed": (Matrix,), "buffer": ARRAYS, "vector": (Vector,),
     "uniform": (Vector,), "number": (Real, float), "array": (Row,), "function": (Function,),
+    "sequence": (float,),
 }
 KINDS: dict[str, tuple[type, ...]] = {
     "parameter": (Parameter,), "gradient": (Parameter,), "transposed": (Parameter,), "buffer": (Buffer,),
     "number": (float,), "array": (list,), "vector": (np.ndarray,), "uniform": (np.random.Generator,),
+    "sequence": (float,),
 }
 
 
@@ -68,9 +86,13 @@ def rows() -> Iterator[Any]:
                 yield pytest.param(row, layer(kind), LAYER, id=f"{kind.__name__} {row.forward.__name__}")
     yield pytest.param(FIXED_NORM, layer(BatchNorm), LAYER, id="frozen BatchNorm")
     yield pytest.param(ARRAY_ACTIVATION, layer(Activation), LAYER, id="Activation of arrays")
+    for ends in RESIDUAL_BEGIN, RESIDUAL_END:
+        yield pytest.param(ends, Residual(Dense(3, 3)), {*LAYER, "other_x", "other_grad"}, id=ends.forward.__name__)
     for loss, own in LOSSES.items():
         arguments: dict[Any, Any] = {Pinball: [[0.1, 0.9]], ElementwiseLoss: [np.hypot, np.hypot]}
         yield pytest.param(own, loss(*arguments.get(loss, [])), LOSS, id=loss.__name__)
+    for clip, own in CLIPS.items():
+        yield pytest.param(own, clip(1.0), CLIP, id=clip.__name__)
     for make in steps():
         optimizer = make([Parameter(np.ones((2, 2)))], 0.1)
         for part in step_of(optimizer):
@@ -83,6 +105,10 @@ def steps() -> Iterator[Callable[..., Any]]:
     yield lambda parameters, rate: SGD(parameters, rate, momentum=0.9, nesterov=True)
     yield lambda parameters, rate: Adam(parameters, rate, weight_decay=0.1)
     yield lambda parameters, rate: AdamW(parameters, rate, weight_decay=0.1)
+    yield lambda parameters, rate: NAdam(parameters, rate)
+    yield lambda parameters, rate: Adagrad(parameters, rate)
+    yield lambda parameters, rate: RMSProp(parameters, rate)
+    yield lambda parameters, rate: RMSProp(parameters, rate, momentum=0.9)
     yield lambda parameters, rate: SGD(parameters, rate).set_group(parameters, rate_factor=0.5)
 
 

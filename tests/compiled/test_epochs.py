@@ -13,12 +13,13 @@ from typing_extensions import override
 
 pytest.importorskip("numba")
 
-from minidl import SGD, Dense, Dropout, HalfSquaredError, Layer, Sequential, Tanh, Trainer, mlp
+from minidl import L1, SGD, ClipGlobalNorm, Dense, Dropout, HalfSquaredError, Layer, Sequential, Tanh, Trainer, mlp
 from minidl._compiled import CompiledLoop
 from minidl._compiled.loop import aligned
 from minidl.callbacks import Callback
 from minidl.errors import ArgumentError, DivergenceError, DTypeError
 from minidl.layers._parts import named
+from minidl.optimizers import NAdam
 from minidl.schedules import Cosine, Schedule
 
 Array = np.ndarray[Any, Any]
@@ -56,6 +57,11 @@ def calls_of(run: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+def with_extras(net: Layer) -> Trainer:
+    extras: Any = {"penalties": [L1(0.01, net.parameters())], "clip": ClipGlobalNorm(0.1)}
+    return Trainer(net, HalfSquaredError(), NAdam(net.parameters()), rng=2, engine="compiled", **extras)
+
+
 DECAY = Cosine(0.1, epochs=12)
 
 
@@ -67,6 +73,7 @@ DECAY = Cosine(0.1, epochs=12)
         (network, 0.1, {"shuffle": False}),
         (network, DECAY, {"sample_weight": np.linspace(0, 2, 60)}),
         (lambda: mlp([2, 5, 1], activation=Tanh, rng=1), DECAY, {"x": np.asfortranarray(X)}),
+        (lambda: mlp([2, 5, 1], activation=Tanh, rng=1), None, {}),
     ],
 )
 def test_many_epochs_in_one_call_have_the_bits_of_one_after_the_other(
@@ -75,7 +82,9 @@ def test_many_epochs_in_one_call_have_the_bits_of_one_after_the_other(
     runs = []
     for watched in ([Watching()], []):
         net = model()
-        run = Trainer(net, HalfSquaredError(), SGD(net.parameters(), rate), rng=2, engine="compiled")
+        run = with_extras(net) if rate is None else Trainer(
+            net, HalfSquaredError(), SGD(net.parameters(), rate), rng=2, engine="compiled"
+        )
         calls = calls_of(run, monkeypatch)
         run.fit(**{"x": X, "y": Y, **data}, epochs=12, batch_size=batch_size, callbacks=watched)
         runs.append(run)

@@ -9,13 +9,24 @@ import pytest
 
 pytest.importorskip("numba")
 
-from minidl import SGD, BatchNorm, Dense, HalfSquaredError, ReLU, Sequential, Trainer
+from minidl import (
+    SGD,
+    BatchNorm,
+    ClipGlobalNorm,
+    Dense,
+    HalfSquaredError,
+    MeanAbsoluteError,
+    ReLU,
+    Sequential,
+    Trainer,
+)
 from minidl._compiled import HalvesLoop, halves
 from minidl._core.threads import pool
 from minidl._training import compiled_engine
 from minidl._training.compiled_engine import EngineName
 from minidl.errors import DivergenceError
-from tests.compiled.test_networks import CASES, WEIGHTS, close, trained
+from minidl.initializers import Constant
+from tests.compiled.test_networks import CASES, EXTRAS, WEIGHTS, close, trained
 
 
 @pytest.fixture(autouse=True)
@@ -55,24 +66,31 @@ def values(trainer: Trainer) -> Any:
 
 
 # 67 rows: the last batch of 8 has 3, that of 33 has 34, that of 32 has 35.
-@pytest.mark.parametrize(("name", "sizes"), [("norms", [8, 33]), ("bent", [8]), ("labels", [32, 67])])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("norms", [8, 33]), ("bent", [8]), ("labels", [32, 67]), ("both", [8]), ("residual", [33]), ("clipped", [32]),
+     ("clipped numbers", [8]), ("penalized", [33])],
+)
 def test_halves_give_what_whole_batches_give_in_numpy(name: str, sizes: list[int], calls: list[Any]) -> None:
     for size in sizes:
         for weights in (None, WEIGHTS):
-            wanted, found = (trained(CASES[name], engine, size, weights) for engine in ("numpy", "compiled"))
+            wanted, found = (
+                trained(CASES[name], engine, size, weights, EXTRAS.get(name)) for engine in ("numpy", "compiled")
+            )
             assert close(found.history.loss, wanted.history.loss, wanted)
             assert close(values(found), values(wanted), wanted)
     assert calls
 
 
+@pytest.mark.parametrize("name", ["labels", "both"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_bits_do_not_depend_on_the_number_of_threads(
-    threads: int, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+    threads: int, name: str, calls: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = trained(CASES["labels"], "compiled", 10)
+    wanted = trained(CASES[name], "compiled", 10, extras=EXTRAS.get(name))
     helpers = watched_pool(monkeypatch)
     monkeypatch.setattr(halves, "blas_threads", lambda: threads)
-    found = trained(CASES["labels"], "compiled", 10)
+    found = trained(CASES[name], "compiled", 10, extras=EXTRAS.get(name))
     assert found.history.loss == wanted.history.loss
     np.testing.assert_array_equal(values(found), values(wanted))
     assert bool(helpers) == (threads == 2)
@@ -100,6 +118,31 @@ def test_frozen_layers_stay_and_the_others_learn_as_in_numpy(calls: list[Any]) -
         runs.append(values(trainer))
     np.testing.assert_allclose(runs[1], runs[0], rtol=1e-12, atol=1e-14)
     assert calls
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2])  # 0: not in halves.
+def test_a_norm_that_cannot_be_clipped_leaves_the_weights(
+    threads: int, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halves, "blas_threads", lambda: threads)
+    monkeypatch.setattr(compiled_engine, "ROWS", 2 if threads else 1000)
+    ends = []
+    # The gradient of row 25 is 0.85e308 for each of six weights: all are finite, and their norm is not.
+    x, y, weights = np.where(np.arange(40)[:, None] == 25, 1e8, X), np.ones((40, 2)), np.ones(40)
+    weights[25] = 1.7e301
+    engines: list[EngineName] = ["numpy", "compiled"]
+    for engine in engines:
+        model = Sequential(Dense(3, 2, weight_initializer=Constant(0.0)))
+        trainer = Trainer(
+            model, MeanAbsoluteError(), SGD(model.parameters(), 1e-12), rng=0, engine=engine, clip=ClipGlobalNorm(1.0)
+        )
+        with pytest.raises(DivergenceError) as caught:
+            trainer.fit(x, y, epochs=1, batch_size=10, sample_weight=weights, shuffle=False)
+        ends.append((caught.value.epoch, caught.value.batch, str(caught.value), values(trainer)))
+    assert ends[0][:2] == (0, 2)
+    assert ends[0][:3] == ends[1][:3]
+    np.testing.assert_allclose(ends[1][3], ends[0][3], rtol=1e-12)
+    assert bool(calls) == bool(threads)
 
 
 def test_a_divergence_leaves_the_weights_from_before_its_update(calls: list[Any]) -> None:

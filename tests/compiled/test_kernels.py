@@ -51,17 +51,31 @@ from minidl._compiled.cache import jitted
 from minidl._compiled.chain import linked
 from minidl._compiled.kernels import LAYERS, ONE_ROW, ONE_ROW_DESCENT, elementary
 from minidl._compiled.kernels.data import fetch_rows, fetch_sample_weight, fetch_targets
+from minidl._compiled.kernels.gradients import CLIPS, penalty_backward, penalty_value
 from minidl._compiled.kernels.language import Kernel, Needs, Real, Vector
 from minidl._compiled.kernels.losses import LOSSES
 from minidl._compiled.kernels.optimizers import OPTIMIZERS, step_of
 from minidl._compiled.kernels.rows import sum_of_products, sum_of_rows
 from minidl._compiled.source import module_source, parameters_of
 from minidl._core.parameter import Buffer
+from minidl.errors import GradientError
 from minidl.layers._parts import children
 from minidl.layers.base import trait
 from minidl.layers.scaling import Rescale, Standardize
 from minidl.losses import ElementwiseLoss, GaussianNLL, Pinball, PoissonLoss
-from minidl.optimizers import Optimizer
+from minidl.optimizers import (
+    L1,
+    L2,
+    Adagrad,
+    Clip,
+    ClipGlobalNorm,
+    ClipNorm,
+    ClipValue,
+    NAdam,
+    Optimizer,
+    ParameterVector,
+    RMSProp,
+)
 
 DTYPES = ["float64", "float32"]
 TOLERANCE = {"float64": 1e-13, "float32": 3e-6}
@@ -140,6 +154,8 @@ def declared(row: Needs, name: str, known: dict[str, Any], owner: object) -> Any
             known[name] = np.array(argument.value.value, ndmin=1)
         case "function":
             return jitted(argument.value)
+        case "sequence":
+            known[name] = argument.owner._momentum_products(1)[0]
         case "array":
             return np.array(argument.value, known["gradient"].dtype)
         case "memory":
@@ -385,11 +401,16 @@ def optimizer_examples(parameters: list[Parameter]) -> list[Optimizer]:
         AdamW(parameters, 0.1, weight_decay=0.0),
         SGD(parameters, 0.1, momentum=0.8).set_group(parameters[:1], rate_factor=0.5),
         AdamW(parameters, 0.1).set_group(parameters[-1:], rate_factor=2.0, weight_decay=0.2),
+        NAdam(parameters, 0.1, weight_decay=0.3),
+        NAdam(parameters, 0.1, beta1=0.7, momentum_decay=0.5),
+        Adagrad(parameters, 0.1, epsilon=0.1),
+        RMSProp(parameters, 0.1, weight_decay=0.3),
+        RMSProp(parameters, 0.1, rho=0.8, momentum=0.6, epsilon=0.1),
     ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(15))
 def test_optimizer_kernels_take_the_steps_of_the_optimizer(number: int, dtype: str) -> None:
     rng = np.random.default_rng(5)
     start = [rng.normal(size=(3, 4)), rng.normal(size=3)]
@@ -402,10 +423,56 @@ def test_optimizer_kernels_take_the_steps_of_the_optimizer(number: int, dtype: s
             parameter.grad += gradient.reshape(parameter.shape)
         wanted.step()
         found.vector.gradients[:] = gradients
-        known = {"values": found.vector.values, "gradients": found.vector.gradients, "learning_rate": 0.1, "step": step}
+        known: dict[str, Any] = {
+            "values": found.vector.values, "gradients": found.vector.gradients, "learning_rate": 0.1, "step": step
+        }
         for row in step_of(found):
             call(row.kernel, dtype, known, found, row)
+        found.steps = step
+        found.restore_numbers({name: float(known[name]) for name in found.changing})
+    assert found.numbers() == {**wanted.numbers(), "last_rate": 0.0}
     assert close(found.vector.values, wanted.vector.values, dtype)
     assert found.slots().keys() == wanted.slots().keys()
     for name, slot in found.slots().items():
         assert close(slot, wanted.slots()[name], dtype), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_penalty_kernels_add_the_penalties_and_their_gradients(dtype: str) -> None:
+    parameter = Parameter(np.array([-2.0, 0.0, -0.0, 3.0, 1e-30]), dtype=dtype)
+    l1, l2 = np.full((2, 5), [[0.3], [0.7]], dtype)
+    gradients = np.ones(5, dtype)
+    parameter.grad += 1.0
+    penalties = [L1(0.3, [parameter]), L2(0.7, [parameter])]
+    for penalty in penalties:
+        penalty.backward()
+    found = compiled(penalty_value, dtype)(parameter.value, l1, l2)
+    assert found == pytest.approx(0.3 * 5 + 0.35 * 13, rel=1e-6)
+    compiled(penalty_backward, dtype)(parameter.value, gradients, l1, l2)
+    assert close(gradients, parameter.grad, dtype)
+    parameter.value[0] = np.nan
+    compiled(penalty_backward, dtype)(parameter.value, gradients, l1, 0.0 * l2)
+    assert np.isnan(gradients).tolist() == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [0.0, 1e-44, 1e-3, 1.0, 1e30, 1e200, 1e306, np.inf, np.nan])
+@pytest.mark.parametrize("clip", [ClipValue(0.5), ClipNorm(0.8), ClipGlobalNorm(1e-3)], ids=repr)
+def test_clip_kernels_do_what_the_clips_do(clip: Clip, scale: float, dtype: str) -> None:
+    assert set(CLIPS) == {ClipValue, ClipNorm, ClipGlobalNorm}
+    parameters = [Parameter(np.zeros((3, 2)), dtype=dtype), Parameter(np.zeros(4), dtype=dtype)]
+    vector = ParameterVector(parameters)
+    parameters[0].grad += np.arange(6.0).reshape(3, 2) / 10
+    parameters[1].grad += 0.1
+    with np.errstate(all="ignore"):
+        vector.gradients[1:8:3] *= vector.gradients.dtype.type(scale)
+    found = vector.gradients.copy()
+    places = np.array([(0, 10)] if clip.joined else [(0, 6), (6, 10)])
+    wrong = call(CLIPS[type(clip)].kernel, dtype, {"gradients": found, "places": places}, clip, CLIPS[type(clip)])
+    try:
+        clip(vector)
+    except GradientError:
+        assert not np.isfinite(wrong)
+    else:
+        assert wrong == 0.0
+        np.testing.assert_allclose(found, vector.gradients, rtol=TOLERANCE[dtype])

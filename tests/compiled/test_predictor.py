@@ -21,6 +21,7 @@ from minidl import (
     BatchNorm,
     Dense,
     Dropout,
+    Flatten,
     HalfSquaredError,
     Identity,
     Layer,
@@ -62,7 +63,7 @@ def double(x: Any) -> Any:
 def every_layer() -> Sequential:
     """A network of all layers that can be compiled, its running statistics and slopes away from their first values."""
     model = Sequential(
-        Identity(), Standardize.of(X + 2.0), Dense(5, 9), Sigmoid(), Sequential(Tanh(), Dropout(0.5)), GELU(),
+        Identity(), Standardize.of(X + 2.0), Dense(5, 9), Sigmoid(), Residual(Sequential(Tanh(), Dropout(0.5))), GELU(),
         BatchNorm(9), SiLU(), LayerNorm(9), Dense(9, 64, bias=False), PReLU(features=64), Softplus(), ReLU(),
         RMSNorm(64), LeakyReLU(0.1), ELU(0.8), PReLU(), Dense(64, 3), Activation(square, double), Softmax(),
         Rescale.of(X[:, :3] - 4.0),
@@ -92,7 +93,7 @@ def close(found: Array, wanted: Array) -> bool:
 
 
 def test_every_layer_that_is_compiled_is_in_the_network() -> None:
-    assert {type(layer) for _, layer in chain(every_layer())} == set(LAYERS)
+    assert {type(layer) for _, layer in chain(every_layer())} == {*LAYERS, Residual}
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 7, 511, 512, 513, ROWS])
@@ -185,7 +186,7 @@ def test_any_number_of_threads_may_predict_at_once(both: tuple[Sequential, Predi
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: Sequential(Dense(5, 5), Residual(Tanh())), r'^Predictor: Residual at "1" .*; use model.predict$'),
+        (lambda: Sequential(Dense(5, 5), Flatten()), r'^Predictor: Flatten at "1" .*; use model.predict$'),
         (lambda: Sequential(Sigmoid(), Tanh()), "^Predictor: expected parameters, .* got none; use model.predict$"),
         (lambda: Sequential(Dense(5, 5), Dense(5, 2, dtype=np.float32)), "of one dtype, got float32 and float64"),
         (lambda: Sequential(Dense(5, 5), Activation(lambda x: eval("x"), np.cos)), "its function uses more than Numba"),

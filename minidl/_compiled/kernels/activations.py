@@ -1,4 +1,4 @@
-"""Kernels of the activations: the equations of `minidl.layers.activations`, element by element."""
+"""Kernels of the activations and of `Residual`: their equations, element by element."""
 
 from __future__ import annotations
 
@@ -63,6 +63,18 @@ def identity_backward(grad: Vector, dx: Vector) -> None:
     """Compute ∂e/∂x = g."""
     for i in range(len(grad)):
         dx[i] = grad[i]
+
+
+def residual_forward(x: Vector, other_x: Vector, y: Vector) -> None:
+    """Compute y = f(x) + x after the layers of f."""
+    for i in range(len(y)):
+        y[i] = x[i] + other_x[i]
+
+
+def residual_backward(grad: Vector, other_grad: Vector, dx: Vector) -> None:
+    """Compute ∂e/∂x = g ∂f/∂x + g before the layers of f."""
+    for i in range(len(dx)):
+        dx[i] = grad[i] + other_grad[i]
 
 
 def sigmoid_forward(x: Vector, y: Vector) -> None:
@@ -230,6 +242,12 @@ ACTIVATIONS: dict[type[Layer], Kernels] = {
     Softmax: Kernels(softmax_forward, softmax_backward),
     **ELEMENTWISE,
 }
+
+RESIDUAL_BEGIN = Kernels(identity_forward, residual_backward)
+"""Before the layers of a `Residual`."""
+
+RESIDUAL_END = Kernels(residual_forward, identity_backward)
+"""After them."""
 
 ARRAY_ACTIVATION = Kernels(
     array_activation_forward, array_activation_backward, functions=("function", "derivative")

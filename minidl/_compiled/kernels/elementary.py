@@ -79,6 +79,11 @@ def less(x: Real, y: Real) -> Real:
     return x - y
 
 
+def shrunk(x: Real) -> Real:
+    """Compute x / 10²⁰⁰ and round it; in a kernel the compiler may square the 10²⁰⁰, which is too large."""
+    return 1e-200 * x
+
+
 def sigmoid(x: Real) -> Real:
     """Compute 1 / (1 + e⁻ˣ), for x < 0 as eˣ / (1 + eˣ)."""
     e = decay(-abs(x))

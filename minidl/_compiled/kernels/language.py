@@ -9,11 +9,14 @@ their annotations say in which form::
 
 Some names are fixed:
 
-- Layers: ``x`` and ``y`` are input and output, ``grad`` is ∂e/∂y, ``dx`` is ∂e/∂x, ``learning_rate`` is η; on padded
-  memory ``inputs`` is the number of the columns of x that exist.
+- Layers: ``x`` and ``y`` are input and output, ``grad`` is ∂e/∂y, ``dx`` is ∂e/∂x, ``learning_rate`` is η. At both ends
+  of a Residual, ``other_x`` and ``other_grad`` are those of the other end. On padded memory ``inputs`` is the number of
+  the columns of x that exist.
 - Losses: ``prediction``, ``target``, ``sample_weight``, and ``gradient``, which is ∂e/∂prediction; ``flat_gradient`` is
   the same memory as a `Vector`.
 - Optimizers: ``values`` and ``gradients``, ``learning_rate``, and ``step``, the number of the step.
+- Penalties: ``values`` and ``gradients``; ``l1`` and ``l2``, which are λ of each number.
+- Clips: ``gradients``, and ``places``: where the numbers that are clipped together begin and end.
 
 Each other name is declared in the row of the table (`Needs`)::
 
@@ -49,7 +52,7 @@ Row: TypeAlias = Annotated[Array, "features"]
 """One number for each feature."""
 
 Indices: TypeAlias = npt.NDArray[np.intp]
-"""Numbers of rows."""
+"""Numbers of rows, or of places in a vector."""
 
 Real: TypeAlias = Annotated[Any, "number"]
 """A number in the dtype of the network; one annotated ``float`` is float64."""
@@ -65,10 +68,12 @@ class Argument(NamedTuple):
 
     Attributes:
         kind: ``"parameter"``, ``"gradient"``, ``"transposed"``, ``"buffer"``, ``"number"``, ``"array"``,
-            ``"function"``, ``"vector"``, ``"memory"``, ``"target"``, ``"uniform"``, ``"learning"`` (the parts of the
-            vectors that learn), or ``"half"`` (the gradient over one half of a batch; ``place`` is the number of the
-            half).
-        owner: The object that has it: a layer, a loss, an optimizer or its vector; None for memory.
+            ``"function"``, ``"vector"``, ``"sequence"``, ``"memory"``, ``"target"``, ``"uniform"``, ``"learning"`` (the
+            parts of the vectors that learn), ``"places"`` (where the numbers that are clipped together begin and end),
+            ``"penalty"`` (λ of each number of the vectors), or ``"half"`` (the gradient over one half of a batch;
+            ``place`` is the number of the half).
+        owner: The object that has it: a layer, a loss, an optimizer or its vector, a clip; penalties of one class; None
+            for memory.
         name: The name of its attribute there.
         shape: The dimensions of memory: ``"rows"``, ``"features"``.
         place: The place in the chain of the layer; the memory has as many features as the layer's input.
@@ -98,6 +103,8 @@ class Needs:
         arrays: Lists of numbers that do not change; annotated `Row`.
         functions: Functions of the user; annotated `Function`.
         vectors: State of an optimizer: vectors like ``values``.
+        sequences: Numbers of an optimizer that change from step to step; annotated ``float``. For ``product``, its
+            method ``_products(count)`` gives those of the next steps.
         memory: Arrays that a kernel fills for itself or for the backward kernel, with their shapes: `Matrix`, `Column`
             or `Row`, with the features of the layer's input. They are not attributes.
         uniform: The random generator of the kernel's ``uniform``: one random number in [0, 1) for each number of the
@@ -110,6 +117,7 @@ class Needs:
     arrays: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
     uniform: str = ""
 
@@ -122,7 +130,7 @@ class Needs:
             found[f"{name}_transposed"] = Argument("transposed", owner, name)
         for kind, names in (
             ("buffer", self.buffers), ("number", self.numbers), ("array", self.arrays), ("function", self.functions),
-            ("vector", self.vectors),
+            ("vector", self.vectors), ("sequence", self.sequences),
         ):
             found |= {name: Argument(kind, owner, name) for name in names}
         for name, shape in self.memory.items():
@@ -149,7 +157,7 @@ class Kernels(Needs):
 
 @dataclass(frozen=True)
 class OneKernel(Needs):
-    """The row of a loss, which returns (1/N) Σᵢ wᵢ eᵢ, or of a part of an optimizer's step.
+    """The row of a loss, which returns (1/N) Σᵢ wᵢ eᵢ, of a clip, or of a part of an optimizer's step.
 
     Attributes:
         kernel: The kernel.
