@@ -27,6 +27,9 @@ class Compiled:
     Args:
         function: What to compile.
         keep: Whether to keep the machine code in the folder of the function's file.
+
+    Attributes:
+        call: This object, and after its first call the compiled function itself, which saves a call in between.
     """
 
     def __init__(self, function: Callable[..., Any], keep: bool) -> None:
@@ -34,6 +37,7 @@ class Compiled:
         self._ready = self._jitted(keep)
         self._trusted = not keep
         self._first = Lock()
+        self.call = self if keep else self._ready
 
     def __call__(self, *arguments: Any) -> Any:
         if not self._trusted:
@@ -53,6 +57,7 @@ class Compiled:
             self._ready = self._jitted(keep=False)
             found = self._ready(*arguments)
         self._trusted = True
+        self.call = self._ready
         return found
 
     def _forget(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from numpy import empty
 
 from .._core.arrays import Array, features
 from .._core.blas import SMALL, libraries, one_blas_thread
@@ -23,6 +24,8 @@ from .chain import linked, widths_of
 from .kernels import LAYERS, NARROW, ONE_ROW
 from .kernels.language import Kernels
 from .program import PredictionProgram
+
+Widths: TypeAlias = npt.NDArray[np.intp]
 
 SINGLE = 1 << 18
 """Most multiplications of a matrix product that OpenBLAS computes in the calling thread."""
@@ -72,6 +75,11 @@ class Predictor:
         passes = self._passes
         if not passes.are_current():
             passes = self._passes = Passes(self.model)
+        row, row_of_y, widths = passes.sizes
+        if type(x) is np.ndarray and x.shape == row and x.dtype == passes.dtype and x.flags.carray:
+            y: Array = empty(row_of_y, passes.dtype)  # A single row takes a microsecond: each check counts.
+            passes.one_row(x, y, 1, widths)
+            return y
         x = features(x, "Predictor", passes.width, passes.dtype)
         return passes.predict(x if x.flags.carray else np.array(x, order="C"))
 
@@ -83,6 +91,14 @@ class Predictor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Predictor, (self.model,)
+
+
+class Sizes(NamedTuple):
+    """The shapes of one row of the input and of the output, and the widths of ``a0``, ``a1``, …: all of one network."""
+
+    row: tuple[int, int]
+    row_of_y: tuple[int, int]
+    widths: Widths
 
 
 class Passes:
@@ -110,24 +126,33 @@ class Passes:
         self.width = trait(model, "in_features")
         parts = [model, *(part for _, part in walk(model))]
         self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
-        self._sample = parameters[0]
+        self._parameters = [
+            (vars(link.layer), name, parameter, parameter._value)
+            for link in self._links
+            for name, parameter in link.parameters.items()
+        ]
         self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         self._largest = max(self._products, default=1)
-        self._widths: tuple[int, ...] = ()
+        self.sizes = Sizes((1, -1), (1, -1), np.empty(0, np.intp))
 
     def are_current(self) -> bool:
-        """Whether the model still has the layers and the dtype for which the passes were compiled."""
+        """Whether the model still has the layers, the parameters, and the arrays in these that the passes know."""
         for chain, layers in self._chains:
             if chain.layers is not layers:
                 return False
-        return self._sample.dtype == self.dtype
+        for layer, name, parameter, value in self._parameters:
+            if layer[name] is not parameter or parameter._value is not value:
+                return False
+        return True
 
     def predict(self, x: Array) -> Array:
         """Check ``x`` and return the predictions for it."""
         rows, width = x.shape
-        widths = self._widths
-        if not widths or widths[0] != width:
-            widths = self._widths = tuple(widths_of(self._links, width))
+        sizes = self.sizes
+        if sizes.row[1] != width:
+            found = widths_of(self._links, width)
+            sizes = self.sizes = Sizes((1, width), (1, found[-1]), np.array(found, np.intp))
+        widths = sizes.widths
         y: Array = np.empty((rows, widths[-1]), self.dtype)
         if rows == 1:
             self.one_row(x, y, 1, widths)
@@ -152,11 +177,11 @@ class Passes:
         rows = most // self._largest
         return min(rows - rows % 16, BLOCK)
 
-    def _in_blocks(self, narrow: Forward, x: Array, y: Array, widths: tuple[int, ...]) -> None:
+    def _in_blocks(self, narrow: Forward, x: Array, y: Array, widths: Widths) -> None:
         """Divide blocks among threads; the cuts do not depend on the number of threads."""
         block, threads = self.block, thread_count()
         blocks = -(-len(x) // block)
-        work = block * (sum(self._products) + sum(widths))
+        work = block * (sum(self._products) + widths.sum())
         helped = -(-max(blocks - WAKING // max(work, 1), 0) // threads)
         own = max(blocks - helped * (threads - 1), helped) * block
         others = []
@@ -184,7 +209,7 @@ class Passes:
 
 
 class Forward:
-    """A compiled forward pass; each call uses the present parameters of its model.
+    """A compiled forward pass; each call uses the present numbers of its model, in the arrays that the model has now.
 
     Args:
         model: The model.
@@ -196,15 +221,21 @@ class Forward:
         program = PredictionProgram(model, table, dtype)
         self.source = program.source
         self._predict = compiled(program.source, "predict", program.functions)
-        self._arrays = [(vars(argument.owner), argument.name) for argument in program.arrays.values()]
+        self._held = [argument.value.value for argument in program.parameters.values()]
+        places = [number for array in self._held for number in (array.ctypes.data, *array.shape)]
+        self._places = np.array(places, np.intp)
+        self._buffers = [(vars(argument.owner), argument.name) for argument in program.buffers.values()]
         self._numbers = [(vars(argument.owner), argument.name) for argument in program.numbers.values()]
+        self._has_more = bool(self._buffers or self._numbers)
 
-    def __call__(self, x: Array, y: Array, block: int, widths: tuple[int, ...]) -> None:
+    def __call__(self, x: Array, y: Array, block: int, widths: Widths) -> None:
         """Write the predictions for x into y, ``block`` rows at a time."""
-        own = [layer[name].value for layer, name in self._arrays]
-        if self._numbers:
-            own += [layer[name] for layer, name in self._numbers]
-        self._predict(x, y, block, widths, *own)
+        if self._has_more:
+            more = [layer[name].value for layer, name in self._buffers]
+            more += [layer[name] for layer, name in self._numbers]
+            self._predict.call(x, y, block, widths, self._places, *more)
+        else:
+            self._predict.call(x, y, block, widths, self._places)
 
 
 def thread_count() -> int:

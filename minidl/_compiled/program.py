@@ -6,7 +6,7 @@ the gradients of the error with respect to them. Names of a layer end in its pat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +26,22 @@ from .source import module_source, parameters_of
 FEW_LAYERS = 16
 """Most layers of a chain in which the kernels of batches are inlined. Inlining saves up to a tenth of an update, and
 doubles the time to compile a long chain."""
+
+POINTER = """
+
+from numba import carray, types
+from numba.extending import intrinsic
+
+
+@intrinsic
+def pointer(context, address):
+    def cast(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.intp), cast
+
+"""
+"""Makes a pointer of an address."""
 
 
 class Program:
@@ -224,14 +240,21 @@ class PredictionProgram(Program):
         table: The kernels of its layers.
         dtype: float64 or float32.
 
+    The program gets the parameters by their addresses: to unpack an array costs Numba as much as to multiply a thousand
+    numbers.
+
     Attributes:
         source: The program: a module with a function ``predict``.
-        arrays: The arguments that are parameters and buffers.
+        parameters: Maps the name of each parameter in the source to its meaning, in the order of ``places``.
+        buffers: The arguments that are buffers.
         numbers: The arguments that are numbers; they come last.
     """
 
-    given = ("x", "y", "block", "widths")
-    """The arguments that every program has: input and output, rows of a block, widths of ``a0``, ``a1``, …"""
+    given = ("x", "y", "block", "widths", "places")
+    """The arguments that every program has: input and output, rows of a block, widths of ``a0``, ``a1``, …, and the
+    address and the shape of each parameter, one after the other."""
+
+    tools = POINTER
 
     def __init__(self, model: Layer, table: dict[type[Layer], Kernels], dtype: np.dtype[Any]) -> None:
         super().__init__()
@@ -246,10 +269,13 @@ class PredictionProgram(Program):
             self._kernels.append(transposed)
         ends = "a0", f"a{last}"
         memory = {name: a for name, a in self.arguments.items() if a.kind == "memory" and name not in ends}
-        self.arrays = {name: a for name, a in self.arguments.items() if a.kind in ("parameter", "buffer")}
-        self.numbers = {name: a for name, a in self.arguments.items() if a.kind == "number"}
+        self.parameters, self.buffers, self.numbers = (
+            {name: a for name, a in self.arguments.items() if a.kind == kind}
+            for kind in ("parameter", "buffer", "number")
+        )
         self.source = self.module(class_names(links), dtype, [
-            f"def predict({', '.join([*self.given, *self.arrays, *self.numbers])}):",
+            f"def predict({', '.join([*self.given, *self.buffers, *self.numbers])}):",
+            *self._arrays(),
             *(f"    {name} = transposed({weight})" for name, weight in self._transposed.items()),
             *(f"    all_{name} = np.empty({_size(argument)}, real)" for name, argument in memory.items()),
             "    for begin in range(0, len(x), block):",
@@ -259,6 +285,14 @@ class PredictionProgram(Program):
             *(f"        {name} = {stream}.reshape(-1)" for name, stream in self._flat.items()),
             *(f"        {line}" for line in calls),
         ])
+
+    def _arrays(self) -> Iterator[str]:
+        """Write how each parameter becomes an array again."""
+        place = 0
+        for name, argument in self.parameters.items():
+            shape = "".join(f"places[{place + 1 + axis}], " for axis in range(argument.value.value.ndim))
+            yield f"    {name} = carray(pointer(places[{place}]), ({shape}), real)"
+            place += 1 + argument.value.value.ndim
 
 
 def _size(memory: Argument) -> str:
