@@ -27,9 +27,6 @@ class Compiled:
     Args:
         function: What to compile.
         keep: Whether to keep the machine code in the folder of the function's file.
-
-    Attributes:
-        call: This object, and after its first call the compiled function itself, which saves a call in between.
     """
 
     def __init__(self, function: Callable[..., Any], keep: bool) -> None:
@@ -37,7 +34,6 @@ class Compiled:
         self._ready = self._jitted(keep)
         self._trusted = not keep
         self._first = Lock()
-        self.call = self if keep else self._ready
 
     def __call__(self, *arguments: Any) -> Any:
         if not self._trusted:
@@ -45,6 +41,16 @@ class Compiled:
                 if not self._trusted:
                     return self._call_first(arguments)
         return self._ready(*arguments)
+
+    @property
+    def entry(self) -> Callable[..., Any]:
+        """The shortest way to call the function again, with arguments of the types that it has had so far.
+
+        If these types were always the same, it is the machine code itself, which does not check them.
+        """
+        versions = list(self._ready.overloads.values())
+        ready: Callable[..., Any] = versions[0].entry_point if len(versions) == 1 else self._ready
+        return ready
 
     def _call_first(self, arguments: tuple[Any, ...]) -> Any:
         """Call code that may come from the disk; compile it again if that fails."""
@@ -57,7 +63,6 @@ class Compiled:
             self._ready = self._jitted(keep=False)
             found = self._ready(*arguments)
         self._trusted = True
-        self.call = self._ready
         return found
 
     def _forget(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,6 @@ from .chain import linked, widths_of
 from .kernels import LAYERS, NARROW, ONE_ROW
 from .kernels.language import Kernels
 from .program import PredictionProgram
-
-Widths: TypeAlias = npt.NDArray[np.intp]
 
 SINGLE = 1 << 18
 """Most multiplications of a matrix product that OpenBLAS computes in the calling thread."""
@@ -75,12 +74,13 @@ class Predictor:
         passes = self._passes
         if not passes.are_current():
             passes = self._passes = Passes(self.model)
-        row, row_of_y, widths = passes.sizes
-        if type(x) is np.ndarray and x.shape == row and x.dtype == passes.dtype and x.flags.carray:
-            y: Array = empty(row_of_y, passes.dtype)  # A single row takes a microsecond: each check counts.
-            passes.one_row(x, y, 1, widths)
+        if type(x) is np.ndarray and x.shape == passes.row and x.dtype == passes.dtype and x.flags.carray:
+            y: Array = empty(passes.row_of_y, passes.dtype)
+            passes.one_row(x, y)
             return y
-        x = features(x, "Predictor", passes.width, passes.dtype)
+        x = features(x, "Predictor", passes.in_features, passes.dtype)
+        if x.shape[1] != passes.widths[0]:
+            passes = self._passes = Passes(self.model, x.shape[1])
         return passes.predict(x if x.flags.carray else np.array(x, order="C"))
 
     @property
@@ -93,25 +93,23 @@ class Predictor:
         return Predictor, (self.model,)
 
 
-class Sizes(NamedTuple):
-    """The shapes of one row of the input and of the output, and the widths of ``a0``, ``a1``, …: all of one network."""
-
-    row: tuple[int, int]
-    row_of_y: tuple[int, int]
-    widths: Widths
-
-
 class Passes:
-    """The compiled forward passes of a chain in its present state.
+    """The compiled forward passes of a chain with the layers, the parameters and the arrays that it has now.
 
     Args:
         model: The model.
+        width: Width of the input of a model that takes any.
+
+    Attributes:
+        widths: Width of the input, then that of each layer's output.
+        row: Shape of a single row.
+        row_of_y: Shape of its prediction.
 
     Raises:
         CompileError: something cannot be compiled; the message names it.
     """
 
-    def __init__(self, model: Layer) -> None:
+    def __init__(self, model: Layer, width: int = 0) -> None:
         self._model = model
         try:
             self._links = linked(model, LAYERS)
@@ -123,22 +121,27 @@ class Passes:
             found = " and ".join(sorted(map(str, dtypes))) or "none"
             raise CompileError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
         (self.dtype,) = dtypes
-        self.width = trait(model, "in_features")
+        self.in_features = trait(model, "in_features")
+        self.widths = widths_of(self._links, self.in_features or width)
+        self.row, self.row_of_y = (1, self.widths[0]), (1, self.widths[-1])
         parts = [model, *(part for _, part in walk(model))]
-        self._chains = [(part, part.layers) for part in parts if isinstance(part, Sequential)]
+        held = [(link.layer, name) for link in self._links for name in LAYERS[type(link.layer)].parameters]
         self._parameters = [
-            (vars(link.layer), name, parameter, parameter._value)
-            for link in self._links
-            for name, parameter in link.parameters.items()
+            (vars(layer), name, parameter, parameter._value)
+            for layer, name in held
+            if (parameter := getattr(layer, name)) is not None
         ]
+        self._others: list[tuple[dict[str, Any], str, Any]] = [
+            (vars(layer), name, None) for layer, name in held if getattr(layer, name) is None
+        ]
+        self._others += [(vars(part), "layers", part.layers) for part in parts if isinstance(part, Sequential)]
         self._products = [link.layer.weight.size for link in self._links if isinstance(link.layer, Dense)]
         self._largest = max(self._products, default=1)
-        self.sizes = Sizes((1, -1), (1, -1), np.empty(0, np.intp))
 
     def are_current(self) -> bool:
-        """Whether the model still has the layers, the parameters, and the arrays in these that the passes know."""
-        for chain, layers in self._chains:
-            if chain.layers is not layers:
+        """Whether the model still has the layers, the parameters, and the arrays for which the passes were made."""
+        for part, name, other in self._others:
+            if part[name] is not other:
                 return False
         for layer, name, parameter, value in self._parameters:
             if layer[name] is not parameter or parameter._value is not value:
@@ -146,24 +149,19 @@ class Passes:
         return True
 
     def predict(self, x: Array) -> Array:
-        """Check ``x`` and return the predictions for it."""
-        rows, width = x.shape
-        sizes = self.sizes
-        if sizes.row[1] != width:
-            found = widths_of(self._links, width)
-            sizes = self.sizes = Sizes((1, width), (1, found[-1]), np.array(found, np.intp))
-        widths = sizes.widths
-        y: Array = np.empty((rows, widths[-1]), self.dtype)
+        """Return the predictions for ``x``."""
+        rows = len(x)
+        y: Array = np.empty((rows, self.widths[-1]), self.dtype)
         if rows == 1:
-            self.one_row(x, y, 1, widths)
+            self.one_row(x, y)
         elif rows >= 2 * (self._rows_within(SINGLE) or BLOCK) and self.block:
             narrow = self.narrow  # Making it loads Numba, and so the BLAS that is to be limited.
             with one_blas_thread(self.block * self._largest, above=SINGLE, to=sys.maxsize):
-                self._in_blocks(narrow, x, y, widths)
+                self._in_blocks(narrow, x, y)
         elif rows:
             wide = self.wide
             with one_blas_thread(min(rows, WIDE_BLOCK) * self._largest, above=SINGLE, to=SMALL):
-                wide(x, y, WIDE_BLOCK, widths)
+                wide(x, y, WIDE_BLOCK)
         return y
 
     @cached_property
@@ -177,65 +175,74 @@ class Passes:
         rows = most // self._largest
         return min(rows - rows % 16, BLOCK)
 
-    def _in_blocks(self, narrow: Forward, x: Array, y: Array, widths: Widths) -> None:
+    def _in_blocks(self, narrow: Forward, x: Array, y: Array) -> None:
         """Divide blocks among threads; the cuts do not depend on the number of threads."""
         block, threads = self.block, thread_count()
         blocks = -(-len(x) // block)
-        work = block * (sum(self._products) + widths.sum())
+        work = block * (sum(self._products) + sum(self.widths))
         helped = -(-max(blocks - WAKING // max(work, 1), 0) // threads)
         own = max(blocks - helped * (threads - 1), helped) * block
         others = []
         for begin in range(own, len(x), helped * block or 1):
             part = slice(begin, begin + helped * block)
             try:
-                others.append(pool(threads).submit(narrow, x[part], y[part], block, widths))
+                others.append(pool(threads).submit(narrow, x[part], y[part], block))
             except RuntimeError:  # Python is shutting down, and starts no more threads.
-                narrow(x[part], y[part], block, widths)
-        narrow(x[:own], y[:own], block, widths)
+                narrow(x[part], y[part], block)
+        narrow(x[:own], y[:own], block)
         for other in others:
             other.result()
 
     @cached_property
-    def one_row(self) -> Forward:
-        return Forward(self._model, ONE_ROW, self.dtype)
+    def one_row(self) -> Callable[[Array, Array], None]:
+        """The shortest call that writes the prediction for a single row into an array."""
+        forward = self._forward(ONE_ROW)
+        forward(np.zeros(self.row, self.dtype), np.empty(self.row_of_y, self.dtype), 1)  # Compiles.
+        return forward.of_one_row()
 
     @cached_property
     def narrow(self) -> Forward:
-        return Forward(self._model, NARROW, self.dtype)
+        return self._forward(NARROW)
 
     @cached_property
     def wide(self) -> Forward:
-        return Forward(self._model, LAYERS, self.dtype)
+        return self._forward(LAYERS)
+
+    def _forward(self, table: dict[type[Layer], Kernels]) -> Forward:
+        program = PredictionProgram(self._model, table, self.dtype)
+        values = {id(parameter): value for _, _, parameter, value in self._parameters}
+        arrays = [values[id(argument.value)] for argument in program.parameters.values()]
+        return Forward(program, self.widths, arrays)
 
 
 class Forward:
-    """A compiled forward pass; each call uses the present numbers of its model, in the arrays that the model has now.
+    """A compiled forward pass.
 
     Args:
-        model: The model.
-        table: The kernels of its layers.
-        dtype: The dtype of its parameters.
+        program: The program.
+        widths: Width of the input, then that of each layer's output.
+        arrays: The values of its parameters. They are kept here, because the program gets only their addresses.
     """
 
-    def __init__(self, model: Layer, table: dict[type[Layer], Kernels], dtype: np.dtype[Any]) -> None:
-        program = PredictionProgram(model, table, dtype)
+    def __init__(self, program: PredictionProgram, widths: list[int], arrays: list[Array]) -> None:
         self.source = program.source
-        self._predict = compiled(program.source, "predict", program.functions)
-        self._held = [argument.value.value for argument in program.parameters.values()]
-        places = [number for array in self._held for number in (array.ctypes.data, *array.shape)]
-        self._places = np.array(places, np.intp)
+        self._compiled = compiled(program.source, "predict", program.functions)
+        self._arrays = arrays
+        places = [number for array in arrays for number in (array.ctypes.data, *array.shape)]
+        self._places = np.array([*widths, *places], np.intp)
         self._buffers = [(vars(argument.owner), argument.name) for argument in program.buffers.values()]
         self._numbers = [(vars(argument.owner), argument.name) for argument in program.numbers.values()]
-        self._has_more = bool(self._buffers or self._numbers)
 
-    def __call__(self, x: Array, y: Array, block: int, widths: Widths) -> None:
+    def __call__(self, x: Array, y: Array, block: int) -> None:
         """Write the predictions for x into y, ``block`` rows at a time."""
-        if self._has_more:
-            more = [layer[name].value for layer, name in self._buffers]
-            more += [layer[name] for layer, name in self._numbers]
-            self._predict.call(x, y, block, widths, self._places, *more)
-        else:
-            self._predict.call(x, y, block, widths, self._places)
+        own = [layer[name].value for layer, name in self._buffers] + [layer[name] for layer, name in self._numbers]
+        self._compiled(self._places, block, x, y, *own)
+
+    def of_one_row(self) -> Callable[[Array, Array], None]:
+        """Return the shortest call for a single row; only after a first call."""
+        if self._buffers or self._numbers:
+            return partial(self, block=1)
+        return partial(self._compiled.entry, self._places, 1)
 
 
 def thread_count() -> int:

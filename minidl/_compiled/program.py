@@ -250,9 +250,9 @@ class PredictionProgram(Program):
         numbers: The arguments that are numbers; they come last.
     """
 
-    given = ("x", "y", "block", "widths", "places")
-    """The arguments that every program has: input and output, rows of a block, widths of ``a0``, ``a1``, …, and the
-    address and the shape of each parameter, one after the other."""
+    given = ("places", "block", "x", "y")
+    """The arguments that every program has: the widths of ``a0``, ``a1``, …, followed by the address and the shape of
+    each parameter; rows of a block; input and output."""
 
     tools = POINTER
 
@@ -275,7 +275,7 @@ class PredictionProgram(Program):
         )
         self.source = self.module(class_names(links), dtype, [
             f"def predict({', '.join([*self.given, *self.buffers, *self.numbers])}):",
-            *self._arrays(),
+            *self._arrays(last + 1),
             *(f"    {name} = transposed({weight})" for name, weight in self._transposed.items()),
             *(f"    all_{name} = np.empty({_size(argument)}, real)" for name, argument in memory.items()),
             "    for begin in range(0, len(x), block):",
@@ -286,9 +286,8 @@ class PredictionProgram(Program):
             *(f"        {line}" for line in calls),
         ])
 
-    def _arrays(self) -> Iterator[str]:
-        """Write how each parameter becomes an array again."""
-        place = 0
+    def _arrays(self, place: int) -> Iterator[str]:
+        """Write how each parameter becomes an array again; the first one is at this place of ``places``."""
         for name, argument in self.parameters.items():
             shape = "".join(f"places[{place + 1 + axis}], " for axis in range(argument.value.value.ndim))
             yield f"    {name} = carray(pointer(places[{place}]), ({shape}), real)"
@@ -297,7 +296,7 @@ class PredictionProgram(Program):
 
 def _size(memory: Argument) -> str:
     """Write the shape of the memory of a block."""
-    sizes = {"rows": "block", "features": f"widths[{memory.place}]"}
+    sizes = {"rows": "block", "features": f"places[{memory.place}]"}
     return f"({', '.join(sizes[dimension] for dimension in memory.shape)})"
 
 
