@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,12 +71,14 @@ class Predictor:
 
     def __call__(self, x: npt.ArrayLike) -> Array:
         """Return the predictions for ``x``, ``(batch, in_features)``: ``(batch, out_features)``."""
+        # A single row takes little more than a microsecond, so it takes the shortest way.
         passes = self._passes
         if not passes.are_current():
             passes = self._passes = Passes(self.model)
-        if type(x) is np.ndarray and x.shape == passes.row and x.dtype == passes.dtype and x.flags.carray:
-            y: Array = empty(passes.row_of_y, passes.dtype)
-            passes.one_row(x, y)
+        shape, dtype, shape_of_y, program, places = passes.one_row
+        if type(x) is np.ndarray and x.shape == shape and x.dtype == dtype and x.flags.carray:
+            y: Array = empty(shape_of_y, dtype)
+            program(places, 1, x, y)
             return y
         x = features(x, "Predictor", passes.in_features, passes.dtype)
         if x.shape[1] != passes.widths[0]:
@@ -93,6 +95,16 @@ class Predictor:
         return Predictor, (self.model,)
 
 
+class OneRow(NamedTuple):
+    """How to predict a single row: its shape and dtype, the shape of its prediction, and what computes it."""
+
+    shape: tuple[int, ...] = ()
+    dtype: Any = None
+    shape_of_y: tuple[int, ...] = ()
+    program: Any = None
+    places: Any = None
+
+
 class Passes:
     """The compiled forward passes of a chain with the layers, the parameters and the arrays that it has now.
 
@@ -102,8 +114,7 @@ class Passes:
 
     Attributes:
         widths: Width of the input, then that of each layer's output.
-        row: Shape of a single row.
-        row_of_y: Shape of its prediction.
+        one_row: How to predict a single row; empty before the first one.
 
     Raises:
         CompileError: something cannot be compiled; the message names it.
@@ -115,22 +126,21 @@ class Passes:
             self._links = linked(model, LAYERS)
         except CompileError as error:
             raise CompileError(f"Predictor: {error}; use model.predict") from None
-        parameters = [parameter for link in self._links for parameter in link.parameters.values()]
-        dtypes = {parameter.dtype for parameter in parameters}
-        if len(dtypes) != 1:
-            found = " and ".join(sorted(map(str, dtypes))) or "none"
-            raise CompileError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
-        (self.dtype,) = dtypes
-        self.in_features = trait(model, "in_features")
-        self.widths = widths_of(self._links, self.in_features or width)
-        self.row, self.row_of_y = (1, self.widths[0]), (1, self.widths[-1])
-        parts = [model, *(part for _, part in walk(model))]
         held = [(link.layer, name) for link in self._links for name in LAYERS[type(link.layer)].parameters]
         self._parameters = [
             (vars(layer), name, parameter, parameter._value)
             for layer, name in held
             if (parameter := getattr(layer, name)) is not None
         ]
+        dtypes = {value.dtype for *_, value in self._parameters}
+        if len(dtypes) != 1:
+            found = " and ".join(sorted(map(str, dtypes))) or "none"
+            raise CompileError(f"Predictor: expected parameters, all of one dtype, got {found}; use model.predict")
+        (self.dtype,) = dtypes
+        self.in_features = trait(model, "in_features")
+        self.widths = widths_of(self._links, self.in_features or width)
+        self.one_row = OneRow()
+        parts = [model, *(part for _, part in walk(model))]
         self._others: list[tuple[dict[str, Any], str, Any]] = [
             (vars(layer), name, None) for layer, name in held if getattr(layer, name) is None
         ]
@@ -153,7 +163,11 @@ class Passes:
         rows = len(x)
         y: Array = np.empty((rows, self.widths[-1]), self.dtype)
         if rows == 1:
-            self.one_row(x, y)
+            if not self.one_row.program:
+                forward = self._forward(ONE_ROW)
+                forward(x, y, 1)  # The first call compiles.
+                self.one_row = OneRow(x.shape, self.dtype, y.shape, forward.shortest(), forward.places)
+            self.one_row.program(self.one_row.places, 1, x, y)
         elif rows >= 2 * (self._rows_within(SINGLE) or BLOCK) and self.block:
             narrow = self.narrow  # Making it loads Numba, and so the BLAS that is to be limited.
             with one_blas_thread(self.block * self._largest, above=SINGLE, to=sys.maxsize):
@@ -194,13 +208,6 @@ class Passes:
             other.result()
 
     @cached_property
-    def one_row(self) -> Callable[[Array, Array], None]:
-        """The shortest call that writes the prediction for a single row into an array."""
-        forward = self._forward(ONE_ROW)
-        forward(np.zeros(self.row, self.dtype), np.empty(self.row_of_y, self.dtype), 1)  # Compiles.
-        return forward.of_one_row()
-
-    @cached_property
     def narrow(self) -> Forward:
         return self._forward(NARROW)
 
@@ -222,6 +229,9 @@ class Forward:
         program: The program.
         widths: Width of the input, then that of each layer's output.
         arrays: The values of its parameters. They are kept here, because the program gets only their addresses.
+
+    Attributes:
+        places: The first argument of the program.
     """
 
     def __init__(self, program: PredictionProgram, widths: list[int], arrays: list[Array]) -> None:
@@ -229,20 +239,20 @@ class Forward:
         self._compiled = compiled(program.source, "predict", program.functions)
         self._arrays = arrays
         places = [number for array in arrays for number in (array.ctypes.data, *array.shape)]
-        self._places = np.array([*widths, *places], np.intp)
+        self.places = np.array([*widths, *places], np.intp)
         self._buffers = [(vars(argument.owner), argument.name) for argument in program.buffers.values()]
         self._numbers = [(vars(argument.owner), argument.name) for argument in program.numbers.values()]
 
     def __call__(self, x: Array, y: Array, block: int) -> None:
         """Write the predictions for x into y, ``block`` rows at a time."""
         own = [layer[name].value for layer, name in self._buffers] + [layer[name] for layer, name in self._numbers]
-        self._compiled(self._places, block, x, y, *own)
+        self._compiled(self.places, block, x, y, *own)
 
-    def of_one_row(self) -> Callable[[Array, Array], None]:
-        """Return the shortest call for a single row; only after a first call."""
+    def shortest(self) -> Callable[..., Any]:
+        """Return the shortest way to call the program again, with `places`, block, x and y."""
         if self._buffers or self._numbers:
-            return partial(self, block=1)
-        return partial(self._compiled.entry, self._places, 1)
+            return lambda places, block, x, y: self(x, y, block)
+        return self._compiled.entry
 
 
 def thread_count() -> int:

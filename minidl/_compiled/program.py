@@ -35,13 +35,14 @@ from numba.extending import intrinsic
 
 @intrinsic
 def pointer(context, address):
+    # Numba makes an array of a pointer, but no pointer of an address.
     def cast(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(types.intp), cast
 
 """
-"""Makes a pointer of an address."""
+"""Text of a function that makes a pointer of an address."""
 
 
 class Program:
@@ -235,13 +236,13 @@ class TrainingProgram(Program):
 class PredictionProgram(Program):
     """The forward pass for one block of rows after the other.
 
+    The program gets the parameters by their addresses: Numba takes as long to unpack an array as for a
+    thousand multiplications.
+
     Args:
         model: A `Sequential`, nested ones included, or a single layer.
         table: The kernels of its layers.
         dtype: float64 or float32.
-
-    The program gets the parameters by their addresses: to unpack an array costs Numba as much as to multiply a thousand
-    numbers.
 
     Attributes:
         source: The program: a module with a function ``predict``.
