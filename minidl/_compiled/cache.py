@@ -44,6 +44,16 @@ class Compiled:
                     return self._call_first(arguments)
         return self._ready(*arguments)
 
+    @property
+    def entry(self) -> Callable[..., Any]:
+        """The shortest way to call the function again, with arguments of the types that it has had so far.
+
+        If these types were always the same, it is the machine code itself, which does not check them.
+        """
+        versions = list(self._ready.overloads.values())
+        ready: Callable[..., Any] = versions[0].entry_point if len(versions) == 1 else self._ready
+        return ready
+
     def _call_first(self, arguments: tuple[Any, ...]) -> Any:
         """Call code that may come from the disk; compile it again if that fails."""
         try:

@@ -160,3 +160,13 @@ def flat(typing, array):
         return impl_ret_borrowed(context, builder, signature.return_type, found._getvalue())
 
     return types.Array(array.dtype, 1, "C")(array), write
+
+
+@intrinsic
+def pointer(typing, address):
+    """Return a pointer to an address; Numba makes an array of a pointer, but no pointer of an address."""
+
+    def write(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.intp), write

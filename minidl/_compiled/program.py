@@ -6,7 +6,7 @@ the gradients of the error with respect to them. Names of a layer end in its pat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -269,6 +269,9 @@ class TrainingProgram(Program):
 class PredictionProgram(Program):
     """The forward pass for one block of rows after the other.
 
+    The program gets the parameters by their addresses: Numba takes as long to unpack an array as for a
+    thousand multiplications.
+
     Args:
         model: A `Sequential`, nested ones included, or a single layer.
         table: The kernels of its layers.
@@ -276,12 +279,14 @@ class PredictionProgram(Program):
 
     Attributes:
         source: The program: a module with a function ``predict``.
-        arrays: The arguments that are parameters and buffers.
+        parameters: Maps the name of each parameter in the source to its meaning, in the order of ``places``.
+        buffers: The arguments that are buffers.
         numbers: The arguments that are numbers; they come last.
     """
 
-    given = ("x", "y", "block", "widths")
-    """The arguments that every program has: input and output, rows of a block, widths of ``a0``, ``a1``, …"""
+    given = ("places", "block", "x", "y")
+    """The arguments that every program has: the widths of ``a0``, ``a1``, …, followed by the address and the shape of
+    each parameter; rows of a block; input and output."""
 
     def __init__(self, model: Layer, table: dict[type[Layer], Kernels], dtype: np.dtype[Any]) -> None:
         super().__init__()
@@ -296,10 +301,13 @@ class PredictionProgram(Program):
             self._kernels.append(transposed)
         ends = "a0", f"a{last}"
         memory = {name: a for name, a in self.arguments.items() if a.kind == "memory" and name not in ends}
-        self.arrays = {name: a for name, a in self.arguments.items() if a.kind in ("parameter", "buffer")}
-        self.numbers = {name: a for name, a in self.arguments.items() if a.kind == "number"}
+        self.parameters, self.buffers, self.numbers = (
+            {name: a for name, a in self.arguments.items() if a.kind == kind}
+            for kind in ("parameter", "buffer", "number")
+        )
         self.source = self.module(class_names(links), dtype, [
-            f"def predict({', '.join([*self.given, *self.arrays, *self.numbers])}):",
+            f"def predict({', '.join([*self.given, *self.buffers, *self.numbers])}):",
+            *self._arrays(last + 1),
             *(f"    {name} = transposed({weight})" for name, weight in self._transposed.items()),
             *(f"    all_{name} = np.empty({_size(argument)}, real)" for name, argument in memory.items()),
             "    for begin in range(0, len(x), block):",
@@ -310,10 +318,17 @@ class PredictionProgram(Program):
             *(f"        {line}" for line in calls),
         ])
 
+    def _arrays(self, place: int) -> Iterator[str]:
+        """Write how each parameter becomes an array again; the first one is at this place of ``places``."""
+        for name, argument in self.parameters.items():
+            shape = "".join(f"places[{place + 1 + axis}], " for axis in range(argument.value.value.ndim))
+            yield f"    {name} = carray(pointer(places[{place}]), ({shape}), real)"
+            place += 1 + argument.value.value.ndim
+
 
 def _size(memory: Argument) -> str:
     """Write the shape of the memory of a block."""
-    sizes = {"rows": "block", "features": f"widths[{memory.place}]"}
+    sizes = {"rows": "block", "features": f"places[{memory.place}]"}
     return f"({', '.join(sizes[dimension] for dimension in memory.shape)})"
 
 

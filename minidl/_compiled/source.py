@@ -20,9 +20,9 @@ from __future__ import annotations
 from math import erfc, exp, isfinite, log, log1p, sqrt
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
-from minidl._compiled.intrinsics import flat, fma, load, splat, store, sums
+from minidl._compiled.intrinsics import flat, fma, load, pointer, splat, store, sums
 
 # Only the last function is called from Python. A kernel is put into its text: on a single row a call costs more than
 # the work of the kernel. There the compiler may reorder sums, but it may not assume that numbers are finite: NaN must

@@ -68,7 +68,7 @@ class CompiledEngine(Engine):
         self.predict = Predictor(numpy.model)  # Threads of both BLAS libraries would compete.
         self._rows, self._in_halves = rows, in_halves
         self._parts = numpy.model, numpy.loss, numpy.optimizer
-        self._extras = {"penalties": tuple(numpy.penalties), "clip": numpy.clip}
+        self._penalties, self._clip = tuple(numpy.penalties), numpy.clip
         self._parameters = numpy.optimizer.vector.values.size
         self._model = numpy.model
         self.at_once = 1
@@ -84,9 +84,12 @@ class CompiledEngine(Engine):
         from .._compiled import CompiledLoop, HalvesLoop, LanesLoop, fits
 
         model, _, optimizer = self._parts
-        small = self._rows and not any(self._extras.values()) and fits(model, optimizer, self._rows)
+        plain = not (self._penalties or self._clip)
+        small = self._rows and plain and fits(model, optimizer, self._rows)
         kind = HalvesLoop if self._in_halves else LanesLoop if small else CompiledLoop
-        self._compiled_for, self._loop = form, kind(*self._parts, one_row=self._rows == 1, **self._extras)
+        self._compiled_for, self._loop = form, kind(
+            *self._parts, one_row=self._rows == 1, penalties=self._penalties, clip=self._clip
+        )
         self._smallest_batch = max(trait(part, "smallest_batch") for part, _ in form if isinstance(part, Layer))
 
     @override
