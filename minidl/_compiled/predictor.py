@@ -125,7 +125,8 @@ class Passes:
             self._links = linked(model, LAYERS)
         except CompileError as error:
             raise CompileError(f"Predictor: {error}; use model.predict") from None
-        held = [(link.layer, name) for link in self._links for name in LAYERS[type(link.layer)].parameters]
+        kernels = [(link.layer, LAYERS.get(type(link.layer), link.kernels)) for link in self._links]
+        held = [(layer, name) for layer, row in kernels for name in row.parameters]
         self._parameters = [
             (vars(layer), name, parameter, parameter._value)
             for layer, name in held

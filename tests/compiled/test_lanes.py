@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Callable[[], Layer], Loss, Callable[[Layer], Optimizer], 
     "single rows": (lambda: mlp([6, 20, 21, 3], activation=Sigmoid), HalfSquaredError(),
                     lambda m: SGD(m.parameters(), 0.05), 1, "float64"),
     "batches": (lambda: mlp([6, 20, 21, 3], activation=ReLU), SoftmaxCrossEntropy(),
-                lambda m: Adam(m.parameters(), 1e-3), 8, "float32"),
+                lambda m: SGD(m.parameters(), 0.01), 8, "float32"),
     "activations": (all_activations, HalfSquaredError(),
                     lambda m: SGD(m.parameters(), 1e-4, momentum=0.9, weight_decay=1e-3), 5, "float64"),
 }
