@@ -25,7 +25,9 @@ def inlined(source: str) -> str:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-    kernels = {node.name: _Unrolled(constants).visit(node) for node in functions if _is_kernel(node)}
+    for node in functions:
+        _Unrolled(constants).visit(node)
+    kernels = {node.name: node for node in functions if _is_kernel(node)}
     numbers = count()
 
     def expanded(lines: Iterable[ast.stmt]) -> list[ast.stmt]:

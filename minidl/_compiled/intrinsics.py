@@ -68,10 +68,14 @@ _operator(operator.mul, "fmul")
 def _pointer(context, builder, signature, arguments, lanes):
     """Return the address of ``array[place]`` as that of a vector."""
     array, place = signature.args[:2]
-    given = context.make_array(array)(context, builder, arguments[0])
     places = cgutils.unpack_tuple(builder, arguments[1]) if isinstance(place, types.BaseTuple) else [arguments[1]]
-    address = cgutils.get_item_pointer(context, builder, array, given, places)
-    return builder.bitcast(address, lanes.vector.as_pointer())
+    return _address(context, builder, array, arguments[0], places, lanes)
+
+
+def _address(context, builder, kind, array, places, lanes):
+    """Return the address of a number of an array as that of a vector."""
+    given = context.make_array(kind)(context, builder, array)
+    return builder.bitcast(cgutils.get_item_pointer(context, builder, kind, given, places), lanes.vector.as_pointer())
 
 
 @intrinsic
@@ -114,33 +118,59 @@ def splat(typing, number):
 @intrinsic
 def fma(typing, a, b, c):
     """See `kernels.lanes.fma`."""
+    return a(a, a, a), lambda context, builder, signature, arguments: _fma(builder, a, arguments)
 
-    def write(context, builder, signature, arguments):
-        kind = ir.FunctionType(a.vector, [a.vector] * 3)
-        name = f"llvm.fma.v{a.count}f{a.dtype.bitwidth}"
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
-    return a(a, a, a), write
+def _fma(builder, lanes, arguments):
+    kind = ir.FunctionType(lanes.vector, [lanes.vector] * 3)
+    name = f"llvm.fma.v{lanes.count}f{lanes.dtype.bitwidth}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
 @intrinsic
 def sums(typing, vectors):
-    """See `kernels.lanes.sums`: neighbours are added in pairs, then pairs of sums, and so on."""
+    """See `kernels.lanes.sums`."""
     lanes = vectors[0]
 
     def write(context, builder, signature, arguments):
-        rows, width = cgutils.unpack_tuple(builder, arguments[0]), 1
-        while len(rows) > 1:
-            first = [k if k // width % 2 == 0 else lanes.count + k - width for k in range(lanes.count)]
-            second = [k + width for k in first]
-            rows = [
-                builder.fadd(_shuffled(builder, a, b, first), _shuffled(builder, a, b, second), flags=FAST)
-                for a, b in zip(rows[::2], rows[1::2], strict=True)
-            ]
-            width *= 2
-        return rows[0]
+        return _sums(builder, lanes, cgutils.unpack_tuple(builder, arguments[0]))
 
     return lanes(vectors), write
+
+
+def _sums(builder, lanes, rows):
+    """Return the sums of vectors: neighbours are added in pairs, then pairs of sums, and so on."""
+    width = 1
+    while len(rows) > 1:
+        first = [k if k // width % 2 == 0 else lanes.count + k - width for k in range(lanes.count)]
+        second = [k + width for k in first]
+        rows = [
+            builder.fadd(_shuffled(builder, a, b, first), _shuffled(builder, a, b, second), flags=FAST)
+            for a, b in zip(rows[::2], rows[1::2], strict=True)
+        ]
+        width *= 2
+    return rows[0]
+
+
+@intrinsic
+def dots(typing, weight, i, grad, r):
+    """See `kernels.lanes.dots`."""
+    lanes = Lanes(weight.dtype)
+
+    def write(context, builder, signature, arguments):
+        size = ir.Constant(arguments[1].type, lanes.count)
+        width = cgutils.unpack_tuple(builder, context.make_array(grad)(context, builder, arguments[2]).shape)[1]
+        totals = [cgutils.alloca_once_value(builder, ir.Constant(lanes.vector, [0.0] * lanes.count)) for _ in
+                  range(lanes.count)]
+        with cgutils.for_range_slice(builder, ir.Constant(width.type, 0), width, size) as (j, _):
+            g = builder.load(_address(context, builder, grad, arguments[2], [arguments[3], j], lanes))
+            for k, total in enumerate(totals):
+                row = builder.add(arguments[1], ir.Constant(arguments[1].type, k))
+                w = builder.load(_address(context, builder, weight, arguments[0], [row, j], lanes))
+                builder.store(_fma(builder, lanes, [w, g, builder.load(total)]), total)
+        return _sums(builder, lanes, [builder.load(total) for total in totals])
+
+    return lanes(weight, types.intp, grad, types.intp), write
 
 
 def _shuffled(builder, a, b, places):

@@ -233,7 +233,7 @@ class TrainingProgram(Program):
         if not one_row:
             some = [*self._rows_of("[:rows]"), *flat]
             rows = "rows = size if first + size + 1 < end else end - first"  # A single row joins the batch before it.
-            once = ["rows = size", *some]
+            once = ["a0 = all_a0[:0]"]
             each_batch = [rows, "if rows != len(a0):", *(f"    {line}" for line in some)]
         lines = [
             *each_batch,

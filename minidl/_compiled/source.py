@@ -14,6 +14,9 @@ from ..errors import CompileError
 from .kernels import elementary, lanes
 from .kernels.language import Kernel
 
+LARGE = "lanes_row_"
+"""Names of kernels that are not put into the text of a program begin so."""
+
 HEADER = """\
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from math import erfc, exp, isfinite, log, log1p, sqrt
 import numpy as np
 from numba import carray, njit
 
-from minidl._compiled.intrinsics import flat, fma, load, pointer, splat, store, sums
+from minidl._compiled.intrinsics import dots, flat, fma, load, pointer, splat, store, sums
 
 # Only the last function is called from Python. A kernel is put into its text: on a single row a call costs more than
 # the work of the kernel. There the compiler may reorder sums, but it may not assume that numbers are finite: NaN must
@@ -32,6 +35,7 @@ from minidl._compiled.intrinsics import flat, fma, load, pointer, splat, store, 
 # same bits.
 common = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 kernel = {**common, "forceinline": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+large = kernel  # The compiler inlines it; as text, once for each layer, it would take longer to compile.
 called = {**common, "fastmath": False}
 elementary = {**common, "forceinline": True, "fastmath": CONTRACT}
 """
@@ -77,7 +81,11 @@ def kernel_source(kernel: Kernel, dtype: np.dtype[Any], *, inline: bool = True) 
         raise CompileError("compiled code needs the .py files of minidl, which are missing") from None
     if dtype != np.float64:
         text = in_single_precision(text)
-    options = "elementary" if kernel.__module__ == elementary.__name__ else "kernel" if inline else "called"
+    options = "kernel" if inline else "called"
+    if kernel.__module__ == elementary.__name__:
+        options = "elementary"
+    elif kernel.__name__.startswith(LARGE):
+        options = "large"
     return f"@njit(**{options})\n{text}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .dense import DENSE
 from .elementary import LANES
-from .lanes import fma, load, registers, splat, store, sums, unrolled
+from .lanes import dots, fma, load, registers, splat, store, sums, unrolled
 from .language import Kernels, Matrix, Real, Row
 
 
@@ -34,16 +34,9 @@ def lanes_backward(
 ) -> None:
     """Compute ∂e/∂xᵢ = Σⱼ Wᵢⱼ gⱼ, a vector of inputs at a time, and the gradients of `lanes_backward_parameters`."""
     lanes_backward_parameters(x, inputs, grad, weight_grad, bias_grad)
-    t = registers(LANES)
     for i in range(0, inputs, LANES):
         for r in range(len(grad)):
-            for k in unrolled(LANES):
-                t[k] = splat(0.0)
-            for j in range(0, grad.shape[1], LANES):
-                g = load(grad, (r, j))
-                for k in unrolled(LANES):
-                    t[k] = fma(load(weight, (i + k, j)), g, t[k])
-            store(dx, (r, i), sums(t))
+            store(dx, (r, i), dots(weight, i, grad, r))
     for r in range(len(dx)):
         for i in range(inputs, dx.shape[1]):
             dx[r, i] = 0.0

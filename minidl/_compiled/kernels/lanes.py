@@ -51,3 +51,9 @@ def fma(a: Lanes, b: Lanes, c: Lanes) -> Lanes:
 def sums(vectors: list[Lanes]) -> Lanes:
     """Return the sum of each of ``LANES`` vectors, as one vector."""
     return np.array([vector.sum() for vector in vectors])
+
+
+def dots(weight: Array, i: int, grad: Array, r: int) -> Lanes:
+    """Return the products of ``LANES`` rows of a matrix, from row i on, with row r of another one."""
+    found: Array = weight[i : i + LANES] @ grad[r]
+    return found
