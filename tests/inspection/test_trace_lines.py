@@ -130,6 +130,21 @@ def test_a_group_shows_its_own_rate_and_decay(name: str, group: dict[str, float]
     np.testing.assert_allclose(steps["2.weight"].outputs[0], wanted.outputs[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_that_changes_nothing_ends_with_the_same_weight(name: str) -> None:
+    model = mlp([2, 3, 1])
+    for parameter in model.parameters():
+        parameter.value = np.zeros(parameter.shape)
+    optimizer = getattr(optimizers, name)(model.parameters(), learning_rate=0.1)
+    optimizer.set_group(model.parameters()[:1], rate_factor=2.0)
+    optimizer._scratch[...] = 1.0  # What a step leaves in it is not a result.
+    steps = trace(model, HalfSquaredError(), X, np.zeros((4, 1)), optimizer=optimizer).steps
+    updates = [step for step in steps if step.phase == "update"]
+    assert [step.outputs[0].any() for step in updates] == [False] * 4
+    assert all(step.lines[-1].text.startswith("w -= ") for step in updates)
+    assert all(shows_last(step) for step in updates)
+
+
 @pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])
 def test_sgd_with_momentum_shows_its_last_number(settings: dict[str, Any]) -> None:
     model = mlp([2, 3, 1], rng=0)
