@@ -33,12 +33,12 @@ class Step:
         sources: For each input, the number of the step that made it; None where no step did.
         parameters: Maps the name of each parameter of the part itself to its value.
         gradients: Maps the name of each of these parameters to what the step added to its gradient.
-        rate: Update: η of the parameter, that of its group.
         depth: Containers around the part.
         is_sum: Whether the step is a container's own sum of its inputs, as in `Residual`, and where a value was used
             several times.
         finite: Whether all numbers that the step made are finite, those of the rows that are not kept included.
         lines: The lines of code that ran.
+        rate: Update: η of the parameter, which may be that of a group.
     """
 
     number: int
@@ -50,11 +50,11 @@ class Step:
     sources: tuple[int | None, ...] = ()
     parameters: Mapping[str, Array] = field(default_factory=dict)
     gradients: Mapping[str, Array] = field(default_factory=dict)
-    rate: float = 0.0
     depth: int = 0
     is_sum: bool = False
     finite: bool = True
     lines: list[Line] = field(default_factory=list)
+    rate: float = 0.0
 
     @property
     def name(self) -> str:
