@@ -84,14 +84,15 @@ def _trial(
     rate = max(look.rate for look in looks)
     size = min(run.plan.batch_size or half if run.plan else half, half)
     now = run.loss(run.model.predict(x[other]), y[other])
-    decays = bool(run.penalties or run.optimizer.weight_decay)
+    decays = bool(run.penalties or run.optimizer._decaying)
     brakes = ["", *["clip"] * (run.clip is not None), *["penalty"] * decays]
     for factor, without in [*((1.0, brake) for brake in brakes), *((10.0**k, "") for k in range(1, FACTORS))]:
         copied = copy_of(run)
         if without == "clip":
             copied.clip = None
         elif without == "penalty":
-            copied.penalties, copied.optimizer.weight_decay = (), 0.0
+            copied.penalties = ()
+            copied.optimizer.set_group(copied.optimizer.vector.parameters, weight_decay=0.0)
         copied.optimizer.learning_rate = float(rate * factor)
         for k in range(UPDATES):
             rows = np.arange(k * size, (k + 1) * size) % half

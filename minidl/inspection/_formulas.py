@@ -67,6 +67,7 @@ def loss_formula(loss: Loss, inputs: Sequence[Any], rows: int) -> str:
     if not text:
         return ""
     y = np.eye(a.shape[1])[y] if y.ndim < a.ndim else y  # Labels.
+    y = loss._smoothed(y, a.shape[1])
     p = loss.probabilities(a) if before else a
     terms = [text.format(*map(number, three)) for three in zip(a.ravel(), y.ravel(), np.ravel(p), strict=True)]
     terms[4:-2] = terms[4:-2] if len(terms) <= MOST else ["…"]

@@ -330,8 +330,9 @@ def _names(node: ast.AST) -> Iterator[ast.expr]:
     """Yield names and dotted names that are read, the longest ones; not those of functions, but what they belong to."""
     if isinstance(node, ast.Call):
         inside = [node.func.value] if isinstance(node.func, ast.Attribute) else []
-        # What is given as ``out`` is only written to.
-        for part in [*inside, *node.args, *[keyword.value for keyword in node.keywords if keyword.arg != "out"]]:
+        # What is given as ``out`` is only written to, as is the work memory of `in_blocks`.
+        given = node.args[:2] if getattr(node.func, "id", "") == "in_blocks" else node.args
+        for part in [*inside, *given, *[keyword.value for keyword in node.keywords if keyword.arg != "out"]]:
             yield from _names(part)
     elif isinstance(node, (ast.Name, ast.Attribute)) and _is_dotted(node):
         yield node

@@ -54,7 +54,7 @@ def article_steps(trace: Numbers) -> Iterator[Shown]:
         elif step.phase == "backward" and layer is not None and _single(trace, layer):
             yield _error(trace, step, layer, layers)
         elif step.phase == "update" and layer is not None and step.path.rpartition(".")[0] == layer.affine:
-            yield _update(step, layer)
+            yield _update(trace, step, layer)
         else:
             yield _other(trace, step, layer)
 
@@ -172,7 +172,7 @@ def _error(trace: Numbers, step: Step, layer: ArticleLayer, layers: Sequence[Art
                  wires=layer.number if layer.number < len(layers) else 0, values=("E", step.outputs[0]))
 
 
-def _update(step: Step, layer: ArticleLayer) -> Shown:
+def _update(trace: Numbers, step: Step, layer: ArticleLayer) -> Shown:
     """Equation (7), if the optimizer is plain gradient descent."""
     name = step.path.rpartition(".")[2]
     symbol = {"weight": "W", "bias": "b"}.get(name, name) + subscript(layer.number - 1)
@@ -180,7 +180,7 @@ def _update(step: Step, layer: ArticleLayer) -> Shown:
     own = [(text, "") for text in equations(step.part).update]
     texts = [(f"{symbol} ← {symbol} − η Δ{symbol}", "(7)")] if row.checked_work() else own
     return Shown("update", f"The update of {symbol}: {named(step.part)}", step.path.rpartition(".")[0], step.number,
-                 texts, [row], step.lines, column=layer.number, wires=layer.number - 1)
+                 texts, [row], step.lines, note_of(trace, step), column=layer.number, wires=layer.number - 1)
 
 
 def _other(trace: Numbers, step: Step, layer: ArticleLayer | None) -> Shown:

@@ -42,13 +42,20 @@ def shown_step(trace: Numbers, step: Step) -> Shown:
 
 
 def note_of(trace: Numbers, step: Step) -> str:
-    """Return a sentence on a batch."""
+    """Return a sentence on a batch, on smoothed labels or on a learning rate."""
     kept = len(trace.prediction)
-    if step.phase == "loss" and step.path == "loss" and trace.rows > 1:
+    if step.rate and step.rate != step.part.last_rate:
+        return f"The learning rate of {step.path} is its own: η = {step.rate:.4g}."
+    if step.path == "loss":
+        smoothing = getattr(step.part, "label_smoothing", 0)
+        smoothed = f"With label smoothing ε = {smoothing}, y stands for the smoothed target. " if smoothing else ""
         some = f", of which the page has the first {kept}" if trace.rows > kept else ""
-        return f"e is the mean over all N = {trace.rows:,} samples{some}."
-    if step.phase == "backward" and step.path == "loss" and trace.rows > 1:
-        return f"The loss is a mean over {trace.rows:,} samples, so each row of its gradient carries 1/{trace.rows:,}."
+        mean = {
+            "loss": f"e is the mean over all N = {trace.rows:,} samples{some}.",
+            "backward": f"The loss is a mean over {trace.rows:,} samples, so each row of its gradient carries "
+                        f"1/{trace.rows:,}.",
+        }  # fmt: skip
+        return (smoothed + mean[step.phase] * (trace.rows > 1)).strip()
     if step.phase == "backward" and step.gradients and trace.rows > kept:
         return f"These sums are over all {trace.rows:,} samples, of which the page has the first {kept}."
     return ""
@@ -201,8 +208,7 @@ def update_row(step: Step, value: str, gradient: str, form: Any) -> Row:
     """Return the update of a parameter: for plain gradient descent the step of equation (7)."""
     new, old, slope = (Matrix(name, array, form) for name, array in
                        zip((f"new {value}", value, gradient), (*step.outputs, *step.inputs), strict=True))
-    rate = step.part.last_rate
-    descent = Row([new, "=", old, f"− {rate:.4g} ·", slope], Work(terms=((1.0, 1), (-rate, 2))))
+    descent = Row([new, "=", old, f"− {step.rate:.4g} ·", slope], Work(terms=((1.0, 1), (-step.rate, 2))))
     return first_that_holds(descent, joined(new, "from", [old, slope], ","))
 
 

@@ -154,6 +154,7 @@ def _update(recorder: Recorder, parameters: Mapping[str, Parameter], clip: Clip 
             own = [replace(line, read=_at(place, line.read), made=_at(place, line.made)) for line in lines]
             given = recorder.values[id(parameter)], found.gradients[path]
             step = Step(len(found.steps), "update", path, optimizer, given, (parameter.value.copy(),), (None, None))
+            step.rate = optimizer.last_rate * optimizer._factors.get(parameter, 1.0)
             step.finite, step.lines = bool(np.isfinite(parameter.value).all()), own
             found.steps.append(step)
 

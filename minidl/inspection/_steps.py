@@ -38,6 +38,7 @@ class Step:
             several times.
         finite: Whether all numbers that the step made are finite, those of the rows that are not kept included.
         lines: The lines of code that ran.
+        rate: Update: η of the parameter, which may be that of a group.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Step:
     is_sum: bool = False
     finite: bool = True
     lines: list[Line] = field(default_factory=list)
+    rate: float = 0.0
 
     @property
     def name(self) -> str:

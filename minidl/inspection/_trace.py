@@ -43,7 +43,8 @@ class Trace(Numbers):
             {
                 "number": step.number, "phase": step.phase, "path": step.path, "part": step.name, "depth": step.depth,
                 "inputs": step.inputs, "outputs": step.outputs, "sources": step.sources, "is_sum": step.is_sum,
-                "parameters": step.parameters, "gradients": step.gradients, "finite": step.finite,
+                "parameters": step.parameters, "gradients": step.gradients, "rate": step.rate,
+                "finite": step.finite,
                 "lines": [{"function": line.function, "number": line.number, "text": line.text,
                            "read": line.read, "made": line.made} for line in step.lines],
             }

@@ -26,9 +26,10 @@ class _Probabilities(Loss):
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = real(label_smoothing, f"{type(self).__name__}(label_smoothing)", least=0, below=1)
 
-    def _smoothed(self, target: Array, classes: int = 2) -> Array:
-        """Return (1 − ε) y + ε / classes."""
-        return (1.0 - self.label_smoothing) * target + self.label_smoothing / classes
+    @override
+    def _smoothed(self, target: Array, classes: int) -> Array:
+        """Return (1 − ε) y + ε / 2: each number is the probability of one of two classes."""
+        return (1.0 - self.label_smoothing) * target + self.label_smoothing / 2
 
     @override
     def check_data(self, target: npt.ArrayLike, width: int | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -52,6 +53,11 @@ class _Probabilities(Loss):
 
 class _Distributions(_Probabilities):
     """Base of losses with probabilities as targets that sum to 1 in each row."""
+
+    @override
+    def _smoothed(self, target: Array, classes: int) -> Array:
+        """Return (1 − ε) y + ε / classes."""
+        return (1.0 - self.label_smoothing) * target + self.label_smoothing / classes
 
     @override
     def check(self, prediction: Array, target: npt.ArrayLike) -> Array:
@@ -106,7 +112,7 @@ class BinaryCrossEntropy(_Probabilities):
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         kind = np.finfo(prediction.dtype)
         self._p = p = np.clip(prediction, 2.0 / kind.max, 1.0 - kind.epsneg)
-        self._target = target = self._smoothed(target) if self.label_smoothing else target
+        self._target = target = self._smoothed(target, p.shape[1]) if self.label_smoothing else target
         rows: Array = -np.add.reduce(target * np.log(p) + (1.0 - target) * np.log1p(-p), axis=1)
         return rows
 
@@ -173,7 +179,7 @@ class SigmoidCrossEntropy(_Probabilities):
 
     @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
-        z, target = prediction, self._smoothed(target) if self.label_smoothing else target
+        z, target = prediction, self._smoothed(target, prediction.shape[1]) if self.label_smoothing else target
         self._z, self._target = z, target
         positive = z.real > 0
         # A logit of ±∞ on the side of its target adds 0, not 0 · ∞.

@@ -161,6 +161,10 @@ class Loss(ABC):
         """
         return outputs
 
+    def _smoothed(self, target: Array, classes: int) -> Array:
+        """Return the target with label smoothing, in losses that have it."""
+        return target
+
     def _target_error(self, wanted: tuple[int, ...], target: npt.NDArray[Any]) -> ShapeError:
         """Make the error for a target of another shape than ``wanted``."""
         if len(wanted) != 2:

@@ -99,8 +99,7 @@ class AdamW(Adam):
     def decay(self, values: Array, gradients: Array, strengths: Array, learning_rate: float) -> Array:
         """W ← W − η λ W; the gradients stay as they are."""
         def shrink(w: Array, strength: Array, work: Array) -> None:
-            np.multiply(strength, w, out=work)
-            w -= np.multiply(work, learning_rate, out=work)
+            w -= np.multiply(np.multiply(strength, w, out=work), learning_rate, out=work)
 
         in_blocks(shrink, (values, strengths), self._scratch)
         return gradients

@@ -173,7 +173,7 @@ class Optimizer(ABC):
             gradients = self.decay(values, gradients, self._decay, rate)
         self.update(values, gradients, rate)
         if self._held_back is not None:
-            in_blocks(hold_back, (values, self._before, self._held_back), self._scratch)
+            self._hold_back(values, self._held_back)
         for part, value in held:
             part[...] = value
         vector.use_up()
@@ -237,9 +237,15 @@ class Optimizer(ABC):
         Returns:
             The gradients that `update` is given.
         """
-        np.multiply(strengths, values, out=self._decayed_gradients)
-        self._decayed_gradients += gradients
-        return self._decayed_gradients
+        decayed = self._decayed_gradients
+        return np.add(np.multiply(strengths, values, out=decayed), gradients, out=decayed)
+
+    def _hold_back(self, values: Array, held_back: Array) -> None:
+        """Make the step f times as long: W ← W − (1 − f) (W − its value before the step)."""
+        def hold_back(w: Array, before: Array, part: Array, work: Array) -> None:
+            w -= np.multiply(np.subtract(w, before, out=work), part, out=work)
+
+        in_blocks(hold_back, (values, self._before, held_back), self._scratch)
 
     def current_rate(self) -> float:
         """Return the learning rate of the next step.
@@ -340,13 +346,6 @@ def _constructor_arguments(kind: type) -> frozenset[str]:
 
 # Work memory: a new array for each operation costs 5 % of an update of 64-128-10 with Adam, and far more beyond the
 # cache. The equations of the optimizers are therefore written for a block, with one vector to work in.
-
-
-def hold_back(w: Array, before: Array, part: Array, work: Array) -> None:
-    """Update w ← w − part · (w − before): with part = 1 − f, the step is f times as long."""
-    np.subtract(w, before, out=work)
-    work *= part
-    w -= work
 
 
 def follow(mean: Array, newest: Array, kept: float, work: Array) -> None:

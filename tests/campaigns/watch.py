@@ -142,6 +142,12 @@ def penalized_classes() -> Run:
     return Run(Trainer(model, SoftmaxCrossEntropy(), optimizer, rng=0, penalties=[penalty]), X, LABELS)
 
 
+def decayed_group() -> Run:
+    model = mlp([4, 16, 3], activation=Tanh, rng=0)
+    optimizer = Adam(model.parameters(), 0.01).set_group(model.parameters(), weight_decay=0.3)
+    return Run(Trainer(model, SoftmaxCrossEntropy(), optimizer, rng=0), X, LABELS)
+
+
 def of_example(name: str) -> Run:
     """Make the run of an example that does not call `Trainer.fit` once."""
     example = load_example(name)
@@ -385,6 +391,7 @@ ILLNESSES: dict[str, tuple[str, Callable[[], Run]]] = {
     "huge weight decay": ("weights shrunk to nothing", lambda: values(decay=5.0)),
     "huge penalty": ("weights shrunk to nothing", penalized),
     "strong penalty, classes": ("penalty too strong", penalized_classes),
+    "strong decay of a group": ("penalty too strong", decayed_group),
     "frozen layer": ("layer that does not learn", lambda: values(change=lambda model: model[2].freeze())),
     "layer without optimizer": ("layer that does not learn", unlearned),
     "targets of noise": ("nothing learned", lambda: chain(

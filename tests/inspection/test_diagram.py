@@ -158,9 +158,9 @@ def test_pictures_have_no_ids_and_no_colours_of_their_own() -> None:
 ])  # fmt: skip
 def test_thousands_of_layers_are_drawn_in_a_second(many: object) -> None:
     model: Layer = many()  # type: ignore[operator]
-    began = time.perf_counter()
+    began = time.thread_time()
     picture = diagram(model)
-    assert time.perf_counter() - began < 5  # 0.1 to 0.4 s on a quiet machine
+    assert time.thread_time() - began < 5  # 0.1 to 0.4 s on a quiet machine
     ET.fromstring(picture.svg)
     assert picture.mermaid().count("\n") >= 300
 

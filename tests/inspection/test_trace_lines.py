@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import ChainMap
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -102,6 +103,46 @@ def test_the_last_number_of_an_optimizer_is_that_of_the_step(name: str, settings
     steps = [step for step in t.steps if step.phase == "update"]
     assert [step.path for step in steps] == list(model.named_parameters())
     assert all(step.lines and shows_last(step) for step in steps)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("group", [{"rate_factor": 0.25}, {"weight_decay": 0.3}, {"rate_factor": 4, "weight_decay": 0}])
+def test_a_group_shows_its_own_rate_and_decay(name: str, group: dict[str, float]) -> None:
+    model = mlp([2, 3, 1], rng=0)
+    own = model.named_parameters()
+    made: optimizers.Optimizer = getattr(optimizers, name)(model.parameters(), learning_rate=0.1, weight_decay=0.1)
+    made.set_group([own["2.weight"]], **group)
+    steps = {step.path: step for step in trace(model, HalfSquaredError(), X, Y, optimizer=made).steps if step.rate}
+    assert list(steps) == list(own)
+    assert all(shows_last(step) for step in steps.values())
+    factor, decay = group.get("rate_factor", 1), group.get("weight_decay", 0.1)
+    for path, rate, strength in (("0.weight", 0.1, 0.1), ("0.bias", 0.1, 0.0), ("2.weight", 0.1 * factor, decay)):
+        assert steps[path].rate == rate
+        read = ChainMap(*[line.read for line in steps[path].lines])
+        strengths = next(read[name].numbers for name in ("strengths", "strength") if name in read)
+        assert (strengths == strength).all()
+        if "rate_factor" in group:
+            last = steps[path].lines[-1]
+            assert np.array_equal(last.read["before"].numbers, steps[path].inputs[0])
+            assert (last.read["part"].numbers == 1 - rate / 0.1).all()
+    alone = getattr(optimizers, name)([own["2.weight"]], learning_rate=0.1 * factor, weight_decay=decay)
+    (wanted,) = [step for step in trace(model, HalfSquaredError(), X, Y, optimizer=alone).steps if step.rate]
+    np.testing.assert_allclose(steps["2.weight"].outputs[0], wanted.outputs[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_that_changes_nothing_ends_with_the_same_weight(name: str) -> None:
+    model = mlp([2, 3, 1])
+    for parameter in model.parameters():
+        parameter.value = np.zeros(parameter.shape)
+    optimizer = getattr(optimizers, name)(model.parameters(), learning_rate=0.1)
+    optimizer.set_group(model.parameters()[:1], rate_factor=2.0)
+    optimizer._scratch[...] = 1.0  # What a step leaves in it is not a result.
+    steps = trace(model, HalfSquaredError(), X, np.zeros((4, 1)), optimizer=optimizer).steps
+    updates = [step for step in steps if step.phase == "update"]
+    assert [step.outputs[0].any() for step in updates] == [False] * 4
+    assert all(step.lines[-1].text.startswith("w -= ") for step in updates)
+    assert all(shows_last(step) for step in updates)
 
 
 @pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])
