@@ -221,5 +221,5 @@ def test_a_function_that_numba_cannot_compile_trains_in_numpy() -> None:
     with refused(CompileError, "cannot be compiled: its function uses more than Numba can compile"):
         trainer.fit(P, Y, epochs=1)
     trainer.engine = "auto"
-    trainer.fit(P, Y, epochs=40_000 // 8, batch_size=1)
+    trainer.fit(P, Y, epochs=30_000 // 8, batch_size=1)
     assert trainer.last_engine == "numpy"

@@ -47,9 +47,12 @@ def inlined(source: str) -> str:
     main = module.body[-1]
     assert isinstance(main, ast.FunctionDef)
     main.body = expanded(main.body)
-    called = {node.id for node in ast.walk(module) if isinstance(node, ast.Name)}
-    module.body = [node for node in module.body if not (isinstance(node, ast.FunctionDef) and _is_kernel(node)
-                                                        and node.name not in called)]
+    called = _names(*(node for node in module.body if node not in kernels.values()))
+    for kernel in reversed(kernels.values()):  # A kernel stands after those that it calls.
+        if kernel.name in called:
+            called |= _names(kernel)
+        else:
+            module.body.remove(kernel)
     return ast.unparse(ast.fix_missing_locations(module)) + "\n"
 
 
@@ -93,6 +96,11 @@ class _Unrolled(ast.NodeTransformer):
             return ast.Tuple([ast.Name(f"{node.id}_{number}", ast.Load()) for number in range(count)], ast.Load())
         found = self._constants.get(node.id)
         return found if isinstance(found, ast.Constant) and isinstance(node.ctx, ast.Load) else node
+
+
+def _names(*nodes: ast.AST) -> set[str]:
+    """Return the names in some parts of a program."""
+    return {node.id for part in nodes for node in ast.walk(part) if isinstance(node, ast.Name)}
 
 
 def _is_kernel(function: ast.FunctionDef) -> bool:

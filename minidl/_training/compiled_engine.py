@@ -24,8 +24,13 @@ from .sources import ArraySource, Batch, Source
 EngineName: TypeAlias = Literal["auto", "numpy", "compiled"]
 ENGINES = ("auto", "numpy", "compiled")
 
-UPDATES = 40_000
-"""Updates of a fit from which compiling pays: the NumPy loop of a small network takes about a second for them."""
+UPDATES = 30_000
+"""Updates of a tiny network from which compiling pays: the NumPy loop takes 0.6 seconds for them. Code from the disk
+saves half of that; a new structure takes 2 to 3 seconds more, once."""
+
+TINY, LARGEST = 1 << 17, 4
+"""An update of more rows times parameters than ``TINY`` takes longer in NumPy: it counts as ``1 + work / TINY`` tiny
+ones, ``1 + LARGEST`` at most, because in large ones BLAS takes the time of both."""
 
 WORK = 1 << 25
 """Rows of a batch times parameters up to which compiled code is faster, where two threads do not share each batch;
@@ -196,7 +201,7 @@ def pays(work: int, updates: int, *, in_halves: bool) -> bool:
     """
     if in_halves and work * updates >= WORK_IN_ALL:
         return True
-    return updates >= UPDATES and work <= WORK
+    return updates * (1 + min(work / TINY, LARGEST)) >= UPDATES and work <= WORK
 
 
 def can_be_halved(model: Layer) -> bool:

@@ -278,7 +278,7 @@ def fit_all(
     """Train several models on the same data: an ensemble, seeds, settings.
 
     Each gets what ``trainer.fit`` gives it alone, to the bit on the same engine. ``engine="auto"`` compiles where that
-    is possible and all together take 40,000 updates or more.
+    is possible and all together take 30,000 updates or more.
 
     Ctrl-C and SIGTERM end the training; all Trainers are returned, some of them unfinished: ``trainer.resume`` finishes
     one that had begun. A second Ctrl-C stops at once.
