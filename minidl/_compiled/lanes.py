@@ -30,9 +30,9 @@ from .program import FEW_LAYERS, TrainingProgram
 ROWS = 128
 """Most rows of a batch: the kernels add up float32 numbers of more rows too roughly."""
 
-WORK, ROW_WORK = 1 << 19, 1 << 14
-"""Rows times parameters up to which padded memory is faster, in batches and on single rows. Above it, products by BLAS
-are faster, or the weights of a single row leave the fastest memory."""
+WORK = 1 << 14
+"""Rows times parameters up to which padded memory is faster. Above it, products by BLAS are faster, or the weights of a
+single row leave the fastest memory."""
 
 SPREAD = 4
 """Most padded numbers for each weight, half of it from 16 rows on: products and steps compute the pads too."""
@@ -149,7 +149,7 @@ def fits(model: Layer, optimizer: Optimizer, rows: int) -> bool:
     return (
         rows <= ROWS
         and (rows == 1 or len(links) <= FEW_LAYERS)
-        and rows * size <= (WORK if rows > 1 else ROW_WORK)
+        and rows * size <= WORK
         and spread <= (SPREAD if rows < 16 else SPREAD / 2) * size
         and learned == {id(parameter) for link in dense for parameter in link.parameters.values()}
         and available()
