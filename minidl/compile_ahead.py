@@ -24,7 +24,7 @@ from ._compiled.kernels.optimizers import OPTIMIZERS
 from .layers import mlp
 from .trainer import Trainer
 
-FEATURES, HIDDEN, OUTPUTS = 32, 32, 8
+FEATURES, HIDDEN, OUTPUTS = 32, 16, 8
 """Widths of the networks that are compiled; programs for other widths are the same."""
 
 PREDICTED = 1, 16, 1024
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "optimizers": ("optimizers", _names(OPTIMIZERS), ["Adam"]),
         "dtypes": ("dtypes", ["float64", "float32"], ["float64", "float32"]),
     }
-    numbers = {"hidden": ("numbers of hidden layers", [1, 2]), "batches": ("rows of a batch", [32, 256])}
+    numbers = {"hidden": ("numbers of hidden layers", [1, 2]), "batches": ("rows of a batch", [8, 256])}
     for name, (text, default) in numbers.items():
         parser.add_argument(f"--{name}", type=int, nargs="*", default=default, metavar="N", help=text)
     for name, (text, choices, chosen) in usual.items():

@@ -189,7 +189,7 @@ def test_calls_one_after_the_other_give_the_bits_of_one_call() -> None:
     ("model", "options", "rows"),
     [
         (lambda: mlp([6, 20, 3], activation=ReLU), {}, 129),
-        (lambda: mlp([6, 40, 40, 3], activation=ReLU), {}, 8),
+        (lambda: mlp([6, 50, 50, 3], activation=ReLU), {}, 8),
         (lambda: mlp([6, 400, 400, 3], activation=ReLU), {}, 1),
         (lambda: mlp([6, 20, 3], activation=ReLU), {"momentum": 0.9}, 1),
         (lambda: mlp([6, 2, 1], activation=ReLU), {}, 8),
