@@ -231,10 +231,8 @@ class TrainingProgram(Program):
         flat = [f"{name} = flat({array})" for name, array in self._flat.items()]
         once, each_batch = flat, []
         if not one_row:
-            some = [*self._rows_of("[:rows]"), *flat]
             rows = "rows = size if first + size + 1 < end else end - first"  # A single row joins the batch before it.
-            once = ["a0 = all_a0[:0]"]
-            each_batch = [rows, "if rows != len(a0):", *(f"    {line}" for line in some)]
+            once, each_batch = [], [rows, *self._rows_of("[:rows]"), *flat]
         lines = [
             *each_batch,
             *self._forward,
