@@ -17,6 +17,7 @@ import pytest
 
 import minidl
 from minidl.optimizers import Optimizer
+from tests.campaigns import readme
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -197,6 +198,17 @@ def signature_text(module: str, name: str) -> str:
     ]
     text = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
     return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+
+
+def test_the_readme_of_the_package_is_up_to_date_and_has_no_links_to_files() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        assert ROOT / tomllib.load(file)["project"]["readme"]["file"] == readme.TEXT
+    text = readme.TEXT.read_text(encoding="utf-8")
+    assert text == readme.for_an_index(readme.README.read_text(encoding="utf-8")), "python -m tests.campaigns.readme"
+    assert [link for link in LINK.findall(text) if not link.startswith("https://")] == []
+    assert "![" not in text
+    example = "![a](b.png)\n\nSee [the page](docs/a.md#part) and [NumPy](https://numpy.org).\n"
+    assert readme.for_an_index(example).startswith("See the page (`docs/a.md`) and [NumPy](https://numpy.org).\n")
 
 
 def commands() -> list[str]:

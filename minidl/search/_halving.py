@@ -140,6 +140,8 @@ class SearchResult:
                 axes.plot(*zip(*ends, strict=True), "x", color="#D55E00", ms=9, label="diverged after this")
             axes.plot(best.epochs, best.figures, "s-", color="#0072B2", lw=2.5, zorder=1, label=f"the best: {settings}")
             axes.set(xscale="log", yscale="log" if positive else "linear", xlabel="epochs", ylabel=self.monitor)
+            axes.set_xticks(best.epochs, map(str, best.epochs))  # the ends of the rungs
+            axes.set_xticks([], minor=True)
             axes.set_title(self._summary())
             figure.legend(loc="outside lower center")
         return figure

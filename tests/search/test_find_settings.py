@@ -189,6 +189,8 @@ def test_a_result_is_drawn_with_every_candidate(tmp_path: Path) -> None:
     assert sorted(len(line.get_xdata()) for line in axes.lines) == [1, 1, 1, 1, 2, 3]
     assert min(axes.lines, key=lambda line: line.get_zorder()).get_label().startswith("the best: learning_rate ")
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("epochs", "loss", "log")
+    ends = np.cumsum([epochs for _, epochs in result.rungs])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(end) for end in ends]
     negative = search(space={"learning_rate": [1e-9, 1e200, 0.1]}, monitor=metrics.r2)
     figures = [number for one in negative.candidates for number in one.figures]
     assert min(figures) < 0 < max(figures)
