@@ -230,19 +230,19 @@ class Team:
 def _engine(trainer: Trainer, task: Task, enough: bool) -> EngineName:
     """Return the engine of a Trainer.
 
-    A copy of it takes an update or two: so each kind of network is compiled here, once, before many threads need it.
+    A copy of it takes one update of the same size: so the program is compiled here, once, before many threads need it.
     """
     if trainer.engine == "numpy":
         return "numpy"
     rows = min(task.batch_size, len(task.x))
     if trainer.engine == "auto" and not (enough and rows * trainer.optimizer.vector.values.size <= WORK):
         return "numpy"
-    trial, few = deepcopy(trainer), min(task.batch_size, 2)
+    trial = deepcopy(trainer)
     trial.engine = "compiled"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # They come when the Trainer itself is trained.
-            trial.fit(task.x[:2], task.y[:2], epochs=1, batch_size=few, progress=False)
+            trial.fit(task.x[:rows], task.y[:rows], epochs=1, batch_size=rows, progress=False)
     except CompileError:
         if trainer.engine == "compiled":
             raise

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from minidl import SGD, Activation, Array, Dense, HalfSquaredError, Sequential, Trainer
 from minidl.errors import ArgumentError, CompileError, DataError, DTypeError, ShapeError
-from minidl.search import fit_all
+from minidl.search import _many, fit_all
 from tests.search.common import X, Y, build, interrupting, weights
 
 RATES = [0.3, 0.01, 0.1, 0.03, 0.2]
@@ -138,6 +138,28 @@ def test_many_short_fits_are_compiled_and_few_are_not(monkeypatch: pytest.Monkey
     assert [trainer.last_engine for trainer in (*few, *many)] == ["numpy", "compiled", "compiled"]
     assert {trainer.engine for trainer in many} == {"auto"}
     np.testing.assert_allclose(weights(few[0]), weights(many[0]), rtol=1e-9)
+
+
+def test_programs_are_compiled_before_the_threads_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    from minidl import mlp
+    from minidl._compiled.cache import _compiled
+
+    known: list[int] = []
+
+    def counted(self: _many.Team, *arguments: Any) -> Any:
+        known.append(len(_compiled))
+        return train(self, *arguments)
+
+    train = _many.Team.train
+    monkeypatch.setattr(_many.Team, "train", counted)
+    # 16 rows of 192 parameters are small enough for vectors, 200 rows are not: two rows would say nothing about them.
+    for size in (16, 200):
+        models = [mlp([1, 8, 16, 1], rng=seed) for seed in range(2)]
+        trainers = [Trainer(m, HalfSquaredError(), SGD(m.parameters(), 0.01), engine="compiled") for m in models]
+        x = np.linspace(0, 1, 200)[:, None]
+        fit_all(trainers, x, x, epochs=1, batch_size=size)
+        assert len(_compiled) == known[-1]
 
 
 def test_even_a_short_fit_is_compiled_where_that_was_asked_for() -> None:
