@@ -58,7 +58,7 @@ def test_the_code_on_a_page_runs_from_top_to_bottom(
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": page.stem}
     for language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
-        assert language in {"python", "pycon", "bash", "text"}, f"a block in {language} is not tested"
+        assert language in {"python", "py", "pycon", "bash", "text"}, f"a block in {language} is not tested"
         if language == "python":
             exec(compile(code, page_name(page), "exec"), namespace)
         elif language == "pycon":
