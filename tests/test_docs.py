@@ -17,25 +17,19 @@ import pytest
 
 import minidl
 from minidl.optimizers import Optimizer
+from tests.campaigns.pictures import DRAWN, PROGRAMS
+from tests.campaigns.pictures import main as draw_pictures
+from tests.support.uses import BLOCK, ROOT, pages, programs, public
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = pages()
 MODULES = ["minidl", *sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))]
-PUBLIC_MODULES = [
-    "callbacks", "errors", "export", "initializers", "inspection", "layers", "losses", "metrics", "onnx", "optimizers",
-    "schedules", "search", "sklearn", "solvers", "testing", "trainer",
-]
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_NAME = re.compile(r"\b(?:minidl|tests|examples|docs)/[\w./-]+\.\w+")
 SIGNATURE = re.compile(r"^ *- `([\w.]+)(\([^`]*\))`", re.MULTILINE)
 
-
-PUBLIC: dict[str, list[str]] = {
-    name: import_module(name).__all__ for name in ["minidl", *(f"minidl.{module}" for module in PUBLIC_MODULES)]
-}
+PUBLIC = public()
 
 
 def page_name(page: Path) -> str:
@@ -136,22 +130,55 @@ def test_links_pictures_and_file_names_of_a_page_lead_to_files(page: Path) -> No
     assert not missing
 
 
+def linked(page: Path) -> set[Path]:
+    """Return the files that a page links to."""
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    return {(page.parent / link).resolve() for link in links if not link.startswith("https://")}
+
+
 def test_every_page_is_on_the_map_and_the_map_is_in_the_readme() -> None:
-    index = ROOT / "docs" / "index.md"
-    linked = {(index.parent / link).resolve() for link in LINK.findall(index.read_text(encoding="utf-8"))}
-    assert {page for page in PAGES if page.parent != ROOT and page != index} <= linked
-    assert set((ROOT / "examples").glob("*.py")) <= linked
+    maps = [ROOT / "docs" / "index.md", ROOT / "docs" / "decisions" / "index.md"]
+    assert {page for page in PAGES if page.parent != ROOT and page not in maps} <= linked(maps[0]) | linked(maps[1])
+    assert maps[1] in linked(maps[0])
+    assert set((ROOT / "examples").glob("*.py")) <= linked(ROOT / "docs" / "examples.md")
     assert "](docs/index.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_pictures_are_small_and_shown() -> None:
-    pictures = sorted((ROOT / "docs" / "pictures").glob("*.png"))
-    assert [picture.name for picture in pictures] == ["decision.png", "sine_classification.png", "sine_regression.png"]
+def test_each_picture_is_drawn_by_a_script_and_is_small_and_shown() -> None:
+    pictures = {picture.name: picture for picture in (ROOT / "docs" / "pictures").iterdir()}
+    assert set(pictures) == set(DRAWN)
     everything = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for picture in pictures:
-        assert picture.read_bytes().startswith(b"\x89PNG")
-        assert picture.stat().st_size < 120_000
-        assert f"pictures/{picture.name})" in everything
+    for name, source in DRAWN.items():
+        assert Path(name).stem in (ROOT / source).read_text(encoding="utf-8")
+        assert pictures[name].stat().st_size < 120_000
+        assert f"pictures/{name})" in everything
+
+
+def test_every_program_that_draws_is_in_the_table_of_pictures() -> None:
+    drawing = {path.stem for path in programs() if f"{path.stem}.png" in path.read_text("utf-8")}
+    assert drawing <= set(PROGRAMS)
+
+
+def test_a_picture_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("tests.campaigns.pictures.PICTURES", tmp_path)
+    monkeypatch.setattr("tests.campaigns.backpropagation.PICTURES", tmp_path)
+    draw_pictures(["--only", "custom_layer.png"])
+    draw_pictures(["--only", "step.html"])
+    assert (tmp_path / "custom_layer.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "step.html").exists()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "from").glob("*.md")), ids=page_name)
+def test_the_code_of_another_library_runs_where_it_is_installed(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip({"pytorch": "torch", "scikit-learn": "sklearn"}.get(page.stem, page.stem))
+    monkeypatch.chdir(tmp_path)
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    namespace: dict[str, Any] = {}
+    for code in [blocks[0][1], *(code for language, code in blocks if language == "py")]:
+        exec(compile(code, page_name(page), "exec"), namespace)
 
 
 def reference() -> dict[str, str]:

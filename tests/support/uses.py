@@ -6,10 +6,27 @@ import ast
 import doctest
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+PUBLIC_MODULES = [
+    "callbacks", "errors", "export", "initializers", "inspection", "layers", "losses", "metrics", "onnx", "optimizers",
+    "schedules", "search", "sklearn", "solvers", "testing", "trainer",
+]
+
+
+def public() -> dict[str, list[str]]:
+    """Map each public module to its public names."""
+    return {name: import_module(name).__all__ for name in ["minidl", *(f"minidl.{module}" for module in PUBLIC_MODULES)]}
+
+
+def public_names() -> list[str]:
+    """Return the full names of everything public."""
+    return [f"{module}.{name}" for module, names in public().items() for name in names]
 
 
 def pages() -> list[Path]:
