@@ -4,11 +4,13 @@ The pages are plain Markdown, to be read on GitHub too. What the site adds, the 
 tables of the map, links from names in code to the reference, equations of docstrings, and pages of the programs.
 """
 
+import inspect
 import re
 import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,12 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
 import minidl  # noqa: E402
-from tests.support.uses import programs, uses  # noqa: E402
+from tests.support.uses import ROOT, programs, uses  # noqa: E402
 
 project = "minidl"
 author = "the authors of minidl"
 version = release = minidl.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.linkcode", "sphinx_copybutton"]
 
 html_theme = "furo"
 html_title = f"minidl {release}"
@@ -39,6 +41,10 @@ pygments_dark_style = "a11y-high-contrast-dark"
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 copybutton_selector = ".highlight-python pre, .highlight-pycon pre, .highlight-bash pre, .doctest pre"
+
+add_module_names = False
+autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("npt.DTypeLike", "npt.ArrayLike", "Array", "LearningRate", "Metric")}
 
 myst_heading_anchors = 3
 default_role = "code"
@@ -65,7 +71,7 @@ def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
         caption = section.partition("\n")[0].strip("# ")
         source[0] += "\n\n```{toctree}\n:hidden:\n:caption: " + caption + "\n\n" + "\n".join(found) + "\n```\n"
     if page == "reference":
-        source[0] += "\n\n```{toctree}\n:hidden:\n:glob:\n\napi/*\n```\n"
+        source[0] += "\n\n```{toctree}\n:hidden:\n:glob:\n\napi/minidl\napi/*\n```\n"
 
 
 def read_docstring(app: Sphinx, kind: str, name: str, part: Any, options: Any, lines: list[str]) -> None:
@@ -77,11 +83,11 @@ def read_docstring(app: Sphinx, kind: str, name: str, part: Any, options: Any, l
             inside = True
             found += ["", f".. rubric:: {line[:-1]}", "", ".. code-block:: text", "   :class: equations", ""]
             continue
-        inside = inside and line.startswith("    ")
-        code = inside or line.lstrip().startswith((">>>", "..."))
+        if inside and not line.startswith("    "):
+            inside = False
+            found.append("")
+        code = inside or line.lstrip().startswith((">>>", "..."))  # elsewhere a bar is a bar
         found.append(line if code else re.sub(r"(``.*?``)|\|", lambda bar: bar[1] or r"\|", line))
-        if not inside and len(found) > 1 and found[-2].startswith("    ") and line:
-            found.insert(-1, "")
     places = [place for place in all_uses().get(name.rpartition(".")[2], ()) if re.match(r"docs/[\w-]+\.md|examples", place)]
     if kind in ("class", "function", "exception") and places:
         shown = sorted(places, key=lambda place: place.startswith("docs/"), reverse=True)[:6]
@@ -125,7 +131,7 @@ class Links(SphinxPostTransform):
     def _link(self, literal: nodes.literal) -> None:
         text = literal.astext()
         page = self.env.docname
-        if re.fullmatch(r"examples/\w+\.py", text):
+        if re.fullmatch(r"(examples|minidl)/[\w/]+\.py", text) and (ROOT / text).exists():
             uri = self.app.builder.get_relative_uri(page, text.removesuffix(".py"))
             literal.replace_self(nodes.reference("", "", literal.deepcopy(), refuri=uri, internal=True))
             return
@@ -152,13 +158,33 @@ def described(env: Any, name: str, page: str) -> tuple[str, Any] | None:
     return next(iter(found.items())) if len(found) == 1 else None
 
 
-def program_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield a page for each program, and copy the pages that are no pictures."""
+def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Add what screen readers and keyboards need: levels of headings; code that scrolls can be reached."""
+    context["furo_navigation_tree"] = context.get("furo_navigation_tree", "").replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+    context["body"] = context.get("body", "").replace("<pre>", '<pre tabindex="0">')
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """Return the address of a class or function, seen from a page of the reference; None for a value."""
+    part: Any = import_module(info["module"])
+    for name in info["fullname"].split("."):
+        part = getattr(part, name, None)
+    part = inspect.unwrap(part.fget if isinstance(part, property) else part)
+    if not (inspect.isclass(part) or inspect.isroutine(part)) or not part.__module__.startswith("minidl"):
+        return None
+    path = Path(inspect.getsourcefile(part) or "").relative_to(ROOT)
+    return f"../{path.with_suffix('.html').as_posix()}#L-{inspect.getsourcelines(part)[1]}"
+
+
+def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield a page for each program and module; copy the pages that stand beside the pictures."""
     shutil.copytree(DOCS / "pictures", Path(app.outdir) / "pictures", dirs_exist_ok=True)
-    for program in programs():
-        code = app.builder.highlighter.highlight_block(program.read_text("utf-8"), "python")
-        title = f"examples/{program.name}"
-        yield f"examples/{program.stem}", {"title": title, "body": f"<h1>{title}</h1>\n{code}"}, "page.html"
+    for path in [*programs(), *sorted((ROOT / "minidl").rglob("*.py"))]:
+        title = path.relative_to(ROOT).as_posix()
+        code = app.builder.highlighter.highlight_block(path.read_text("utf-8"), "python", lineanchors="L")
+        yield title.removesuffix(".py"), {"title": title, "body": f"<h1>{title}</h1>\n{code}"}, "page.html"
 
 
 def setup(app: Sphinx) -> None:
@@ -167,4 +193,5 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before napoleon
     app.connect("doctree-read", add_short_anchors)
     app.add_post_transform(Links)
-    app.connect("html-collect-pages", program_pages)
+    app.connect("html-page-context", mend_page, priority=900)  # after furo
+    app.connect("html-collect-pages", source_pages)

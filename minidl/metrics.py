@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 Metric: TypeAlias = Callable[[Array, npt.NDArray[Any]], float]
+"""What a fit takes as a metric: a function of (prediction, target) that returns a number."""
+
 Labels: TypeAlias = npt.NDArray[np.intp]
 Numbers: TypeAlias = npt.NDArray[Any]
 Weights: TypeAlias = npt.ArrayLike | None
