@@ -24,7 +24,7 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
 import minidl  # noqa: E402
-from tests.support.uses import ROOT, programs, uses  # noqa: E402
+from tests.support.uses import ROOT, homes, programs, uses  # noqa: E402
 
 project = "minidl"
 author = "the authors of minidl"
@@ -33,6 +33,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 
 html_theme = "furo"
 html_title = f"minidl {release}"
+html_theme_options = {"light_css_variables": {"color-code-background": "#f3f4f6"}}
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_copy_source = False
@@ -88,7 +89,7 @@ def read_docstring(app: Sphinx, kind: str, name: str, part: Any, options: Any, l
             found.append("")
         code = inside or line.lstrip().startswith((">>>", "..."))  # elsewhere a bar is a bar
         found.append(line if code else re.sub(r"(``.*?``)|\|", lambda bar: bar[1] or r"\|", line))
-    places = [place for place in all_uses().get(name.rpartition(".")[2], ()) if re.match(r"docs/[\w-]+\.md|examples", place)]
+    places = [place for place in all_uses().get(homes().get(id(part), name), ()) if re.match(r"docs/[\w-]+\.md|examples", place)]
     if kind in ("class", "function", "exception") and places:
         shown = sorted(places, key=lambda place: place.startswith("docs/"), reverse=True)[:6]
         texts = [f":doc:`/{place[5:-3]}`" if place.startswith("docs/") else f"``{place}``" for place in shown]
@@ -98,7 +99,7 @@ def read_docstring(app: Sphinx, kind: str, name: str, part: Any, options: Any, l
 
 @cache
 def all_uses() -> dict[str, list[str]]:
-    """Return where each name is used, but for the lists of all names."""
+    """Return where each name is used, computed once."""
     return uses()
 
 
@@ -151,7 +152,7 @@ def described(env: Any, name: str, page: str) -> tuple[str, Any] | None:
         full: entry
         for full, entry in env.domains.python_domain.objects.items()
         if not entry.aliased and (full == name or full.endswith(f".{name}"))
-        if "." in name or full.count(".") <= 2  # no method by its last name alone
+        if "." in name or entry.objtype not in ("method", "attribute", "property")  # those need their class
     }
     if len(found) > 1:
         found = {full: entry for full, entry in found.items() if entry.docname == page or full == f"minidl.{name}"}

@@ -85,9 +85,10 @@ def problems(out: Path) -> Iterator[str]:
 def looked_at(out: Path, pages: Sequence[str], axe: str) -> dict[str, Any]:
     """Open pages in the browser; return the problems, and the number of rules that held."""
     outside = out / "check.html"
+    data = f"const pages = {json.dumps(pages)}, axe = {json.dumps(axe)};".replace("</", r"<\/")
     outside.write_text(
-        f'<!doctype html><pre id="found"></pre><iframe width="1300" height="900"></iframe><script>const pages = {json.dumps(pages)}, '
-        f'axe = {json.dumps(axe).replace("</", "<" + chr(92) + "/")};{CHECK.read_text("utf-8")}</script>', "utf-8",
+        '<!doctype html><pre id="found"></pre><iframe width="1300" height="900"></iframe>'
+        f"<script>{data}{CHECK.read_text('utf-8')}</script>", "utf-8",
     )  # fmt: skip
     printed = opened(outside, "--dump-dom", "--virtual-time-budget=6000000", "--allow-file-access-from-files").stdout
     outside.unlink()

@@ -7,7 +7,9 @@ import doctest
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import isclass, isroutine
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -21,7 +23,8 @@ PUBLIC_MODULES = [
 
 def public() -> dict[str, list[str]]:
     """Map each public module to its public names."""
-    return {name: import_module(name).__all__ for name in ["minidl", *(f"minidl.{module}" for module in PUBLIC_MODULES)]}
+    modules = ["minidl", *(f"minidl.{module}" for module in PUBLIC_MODULES)]
+    return {name: import_module(name).__all__ for name in modules}
 
 
 def public_names() -> list[str]:
@@ -39,14 +42,31 @@ def programs() -> list[Path]:
     return sorted((ROOT / "examples").glob("*.py"))
 
 
+def homes() -> dict[int, str]:
+    """Map the identity of everything public to its full name, in the module that describes it."""
+    found = {}
+    for module, names in public().items():  # "minidl" comes first, so its names take their home from what follows
+        found.update({id(getattr(import_module(module), name)): f"{module}.{name}" for name in names})
+    return found
+
+
 def uses() -> dict[str, list[str]]:
-    """Map names that code mentions to the pages and programs that do so; an import alone does not count."""
+    """Map full names to the pages and programs that use them; an import alone does not count."""
+    names = homes()
     found: dict[str, list[str]] = {}
     for path in [*pages(), *programs()]:
-        names = {name for code in _code(path) for name in _names(code)}
-        for name in names:
+        used = {names[id(part)] for part in _used(ast.parse("\n".join(_code(path)))) if id(part) in names}
+        for name in used:
             found.setdefault(name, []).append(path.relative_to(ROOT).as_posix())
     return found
+
+
+def has_example(name: str) -> bool:
+    """Return whether the docstring of a public name has an example."""
+    module, _, last = name.rpartition(".")
+    part = getattr(import_module(module), last)
+    text = part.__doc__ or "" if isclass(part) or isroutine(part) else ""
+    return ">>> " in text or "::\n" in text
 
 
 def _code(path: Path) -> Iterator[str]:
@@ -61,9 +81,16 @@ def _code(path: Path) -> Iterator[str]:
             yield from (example.source for example in doctest.DocTestParser().get_examples(code))
 
 
-def _names(code: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(code)):
+def _used(tree: ast.Module) -> Iterator[Any]:
+    """Yield the parts of minidl that code names after it has imported them."""
+    imported: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "minidl":
+            module = import_module(node.module or "")
+            for alias in node.names:
+                imported[alias.asname or alias.name] = getattr(module, alias.name)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Name):
-            yield node.id
-        elif isinstance(node, ast.Attribute):
-            yield node.attr
+            yield imported.get(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield getattr(imported.get(node.value.id), node.attr, None)
