@@ -89,7 +89,8 @@ def read_docstring(app: Sphinx, kind: str, name: str, part: Any, options: Any, l
             found.append("")
         code = inside or line.lstrip().startswith((">>>", "..."))  # elsewhere a bar is a bar
         found.append(line if code else re.sub(r"(``.*?``)|\|", lambda bar: bar[1] or r"\|", line))
-    places = [place for place in all_uses().get(homes().get(id(part), name), ()) if re.match(r"docs/[\w-]+\.md|examples", place)]
+    found_in = all_uses().get(homes().get(id(part), name), ())
+    places = [place for place in found_in if re.match(r"docs/(howto/|from/)?[\w-]+\.md|examples", place)]
     if kind in ("class", "function", "exception") and places:
         shown = sorted(places, key=lambda place: place.startswith("docs/"), reverse=True)[:6]
         texts = [f":doc:`/{place[5:-3]}`" if place.startswith("docs/") else f"``{place}``" for place in shown]

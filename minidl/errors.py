@@ -95,7 +95,7 @@ class GradientError(MinidlError, ArithmeticError):
         >>> clip = ClipGlobalNorm(1.0)
         >>> clip([weight])
         Traceback (most recent call last):
-        minidl.errors.GradientError: ClipGlobalNorm(1): expected finite gradients, got inf in that of parameter 0, Parameter(2,) (2 of 2 numbers); try a smaller learning rate
+        minidl.errors.GradientError: ClipGlobalNorm(1): expected finite gradients, ...
     """
 
 

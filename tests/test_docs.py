@@ -19,7 +19,7 @@ import minidl
 from minidl.optimizers import Optimizer
 from tests.campaigns.pictures import DRAWN, PROGRAMS
 from tests.campaigns.pictures import main as draw_pictures
-from tests.support.uses import BLOCK, ROOT, pages, programs, public
+from tests.support.uses import BLOCK, ROOT, has_example, homes, pages, programs, public, uses
 
 PAGES = pages()
 MODULES = ["minidl", *sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))]
@@ -28,6 +28,15 @@ DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_NAME = re.compile(r"\b(?:minidl|tests|examples|docs)/[\w./-]+\.\w+")
 SIGNATURE = re.compile(r"^ *- `([\w.]+)(\([^`]*\))`", re.MULTILINE)
+
+FIGURE = re.compile(r"\d\s?(?:ns|µs|ms|kB)\b|\d ×(?! \d)|\d times (?:as|faster|slower)")
+"""A time, a size or a ratio."""
+
+MEASURED = re.compile(r"python -m tests\.campaigns\.|examples/\w+\.py|```python")
+"""What measures figures: a command, a program, or code on the page."""
+
+NO_FIGURES = ("backpropagation", "changelog")
+"""Pages with other numbers: products worked out, and what once was."""
 
 PUBLIC = public()
 
@@ -179,6 +188,34 @@ def test_the_code_of_another_library_runs_where_it_is_installed(
     namespace: dict[str, Any] = {}
     for code in [blocks[0][1], *(code for language, code in blocks if language == "py")]:
         exec(compile(code, page_name(page), "exec"), namespace)
+
+
+def test_each_public_name_has_a_docstring_and_an_example() -> None:
+    used, names = uses(), list(dict.fromkeys(homes().values()))
+    assert len(names) > 180
+    parts = {name: getattr(import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in names}
+    assert [name for name, part in parts.items() if documented_itself(part) and not part.__doc__] == []
+    assert [name for name in names if name not in used and not has_example(name)] == []
+
+
+def documented_itself(part: Any) -> bool:
+    """Return whether a part can have a docstring; a type alias has an entry in the reference only."""
+    return inspect.isclass(part) or inspect.isroutine(part)
+
+
+def test_a_use_is_a_name_that_was_imported_from_minidl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    code = "from minidl import Dense, Tanh, metrics\nmetrics.r2\nDense(1, 1)\nReLU = 1\nReLU\n"
+    page.write_text(f"```python\n{code}```\n")
+    monkeypatch.setattr("tests.support.uses.ROOT", tmp_path)
+    monkeypatch.setattr("tests.support.uses.pages", lambda: [page])
+    assert uses() == {"minidl.layers.Dense": ["page.md"], "minidl.metrics.r2": ["page.md"]}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in NO_FIGURES], ids=page_name)
+def test_measured_figures_name_the_command_or_the_code_that_measures_them(page: Path) -> None:
+    sections = re.split("^#+ ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert [text.partition("\n")[0] for text in sections if FIGURE.search(text) and not MEASURED.search(text)] == []
 
 
 def reference() -> dict[str, str]:

@@ -57,7 +57,8 @@ class L1(Penalty):
     Example:
         >>> model = mlp([2, 3, 1], rng=0)
         >>> weights = [layer.weight for layer in model if isinstance(layer, Dense)]
-        >>> trainer = Trainer(model, MeanSquaredError(), SGD(model.parameters(), 0.1), penalties=[L1(1e-3, weights)], rng=0)
+        >>> optimizer = SGD(model.parameters(), learning_rate=0.1)
+        >>> trainer = Trainer(model, MeanSquaredError(), optimizer, penalties=[L1(1e-3, weights)], rng=0)
     """
 
     @override

@@ -21,9 +21,9 @@ from tests.support.uses import BLOCK, ROOT
 PICTURES = ROOT / "docs" / "pictures"
 
 PROGRAMS = (
-    "custom_activation_and_loss", "custom_layer", "digits", "ensemble", "find_settings", "handwritten_loop", "residual_graph",
-    "sine_classification", "sine_in_a_second", "sine_regression", "surrogate_jacobian", "tabular_branches",
-    "tied_autoencoder", "why_does_it_not_learn",
+    "custom_activation_and_loss", "custom_layer", "digits", "ensemble", "find_settings", "handwritten_loop",
+    "residual_graph", "sine_classification", "sine_in_a_second", "sine_regression", "surrogate_jacobian",
+    "tabular_branches", "tied_autoencoder", "why_does_it_not_learn",
 )  # fmt: skip
 """The example programs that draw a picture of their name."""
 
