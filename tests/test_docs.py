@@ -178,6 +178,7 @@ def test_a_picture_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "step.html").exists()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # theirs may say that it has not converged
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "from").glob("*.md")), ids=page_name)
 def test_the_code_of_another_library_runs_where_it_is_installed(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
