@@ -33,10 +33,10 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 
 html_theme = "furo"
 html_title = f"minidl {release}"
-html_theme_options = {"light_css_variables": {"color-code-background": "#f3f4f6"}}
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 copybutton_prompt_text = r">>> |\.\.\. "
@@ -60,6 +60,17 @@ napoleon_use_ivar = True
 
 MAPS = ("index", "decisions/index")
 """Pages with tables of pages, from which the contents are made."""
+
+MENDED = {
+    '<p class="caption" role="heading">': '<p class="caption" role="heading" aria-level="2">',
+    "<pre>": '<pre tabindex="0">',  # a keyboard can scroll it
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="All pages">',
+    '<aside class="toc-drawer">': '<aside class="toc-drawer" aria-label="This page">',
+    '<dl>\n<dd><em class="sig-param">': '<dl>\n<dt></dt><dd><em class="sig-param">',  # arguments on lines of their own
+    'Variables<span class="colon">': 'Attributes<span class="colon">',
+    '<div id="search-results">': '<h1>Search</h1><div id="search-results">',
+}
+"""What the theme leaves open for screen readers and keyboards, and what stands in its place."""
 
 EQUATIONS = ("Forward:", "Backward:", "Update:")
 CALL = re.compile(r"([A-Za-z_][\w.]*)(\(.*\))?", re.DOTALL)
@@ -160,12 +171,13 @@ def described(env: Any, name: str, page: str) -> tuple[str, Any] | None:
     return next(iter(found.items())) if len(found) == 1 else None
 
 
-def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Add what screen readers and keyboards need: levels of headings; code that scrolls can be reached."""
-    context["furo_navigation_tree"] = context.get("furo_navigation_tree", "").replace(
-        'role="heading"', 'role="heading" aria-level="2"'
-    )
-    context["body"] = context.get("body", "").replace("<pre>", '<pre tabindex="0">')
+def mend_pages(app: Sphinx, error: Exception | None) -> None:
+    """Add to the finished pages what screen readers and keyboards need."""
+    for path in Path(app.outdir).rglob("*.html") if error is None else ():
+        text = path.read_text("utf-8")
+        for old, new in MENDED.items():
+            text = text.replace(old, new)
+        path.write_text(text, "utf-8")
 
 
 def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
@@ -186,6 +198,7 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     for path in [*programs(), *sorted((ROOT / "minidl").rglob("*.py"))]:
         title = path.relative_to(ROOT).as_posix()
         code = app.builder.highlighter.highlight_block(path.read_text("utf-8"), "python", lineanchors="L")
+        code = re.sub(r'<a id="(L-\d+)".*?></a>', r'<span id="\1"></span>', code)
         yield title.removesuffix(".py"), {"title": title, "body": f"<h1>{title}</h1>\n{code}"}, "page.html"
 
 
@@ -195,5 +208,5 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before napoleon
     app.connect("doctree-read", add_short_anchors)
     app.add_post_transform(Links)
-    app.connect("html-page-context", mend_page, priority=900)  # after furo
     app.connect("html-collect-pages", source_pages)
+    app.connect("build-finished", mend_pages)

@@ -24,6 +24,7 @@ addEventListener("load", async () => {
         await open(page, width);
         const inside = frame.contentDocument, root = inside.documentElement;
         if (root.scrollWidth > root.clientWidth) problems.push(`${page}: ${root.scrollWidth} px wide in a window of ${width}`);
+        if (width === 360 && /^(minidl|examples)\//.test(page)) continue;  // one block of code, as in the wide window
         for (const theme of ["light", "dark"]) {
           inside.body.dataset.theme = theme;
           await rules(`${page}, ${theme}, ${width} px`, theme === "dark" && "color-contrast");
