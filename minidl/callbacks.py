@@ -36,6 +36,18 @@ class Monitor(Callback):
     Raises:
         ArgumentError: when the run begins, a figure that it does not have, or a mode of None and a metric that declares
             nothing.
+
+    Example:
+        >>> class Beep(Monitor):
+        ...     def on_epoch_end(self, trainer):
+        ...         if self.improved(trainer):
+        ...             print(f"epoch {len(trainer.history)}: better")
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> model = mlp([1, 8, 1], rng=0)
+        >>> trainer = Trainer(model, MeanSquaredError(), Adam(model.parameters(), 0.01), rng=0)
+        >>> history = trainer.fit(x, x, epochs=2, callbacks=[Beep("loss")])
+        epoch 1: better
+        epoch 2: better
     """
 
     best: float | None = None

@@ -37,11 +37,27 @@ class ShapeError(MinidlError, ValueError):
 
 
 class DTypeError(MinidlError, TypeError):
-    """An array or an argument is of a kind that cannot be computed with here."""
+    """An array or an argument is of a kind that cannot be computed with here.
+
+    Example:
+        >>> from minidl import Dense
+        >>> Dense(1, 1, dtype=np.int64)
+        Traceback (most recent call last):
+        minidl.errors.DTypeError: Parameter: expected dtype float64 or float32, got int64
+    """
 
 
 class DataError(MinidlError, ValueError):
-    """The data cannot be learned from: empty, not finite, labels outside of the classes."""
+    """The data cannot be learned from: empty, not finite, labels outside of the classes.
+
+    Example:
+        >>> from minidl import SGD, MeanSquaredError, Trainer, mlp
+        >>> model = mlp([1, 1])
+        >>> trainer = Trainer(model, MeanSquaredError(), SGD(model.parameters(), 0.1))
+        >>> trainer.fit(np.full((4, 1), np.nan), np.ones((4, 1)), epochs=1)
+        Traceback (most recent call last):
+        minidl.errors.DataError: x: expected finite numbers, got nan at index (0, 0) (4 in all); drop or fill those rows
+    """
 
 
 class StructureError(MinidlError, ValueError):
@@ -49,7 +65,16 @@ class StructureError(MinidlError, ValueError):
 
 
 class CompileError(StructureError):
-    """A network cannot be compiled, where that was asked for."""
+    """A network cannot be compiled, where that was asked for.
+
+    Example:
+        >>> from minidl import SGD, Add, Graph, MeanSquaredError, Trainer, mlp
+        >>> model = Graph({"a": (mlp([2, 2]), "x"), "sum": (Add(), "a", "x")}, output="sum")
+        >>> trainer = Trainer(model, MeanSquaredError(), SGD(model.parameters(), 0.1), engine="compiled")
+        >>> trainer.fit(np.ones((4, 2)), np.ones((4, 2)), epochs=1)
+        Traceback (most recent call last):
+        minidl.errors.CompileError: ...
+    """
 
 
 class CallOrderError(MinidlError, RuntimeError, AttributeError):
@@ -61,7 +86,17 @@ class CallOrderError(MinidlError, RuntimeError, AttributeError):
 
 
 class GradientError(MinidlError, ArithmeticError):
-    """A gradient is not finite, so that no step can follow it."""
+    """A gradient is not finite, so that no step can follow it.
+
+    Example:
+        >>> from minidl import ClipGlobalNorm, Parameter
+        >>> weight = Parameter(np.zeros(2))
+        >>> weight.grad += np.inf
+        >>> clip = ClipGlobalNorm(1.0)
+        >>> clip([weight])
+        Traceback (most recent call last):
+        minidl.errors.GradientError: ClipGlobalNorm(1): expected finite gradients, ...
+    """
 
 
 class DivergenceError(MinidlError, ArithmeticError):
@@ -100,7 +135,19 @@ class DivergenceError(MinidlError, ArithmeticError):
 
 
 class RankError(MinidlError, RuntimeError):
-    """Ranks that train together cannot go on: one has failed, or they no longer do the same."""
+    """Ranks that train together cannot go on: one has failed, or they no longer do the same.
+
+    Example::
+
+        from minidl import Trainer
+        from minidl.errors import RankError
+
+        trainer = Trainer(model, loss, optimizer)  # with ranks=MPI.COMM_WORLD
+        try:
+            trainer.fit(x, y, epochs=2)
+        except RankError as error:
+            print(f"stopped: {error}")
+    """
 
 
 class FileFormatError(MinidlError, ValueError):

@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 Metric: TypeAlias = Callable[[Array, npt.NDArray[Any]], float]
+"""What a fit takes as a metric: a function of (prediction, target) that returns a number."""
+
 Labels: TypeAlias = npt.NDArray[np.intp]
 Numbers: TypeAlias = npt.NDArray[Any]
 Weights: TypeAlias = npt.ArrayLike | None
@@ -104,6 +106,11 @@ def precision(
     """Return TP / (TP + FP): of what is said to be a class, the share that is; 0 where nothing is said to be it.
 
     For two classes it is that of class 1. For more it is the mean over those that occur in prediction or target.
+
+    Example:
+        >>> scores = np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> precision(scores, np.array([0, 1, 0]))
+        0.5
     """
     right, found, _ = _counts(prediction, target, threshold, sample_weight)
     return _mean_share(right, found)
@@ -136,7 +143,14 @@ def f1(
 def confusion_matrix(
     prediction: npt.ArrayLike, target: npt.ArrayLike, *, threshold: float | None = None, sample_weight: Weights = None
 ) -> Numbers:
-    """Count the rows by true class (row of the matrix) and predicted class (column); or add up their weights."""
+    """Count the rows by true class (row of the matrix) and predicted class (column); or add up their weights.
+
+    Example:
+        >>> scores = np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 2.0]])
+        >>> confusion_matrix(scores, np.array([0, 1, 0]))
+        array([[1, 1],
+               [0, 1]])
+    """
     found, wanted, weight, classes = _compared(prediction, target, threshold, sample_weight)
     if found.ndim == 2:
         raise ShapeError(
@@ -173,6 +187,11 @@ def average_precision(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sampl
 
     Raises:
         DataError: a class without rows, or a class with all rows.
+
+    Example:
+        >>> scores, target = np.array([0.9, 0.8, 0.3, 0.1]), np.array([1, 0, 1, 0])
+        >>> round(average_precision(scores[:, None], target), 3)
+        0.833
     """
     areas = []
     for inside, outside in _by_score(prediction, target, sample_weight):
@@ -216,7 +235,12 @@ def mean_absolute_error(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sam
 
 @metric("min", takes="values")
 def mean_squared_error(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weights = None) -> float:
-    """Return the mean of (a − y)² over all elements."""
+    """Return the mean of (a − y)² over all elements.
+
+    Example:
+        >>> mean_squared_error(np.array([[1.0], [4.0]]), np.array([[2.0], [2.0]]))
+        2.5
+    """
     p, t, weight = _values(prediction, target, sample_weight)
     return _mean((p - t) ** 2, weight)
 
@@ -239,7 +263,12 @@ def r2(prediction: npt.ArrayLike, target: npt.ArrayLike, *, sample_weight: Weigh
 
 
 def labels(values: npt.ArrayLike, *, threshold: float | None = None) -> Labels:
-    """Return the class of each row: of labels, of rows of scores, or of one column with a threshold."""
+    """Return the class of each row: of labels, of rows of scores, or of one column with a threshold.
+
+    Example:
+        >>> labels(np.array([[2.0, 1.0], [0.0, 3.0]]))
+        array([0, 1])
+    """
     scores = _scores(values)
     threshold = None if threshold is None else real(threshold, "metrics(threshold)")
     if scores.ndim == 2 and scores.shape[1] > 1:

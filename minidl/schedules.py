@@ -41,6 +41,10 @@ class Epochs(NamedTuple):
         first_step: A step at which an epoch begins.
         first_epoch: The number of that epoch, from 0.
         steps_per_epoch: Steps of each epoch from there on.
+
+    Example:
+        >>> Epochs(first_step=0, first_epoch=0, steps_per_epoch=50).passed(120)
+        120
     """
 
     first_step: int
@@ -172,6 +176,10 @@ class Constant(Schedule):
 
     Args:
         rate: η₀ ≥ 0.
+
+    Example:
+        >>> Constant(0.1)(1000)
+        0.1
     """
 
     def __init__(self, rate: float) -> None:
@@ -190,6 +198,11 @@ class Step(Schedule):
         factor: f ≥ 0.
         steps: N in steps.
         epochs: N in epochs, instead of steps.
+
+    Example:
+        >>> rate = Step(0.1, 0.5, steps=100)
+        >>> [rate(step) for step in (0, 99, 100, 200)]
+        [0.1, 0.1, 0.05, 0.025]
     """
 
     def __init__(
@@ -255,6 +268,11 @@ class Exponential(Schedule):
         factor: f > 0.
         steps: N in steps: after each N the rate is multiplied by f once more.
         epochs: N in epochs, instead of steps.
+
+    Example:
+        >>> rate = Exponential(0.1, 0.5, steps=100)
+        >>> [rate(step) for step in (0, 100, 200)]
+        [0.1, 0.05, 0.025]
     """
 
     def __init__(self, initial: float, factor: float, *, steps: int | None = None, epochs: int | None = None) -> None:
@@ -308,6 +326,11 @@ class CosineRestarts(Schedule):
         epochs: N in epochs, instead of steps.
         growth: g, a whole number.
         final: η₁ ≥ 0.
+
+    Example:
+        >>> rate = CosineRestarts(0.2, steps=10)
+        >>> [round(rate(step), 3) for step in (0, 5, 9, 10)]
+        [0.2, 0.1, 0.005, 0.2]
     """
 
     def __init__(
@@ -399,6 +422,11 @@ class OneCycle(Schedule):
         rise: r in (0, 1), the part of the cycle that rises.
         start_divisor: a > 0.
         end_divisor: b > 0.
+
+    Example:
+        >>> rate = OneCycle(0.1, steps=100)
+        >>> [round(rate(step), 4) for step in (0, 30, 60)]
+        [0.004, 0.1, 0.0611]
     """
 
     def __init__(

@@ -18,25 +18,28 @@ import pytest
 import minidl
 from minidl.optimizers import Optimizer
 from tests.campaigns import readme
+from tests.campaigns.pictures import DRAWN, PROGRAMS
+from tests.campaigns.pictures import main as draw_pictures
+from tests.support.uses import BLOCK, ROOT, has_example, homes, pages, programs, public, uses
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = pages()
 MODULES = ["minidl", *sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))]
-PUBLIC_MODULES = [
-    "callbacks", "errors", "export", "initializers", "inspection", "layers", "losses", "metrics", "onnx", "optimizers",
-    "schedules", "search", "sklearn", "solvers", "testing", "trainer",
-]
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_NAME = re.compile(r"\b(?:minidl|tests|examples|docs)/[\w./-]+\.\w+")
 SIGNATURE = re.compile(r"^ *- `([\w.]+)(\([^`]*\))`", re.MULTILINE)
 
+FIGURE = re.compile(r"\d\s?(?:ns|µs|ms|kB)\b|\d ×(?! \d)|\d times (?:as|faster|slower)")
+"""A time, a size or a ratio."""
 
-PUBLIC: dict[str, list[str]] = {
-    name: import_module(name).__all__ for name in ["minidl", *(f"minidl.{module}" for module in PUBLIC_MODULES)]
-}
+MEASURED = re.compile(r"python -m tests\.campaigns\.|examples/\w+\.py|```python")
+"""What measures figures: a command, a program, or code on the page."""
+
+NO_FIGURES = ("backpropagation", "changelog")
+"""Pages with other numbers: products worked out, and what once was."""
+
+PUBLIC = public()
 
 
 def page_name(page: Path) -> str:
@@ -59,7 +62,7 @@ def test_the_code_on_a_page_runs_from_top_to_bottom(
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": page.stem}
     for language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
-        assert language in {"python", "pycon", "bash", "text"}, f"a block in {language} is not tested"
+        assert language in {"python", "py", "pycon", "bash", "text"}, f"a block in {language} is not tested"
         if language == "python":
             exec(compile(code, page_name(page), "exec"), namespace)
         elif language == "pycon":
@@ -137,22 +140,84 @@ def test_links_pictures_and_file_names_of_a_page_lead_to_files(page: Path) -> No
     assert not missing
 
 
+def linked(page: Path) -> set[Path]:
+    """Return the files that a page links to."""
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    return {(page.parent / link).resolve() for link in links if not link.startswith("https://")}
+
+
 def test_every_page_is_on_the_map_and_the_map_is_in_the_readme() -> None:
-    index = ROOT / "docs" / "index.md"
-    linked = {(index.parent / link).resolve() for link in LINK.findall(index.read_text(encoding="utf-8"))}
-    assert {page for page in PAGES if page.parent != ROOT and page != index} <= linked
-    assert set((ROOT / "examples").glob("*.py")) <= linked
+    maps = [ROOT / "docs" / "index.md", ROOT / "docs" / "decisions" / "index.md"]
+    assert {page for page in PAGES if page.parent != ROOT and page not in maps} <= linked(maps[0]) | linked(maps[1])
+    assert maps[1] in linked(maps[0])
+    assert set((ROOT / "examples").glob("*.py")) <= linked(ROOT / "docs" / "examples.md")
     assert "](docs/index.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_pictures_are_small_and_shown() -> None:
-    pictures = sorted((ROOT / "docs" / "pictures").glob("*.png"))
-    assert [picture.name for picture in pictures] == ["decision.png", "sine_classification.png", "sine_regression.png"]
+def test_each_picture_is_drawn_by_a_script_and_is_small_and_shown() -> None:
+    pictures = {picture.name: picture for picture in (ROOT / "docs" / "pictures").iterdir()}
+    assert set(pictures) == set(DRAWN)
     everything = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for picture in pictures:
-        assert picture.read_bytes().startswith(b"\x89PNG")
-        assert picture.stat().st_size < 120_000
-        assert f"pictures/{picture.name})" in everything
+    for name, source in DRAWN.items():
+        assert Path(name).stem in (ROOT / source).read_text(encoding="utf-8")
+        assert pictures[name].stat().st_size < 120_000
+        assert f"pictures/{name})" in everything
+
+
+def test_every_program_that_draws_is_in_the_table_of_pictures() -> None:
+    drawing = {path.stem for path in programs() if f"{path.stem}.png" in path.read_text("utf-8")}
+    assert drawing <= set(PROGRAMS)
+
+
+def test_a_picture_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("tests.campaigns.pictures.PICTURES", tmp_path)
+    monkeypatch.setattr("tests.campaigns.backpropagation.PICTURES", tmp_path)
+    draw_pictures(["--only", "custom_layer.png"])
+    draw_pictures(["--only", "step.html"])
+    assert (tmp_path / "custom_layer.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "step.html").exists()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # theirs may say that it has not converged
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "from").glob("*.md")), ids=page_name)
+def test_the_code_of_another_library_runs_where_it_is_installed(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip({"pytorch": "torch", "scikit-learn": "sklearn"}.get(page.stem, page.stem))
+    monkeypatch.chdir(tmp_path)
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    namespace: dict[str, Any] = {}
+    for code in [blocks[0][1], *(code for language, code in blocks if language == "py")]:
+        exec(compile(code, page_name(page), "exec"), namespace)
+
+
+def test_each_public_name_has_a_docstring_and_an_example() -> None:
+    used, names = uses(), list(dict.fromkeys(homes().values()))
+    assert len(names) > 180
+    parts = {name: getattr(import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in names}
+    assert [name for name, part in parts.items() if documented_itself(part) and not part.__doc__] == []
+    assert [name for name in names if name not in used and not has_example(name)] == []
+
+
+def documented_itself(part: Any) -> bool:
+    """Return whether a part can have a docstring; a type alias has an entry in the reference only."""
+    return inspect.isclass(part) or inspect.isroutine(part)
+
+
+def test_a_use_is_a_name_that_was_imported_from_minidl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    code = "from minidl import Dense, Tanh, metrics\nmetrics.r2\nDense(1, 1)\nReLU = 1\nReLU\n"
+    page.write_text(f"```python\n{code}```\n")
+    monkeypatch.setattr("tests.support.uses.ROOT", tmp_path)
+    monkeypatch.setattr("tests.support.uses.pages", lambda: [page])
+    assert uses() == {"minidl.layers.Dense": ["page.md"], "minidl.metrics.r2": ["page.md"]}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in NO_FIGURES], ids=page_name)
+def test_measured_figures_name_the_command_or_the_code_that_measures_them(page: Path) -> None:
+    sections = re.split("^#+ ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert [text.partition("\n")[0] for text in sections if FIGURE.search(text) and not MEASURED.search(text)] == []
 
 
 def reference() -> dict[str, str]:

@@ -13,6 +13,13 @@ class Initializer(ABC):
     """Draw the first values of a parameter.
 
     A subclass writes `draw`, and keeps the arguments of ``__init__`` as attributes of the same names.
+
+    Example:
+        >>> class Alternating(Initializer):
+        ...     def draw(self, shape, rng):
+        ...         return np.where(np.arange(np.prod(shape)) % 2, -1.0, 1.0).reshape(shape)
+        >>> Dense(4, 1, weight_initializer=Alternating()).weight.value
+        array([[ 1., -1.,  1., -1.]])
     """
 
     @abstractmethod

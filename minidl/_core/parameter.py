@@ -243,6 +243,15 @@ class Buffer(Freezable):
 
     Args:
         value: The initial value, to which `reset` returns.
+
+    Example:
+        >>> count = Buffer(0.0)
+        >>> count.value = count.value + 1
+        >>> count.value
+        array(1.)
+        >>> count.reset()
+        >>> count.value
+        array(0.)
     """
 
     __slots__ = ("_initial", "_value")

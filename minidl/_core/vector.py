@@ -29,6 +29,15 @@ class ParameterVector:
         gradients: Vector of all gradients; right from `complete` to `use_up`.
         largest: Size of the largest parameter.
         frozen: Places of the frozen parameters, as of the last `complete`.
+
+    Example:
+        >>> model = mlp([2, 3, 1], rng=0)
+        >>> vector = ParameterVector(model.parameters())
+        >>> vector.values.size
+        13
+        >>> vector.values[:] = 0.0
+        >>> float(np.abs(model[0].weight.value).max())
+        0.0
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:

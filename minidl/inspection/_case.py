@@ -54,6 +54,16 @@ class Finding:
         seen: The number that was seen.
         normal: What is normal.
         advice: What to do.
+
+    Example:
+        >>> from minidl.inspection import Watch
+        >>> x = np.linspace(0, 10_000, 200)[:, None]
+        >>> model = mlp([1, 8, 1], rng=0)
+        >>> watch = Watch(x, np.sin(x))
+        >>> trainer = Trainer(model, MeanSquaredError(), SGD(model.parameters(), 1e-9), rng=0)
+        >>> history = trainer.fit(x, np.sin(x), epochs=2, callbacks=[watch])
+        >>> watch.diagnosis()[0].what
+        'inputs on a bad scale'
     """
 
     what: str

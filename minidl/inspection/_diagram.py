@@ -24,6 +24,14 @@ class Diagram:
 
     Attributes:
         svg: The picture as SVG text, for any HTML page. It takes the colour of the text around it.
+
+    Example:
+        >>> from minidl.inspection import diagram
+        >>> picture = diagram(mlp([2, 3, 1], rng=0))
+        >>> picture.svg[:4]
+        '<svg'
+        >>> print(picture.mermaid().splitlines()[0])
+        flowchart LR
     """
 
     def __init__(self, svg: str, structure: Node) -> None:

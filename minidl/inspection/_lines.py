@@ -39,6 +39,13 @@ class Value(NamedTuple):
     Attributes:
         shape: Its shape; ``()`` for a single number.
         numbers: The array; of one with more than 1,000 numbers the first 8 along each axis.
+
+    Example:
+        >>> from minidl.inspection import trace
+        >>> t = trace(mlp([2, 1], rng=0), MeanSquaredError(), np.ones((1, 2)), np.zeros((1, 1)))
+        >>> line = t.parts["0"].forward.lines[-1]
+        >>> {name: value.shape for name, value in line.read.items()}
+        {'y': (1, 1), 'self.bias.value': (1,)}
     """
 
     shape: tuple[int, ...]
@@ -55,6 +62,12 @@ class Line:
         text: The statement, on one line.
         read: Maps each name in it to its number or array, from before the line.
         made: Maps each name that the line assigned or changed to what it made; ``"return"`` is what it returned.
+
+    Example:
+        >>> from minidl.inspection import trace
+        >>> t = trace(mlp([2, 1], rng=0), MeanSquaredError(), np.ones((1, 2)), np.zeros((1, 1)))
+        >>> [line.function for line in t.parts["0"].forward.lines]
+        ['Dense.compute', 'Dense.compute']
     """
 
     function: str

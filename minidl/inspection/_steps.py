@@ -39,6 +39,12 @@ class Step:
         finite: Whether all numbers that the step made are finite, those of the rows that are not kept included.
         lines: The lines of code that ran.
         rate: Update: η of the parameter, which may be that of a group.
+
+    Example:
+        >>> from minidl.inspection import trace
+        >>> t = trace(mlp([2, 1], rng=0), MeanSquaredError(), np.ones((1, 2)), np.zeros((1, 1)))
+        >>> [step.phase for step in t.steps]
+        ['data', 'forward', 'loss', 'backward', 'backward']
     """
 
     number: int
@@ -76,6 +82,15 @@ class PartTrace:
         path: Its path in the model.
         part: The layer or merge; a copy.
         slope: O′, for a function of each number alone: what its backward makes of ones; None for another.
+
+    Example:
+        >>> from minidl.inspection import trace
+        >>> t = trace(mlp([2, 3, 1], rng=0), MeanSquaredError(), np.ones((1, 2)), np.zeros((1, 1)))
+        >>> dense = t["0"]
+        >>> dense.x
+        array([[1., 1.]])
+        >>> dense.gradients["weight"].shape
+        (3, 2)
     """
 
     path: str

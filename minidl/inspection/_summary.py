@@ -37,6 +37,11 @@ class Row:
             of its own attributes; with ``depth``, the last level has those of all that is in it.
         shared: Whether a row above has one of its parameters too.
         frozen: Whether training leaves one of its parameters as it is.
+
+    Example:
+        >>> from minidl.inspection import summary
+        >>> [(row.path, row.layer, row.parameters) for row in summary(mlp([2, 3, 1], rng=0)).rows[1:]]
+        [('0', 'Dense(2 -> 3)', 9), ('1', 'ReLU()', 0), ('2', 'Dense(3 -> 1)', 4)]
     """
 
     path: str
@@ -59,6 +64,12 @@ class Summary:
         parameters: Numbers that the model learns, shared ones counted once.
         frozen: How many of them are frozen.
         bytes: Memory of the values of parameters and buffers.
+
+    Example:
+        >>> from minidl.inspection import summary
+        >>> found = summary(mlp([2, 3, 1], rng=0))
+        >>> found.parameters, found.bytes
+        (13, 104)
     """
 
     rows: tuple[Row, ...]

@@ -117,6 +117,10 @@ class Identity(Pointwise):
         y = x
     Backward:
         ∂e/∂x = ∂e/∂y
+
+    Example:
+        >>> Identity()(np.array([[-2.0, 0.0, 2.0]]))
+        array([[-2.,  0.,  2.]])
     """
 
     @override
@@ -193,6 +197,10 @@ class LeakyReLU(Rectifier):
 
     Args:
         slope: a, the slope below zero.
+
+    Example:
+        >>> LeakyReLU(0.1)(np.array([[-2.0, 0.0, 2.0]]))
+        array([[-0.2,  0. ,  2. ]])
     """
 
     _text = "{0.slope}"
@@ -218,6 +226,10 @@ class ELU(Rectifier):
 
     Args:
         alpha: a, the limit far below zero.
+
+    Example:
+        >>> ELU()(np.array([[-50.0, 0.0, 2.0]]))
+        array([[-1.,  0.,  2.]])
     """
 
     _text = "{0.alpha}"
@@ -270,6 +282,10 @@ class GELU(Gated):
         ∂e/∂x = ∂e/∂y ∘ (Φ(x) + x ∘ φ(x))
 
     Φ is the normal distribution function, and φ = Φ′ its density.
+
+    Example:
+        >>> GELU()(np.array([[-2.0, 0.0, 2.0]])).round(3)
+        array([[-0.046,  0.   ,  1.954]])
     """
 
     @override
@@ -293,6 +309,10 @@ class SiLU(Gated):
         ∂e/∂x = ∂e/∂y ∘ σ(x) ∘ (1 + x ∘ (1 − σ(x)))
 
     σ is the function of `Sigmoid`.
+
+    Example:
+        >>> SiLU()(np.array([[-2.0, 0.0, 2.0]])).round(3)
+        array([[-0.238,  0.   ,  1.762]])
     """
 
     @override
@@ -314,6 +334,10 @@ class Softplus(Rectifier):
         ∂e/∂x = ∂e/∂y ∘ σ(x)
 
     σ is the function of `Sigmoid`.
+
+    Example:
+        >>> Softplus()(np.array([[-2.0, 0.0, 2.0]])).round(3)
+        array([[0.127, 0.693, 2.127]])
     """
 
     @override
@@ -360,6 +384,10 @@ class PReLU(Rectifier):
         slope: First value of a.
         features: Width of the input, for a slope of each feature; None for one slope and any width.
         dtype: float64 or float32.
+
+    Example:
+        >>> PReLU()(np.array([[-2.0, 0.0, 2.0]]))
+        array([[-0.5,  0. ,  2. ]])
     """
 
     _shapes: ClassVar = {"weight": ("features",)}

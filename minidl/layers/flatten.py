@@ -18,6 +18,11 @@ class Flatten(Layer):
         y = reshape(x)
     Backward:
         ∂e/∂x = reshape(∂e/∂y)
+
+    Example:
+        >>> images = np.ones((10, 8, 8))
+        >>> Flatten()(images).shape
+        (10, 64)
     """
 
     takes_any_rank = True

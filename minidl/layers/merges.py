@@ -96,6 +96,10 @@ class Mean(Combination):
         y = (x₁ + x₂ + …) / n
     Backward:
         ∂e/∂xᵢ = ∂e/∂y / n
+
+    Example:
+        >>> Mean().forward(np.array([[1.0, 2.0]]), np.array([[3.0, 6.0]]))
+        array([[2., 4.]])
     """
 
     @override

@@ -116,6 +116,10 @@ class RMSNorm(_Normalization):
         features: Width of the input.
         epsilon: ε > 0.
         dtype: float64 or float32.
+
+    Example:
+        >>> RMSNorm(2)(np.array([[3.0, 4.0]])).round(3)
+        array([[0.849, 1.131]])
     """
 
     _shapes: ClassVar = dict.fromkeys(("weight",), ("features",))

@@ -104,6 +104,11 @@ class BinaryCrossEntropy(_Probabilities):
 
     Args:
         label_smoothing: ε in [0, 1).
+
+    Example:
+        >>> loss = BinaryCrossEntropy()
+        >>> round(loss(np.array([[0.9], [0.2]]), np.array([[1.0], [0.0]])), 4)
+        0.1643
     """
 
     from_probabilities = True
@@ -138,6 +143,11 @@ class CrossEntropy(_Distributions):
 
     Args:
         label_smoothing: ε in [0, 1).
+
+    Example:
+        >>> loss = CrossEntropy()
+        >>> round(loss(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]), np.eye(3)[[0, 2]]), 4)
+        0.2899
     """
 
     from_probabilities = True

@@ -63,6 +63,10 @@ class MeanAbsoluteError(Loss):
         ∂e/∂a = sign(a − y) / (N m)
 
     The gradient is 0 where a = y.
+
+    Example:
+        >>> MeanAbsoluteError()(np.array([[1.0], [4.0]]), np.array([[2.0], [2.0]]))
+        1.5
     """
 
     @override

@@ -23,6 +23,11 @@ class PoissonLoss(Loss):
 
     The rate is ``np.exp(model.predict(x))``; metrics see the rate. y is a count, or any number of at least 0. For
     counts over different times, y is the count divided by the time, and the time is the sample_weight.
+
+    Example:
+        >>> log_rate, counts = np.log([[2.0], [5.0]]), np.array([[3.0], [5.0]])
+        >>> round(PoissonLoss()(log_rate, counts), 4)
+        -1.5633
     """
 
     @override

@@ -132,6 +132,11 @@ class NAdam(Adam):
 
     Attributes:
         momentum_product: p so far.
+
+    Example:
+        >>> model = mlp([2, 3, 1], rng=0)
+        >>> NAdam(model.parameters(), learning_rate=0.01)
+        NAdam(13 numbers, learning_rate=0.01)
     """
 
     learning_rate: LearningRate = rate(0.002)  # noqa: RUF009 - it only declares

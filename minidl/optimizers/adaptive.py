@@ -30,6 +30,11 @@ class Adagrad(Optimizer):
         weight_decay: λ ≥ 0.
         decayed: Which parameters decay; default those of two or more dimensions.
         epsilon: ε > 0.
+
+    Example:
+        >>> model = mlp([2, 3, 1], rng=0)
+        >>> Adagrad(model.parameters(), learning_rate=0.1)
+        Adagrad(13 numbers, learning_rate=0.1)
     """
 
     learning_rate: LearningRate = rate(0.01)  # noqa: RUF009 - it only declares
@@ -70,6 +75,11 @@ class RMSProp(Optimizer):
         rho: ρ in [0, 1), how much of the mean square is kept.
         momentum: μ in [0, 1). One that was 0 at the start stays 0.
         epsilon: ε > 0.
+
+    Example:
+        >>> model = mlp([2, 3, 1], rng=0)
+        >>> RMSProp(model.parameters(), learning_rate=0.01)
+        RMSProp(13 numbers, learning_rate=0.01)
     """
 
     learning_rate: LearningRate = rate(0.01)  # noqa: RUF009 - it only declares

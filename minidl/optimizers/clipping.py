@@ -89,6 +89,15 @@ class ClipValue(Clip):
 
     Update:
         g ← max(−c, min(g, c))
+
+    Example:
+        >>> weight = Parameter(np.zeros(2))
+        >>> weight.grad += [-3.0, 0.5]
+        >>> clip = ClipValue(1.0)
+        >>> clip([weight])
+        3.0
+        >>> weight.grad
+        array([-1. ,  0.5])
     """
 
     @override
@@ -106,6 +115,15 @@ class ClipNorm(Clip):
 
     Update:
         g ← g c / ‖g‖ if ‖g‖ > c, else g
+
+    Example:
+        >>> weight = Parameter(np.zeros(2))
+        >>> weight.grad += [3.0, 4.0]
+        >>> clip = ClipNorm(1.0)
+        >>> clip([weight])
+        5.0
+        >>> weight.grad
+        array([0.6, 0.8])
     """
 
     joined = False

@@ -53,6 +53,12 @@ class L1(Penalty):
         e = λ Σ |W|
     Backward:
         ∂e/∂W = λ sign(W)
+
+    Example:
+        >>> model = mlp([2, 3, 1], rng=0)
+        >>> weights = [layer.weight for layer in model if isinstance(layer, Dense)]
+        >>> optimizer = SGD(model.parameters(), learning_rate=0.1)
+        >>> trainer = Trainer(model, MeanSquaredError(), optimizer, penalties=[L1(1e-3, weights)], rng=0)
     """
 
     @override

@@ -44,6 +44,16 @@ class Candidate:
         figures: What was compared, after each rung that it finished.
         epochs: Its epochs after each of these rungs.
         diverged: Why its training diverged; empty if it did not.
+
+    Example:
+        >>> from minidl.search import find_settings
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> def build(rate):
+        ...     model = mlp([1, 4, 1], rng=0)
+        ...     return Trainer(model, MeanSquaredError(), SGD(model.parameters(), rate), rng=0)
+        >>> result = find_settings(build, {"rate": [0.001, 0.1]}, x, x, candidates=2, rungs=[(2, 1), (1, 1)], rng=0)
+        >>> [(candidate.settings, candidate.epochs) for candidate in result.candidates]
+        [({'rate': 0.001}, [1, 2]), ({'rate': 0.1}, [1])]
     """
 
     settings: dict[str, Any]
@@ -69,6 +79,16 @@ class SearchResult:
         mode: ``"min"`` or ``"max"``, which figure is best.
         stopped_by: Why the search ended: ``"rungs"`` if all were done, else the name of a signal.
         seconds: Time of the search.
+
+    Example:
+        >>> from minidl.search import find_settings
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> def build(rate):
+        ...     model = mlp([1, 4, 1], rng=0)
+        ...     return Trainer(model, MeanSquaredError(), SGD(model.parameters(), rate), rng=0)
+        >>> result = find_settings(build, {"rate": [0.001, 0.1]}, x, x, candidates=2, rungs=[(2, 1), (1, 1)], rng=0)
+        >>> result.settings
+        {'rate': 0.001}
     """
 
     candidates: list[Candidate]

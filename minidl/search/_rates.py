@@ -33,6 +33,16 @@ class Rates:
         rates: The learning rates, the smallest first.
         before: The loss on all rows before the training.
         after: The same after it; infinite if the training diverged.
+
+    Example:
+        >>> from minidl.search import compare_rates
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> def build(rate):
+        ...     model = mlp([1, 4, 1], rng=0)
+        ...     return Trainer(model, MeanSquaredError(), SGD(model.parameters(), rate), rng=0)
+        >>> rates = compare_rates(build, x, x, rates=[0.001, 0.1], updates=20)
+        >>> rates.best
+        0.1
     """
 
     rates: list[float]

@@ -126,6 +126,10 @@ def activation_checks(
         largest: As for `check_activation`.
         rows: As for `check_activation`.
         seed: As for `check_activation`.
+
+    Example:
+        >>> for check in activation_checks(Tanh()):
+        ...     check()
     """
     return _checks(_layer(activation, features, sample, rows, seed, largest))
 
@@ -177,6 +181,10 @@ def merge_checks(
         sample: As for `check_merge`.
         rows: As for `check_merge`.
         seed: As for `check_merge`.
+
+    Example:
+        >>> for check in merge_checks(Add()):
+        ...     check()
     """
     return _checks(_merge(merge, features, sample, rows, seed))
 

@@ -59,6 +59,10 @@ def loss_checks(
         sample: As for `check_loss`.
         rows: As for `check_loss`.
         seed: As for `check_loss`.
+
+    Example:
+        >>> for check in loss_checks(Huber()):
+        ...     check()
     """
     if not isinstance(loss, Loss):
         raise DTypeError(f"the conformance kit: expected a Loss, got {loss!r}")

@@ -61,6 +61,10 @@ def optimizer_checks(make: Make, *, steps: int = 1000, picklable: bool = True, s
         steps: As for `check_optimizer`.
         picklable: As for `check_optimizer`.
         seed: As for `check_optimizer`.
+
+    Example:
+        >>> for check in optimizer_checks(lambda parameters: SGD(parameters, learning_rate=0.01)):
+        ...     check()
     """
     subject = OptimizerSubject(make, steps, picklable, seed)
     return checks_of(subject, type(subject.run().optimizer).__name__, CHECKS)

@@ -136,9 +136,8 @@ def relative_error(found: Array, wanted: Array) -> float:
     return float(np.max(np.abs(found - wanted)) / max(float(np.max(np.abs(wanted))), 1e-30))
 
 
-def sizes() -> dict[str, float]:
-    """Measure the network of the article in C: the source, the machine code, the time of a row."""
-    model, x = models(np.float32)["1-20-20-1"]
+def sizes(model: Layer, x: Array) -> dict[str, float]:
+    """Measure a model as code: the sources, the machine code of C, the time of a row in it; x is float32."""
     code = to_c(model)
     found: dict[str, float] = {
         "bytes of C": len(code),
@@ -155,7 +154,7 @@ def sizes() -> dict[str, float]:
             found["bytes of machine code and weights"] = int(printed.split("\n")[1].split()[0])
             source.write_text(code + loop, "utf-8")
             subprocess.run(["gcc", *FLAGS, "-shared", "-fPIC", source, "-o", built, "-lm"], check=True)
-            many, y, turns = ctypes.CDLL(str(built)).many, np.zeros(1, np.float32), 100_000
+            many, y, turns = ctypes.CDLL(str(built)).many, np.zeros(model.predict(x[:1]).size, np.float32), 100_000
             began = time.perf_counter()
             many(turns, ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data))
             found["microseconds of a row in C"] = (time.perf_counter() - began) / turns * 1e6
@@ -177,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed += not found[worst] <= limit
             print(f"| {language} | {name} | {len(found)} | {found[worst]:.1e} | {worst} | {limit:g} |", flush=True)
     print("\n| 1-20-20-1 in float32 | |\n|---|---:|")
-    for name, figure in sizes().items():
+    for name, figure in sizes(*models(np.float32)["1-20-20-1"]).items():
         print(f"| {name} | {figure:,.4g} |")
     return failed
 

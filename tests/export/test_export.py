@@ -236,7 +236,7 @@ def test_c_reads_and_writes_nothing_but_its_rows(tmp_path: Path) -> None:
 
 
 def test_a_network_of_1_20_20_1_needs_at_most_10_kb_of_c() -> None:
-    figures = export.sizes()
+    figures = export.sizes(*export.models(np.float32)["1-20-20-1"])
     assert figures["bytes of C"] <= 10_000
     assert figures.get("bytes of machine code and weights", 0) <= 4_000
 
