@@ -81,7 +81,8 @@ def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
     for section in source[0].split("\n## ") if page in MAPS else ():
         found = re.findall(r"^\| \[.+?\]\(([\w/-]+)\.md\)", section, re.MULTILINE)
         caption = section.partition("\n")[0].strip("# ")
-        source[0] += "\n\n```{toctree}\n:hidden:\n:caption: " + caption + "\n\n" + "\n".join(found) + "\n```\n"
+        if found:
+            source[0] += "\n\n```{toctree}\n:hidden:\n:caption: " + caption + "\n\n" + "\n".join(found) + "\n```\n"
     if page == "reference":
         source[0] += "\n\n```{toctree}\n:hidden:\n:glob:\n\napi/minidl\napi/*\n```\n"
 

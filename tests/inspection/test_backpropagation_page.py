@@ -12,7 +12,7 @@ import pytest
 from minidl.inspection import Trace
 from tests.campaigns.backpropagation import PICTURES, picture
 from tests.campaigns.experiments import load_example
-from tests.test_docs import BLOCK
+from tests.support.uses import BLOCK
 
 PAGE = PICTURES.parent / "backpropagation.md"
 TEXTS = [code for language, code in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if language == "text"]
