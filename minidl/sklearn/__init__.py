@@ -5,7 +5,7 @@ try:
     from ._regressor import NetworkRegressor
 except ImportError as _error:
     raise ImportError(
-        f'minidl.sklearn needs scikit-learn 1.6 or later: pip install "minidl[sklearn]" ({_error})'
+        f'minidl.sklearn needs scikit-learn 1.7 or later: pip install "minidl[sklearn]" ({_error})'
     ) from None
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
