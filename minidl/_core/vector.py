@@ -43,7 +43,8 @@ class ParameterVector:
     def __init__(self, parameters: Iterable[Parameter]) -> None:
         self.parameters: list[Parameter] = unique_parameters(parameters, "ParameterVector")
         sizes = [p.size for p in self.parameters]
-        size, self.largest = sum(sizes), max(sizes)
+        size = sum(sizes)
+        self.largest: int = max(sizes)
         self.values: Array = np.empty(size, self.parameters[0].dtype)
         self.gradients: Array = np.zeros(size, self.parameters[0].dtype)
         self.frozen: list[slice] = []

@@ -13,10 +13,11 @@ KINDS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 NO_STATE = f"no state of one of the generators {', '.join(KINDS)}"
 
-BOUNDS = {"state": 2**128, "inc": 2**128, "has_uint32": 2, "uinteger": 2**32, "pos": 625, "buffer_pos": 5}
-"""Upper limits of the single numbers of a state; numbers in arrays may have any value of their dtype.
+RANGES = {"state": range(2**128), "inc": range(2**128), "has_uint32": range(2), "uinteger": range(2**32),
+          "pos": range(625), "buffer_pos": range(1, 5)}
+"""Ranges of the single numbers of a state; numbers in arrays may have any value of their dtype.
 
-NumPy does not check a position, and reads outside of its memory if the position is too large.
+NumPy before 2.5 does not check a position, and reads outside of its memory if the position is too large.
 """
 
 
@@ -57,9 +58,9 @@ def _checked(found: Any, own: Any, name: str) -> Any:
         return own
     is_array = isinstance(own, np.ndarray)
     numbers, count = (found, len(own)) if is_array else ([found], 1)
-    bound = 2 ** (8 * own.itemsize) if is_array else BOUNDS[name]
+    allowed = range(2 ** (8 * own.itemsize)) if is_array else RANGES[name]
     if not isinstance(numbers, list) or len(numbers) != count:
         raise ValueError(f"{name!r} without its {count} numbers")
-    if not all(type(number) is int and 0 <= number < bound for number in numbers):
-        raise ValueError(f"{name!r} with a number outside of 0 … {bound - 1}")
+    if not all(type(number) is int and number in allowed for number in numbers):
+        raise ValueError(f"{name!r} with a number outside of {allowed.start} … {allowed.stop - 1}")
     return np.array(numbers, own.dtype) if is_array else found

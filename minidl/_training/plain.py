@@ -9,12 +9,12 @@ from types import NoneType, UnionType
 from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
-import numpy.typing as npt
 
 from .._files.generators import decode_generator
 from .._files.strict import shown
 
-FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
+"""An array of numbers. `typed` cannot look into ``npt.NDArray``, which is an alias of its own from NumPy 2.5 on."""
 
 NAMES = {bool: "bool", int: "whole number", float: "finite number", str: "text", np.ndarray: "array of numbers",
          list: "list", dict: "dict", NoneType: "null"}

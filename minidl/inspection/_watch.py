@@ -64,7 +64,8 @@ class Watch(Callback):
         total = check_lengths(x=x, y=y)
         self._rows = min(count, total)
         chosen = np.random.default_rng(0).choice(total, min(MOST, total), replace=False)  # In random order.
-        self.x, self.y = x[chosen], y[chosen]
+        self.x: npt.NDArray[Any] = x[chosen]
+        self.y: npt.NDArray[Any] = y[chosen]
         self.reset()
 
     @override
@@ -91,7 +92,7 @@ class Watch(Callback):
         steps = 1 if run.optimizer.epochs is None else run.optimizer.epochs.steps_per_epoch
         self._steps, self._start = steps, run.plan.start
         self._between = max(1.0, (run.plan.epochs - run.plan.start) * steps / self._most)
-        self.every_batches = int(self._between) if self._between < steps else None
+        self.every_batches: int | None = int(self._between) if self._between < steps else None
         if not self.looks:
             self._look(trainer)
 

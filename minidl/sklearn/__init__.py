@@ -3,8 +3,9 @@
 try:
     from ._classifier import NetworkClassifier
     from ._regressor import NetworkRegressor
-except ImportError as error:
-    message = f'minidl.sklearn needs scikit-learn 1.6 or later: pip install "minidl[sklearn]" ({error})'
-    raise ImportError(message) from None
+except ImportError as _error:
+    raise ImportError(
+        f'minidl.sklearn needs scikit-learn 1.7 or later: pip install "minidl[sklearn]" ({_error})'
+    ) from None
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]

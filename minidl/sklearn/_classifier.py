@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d, compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from typing_extensions import override
 
 from .._core.arrays import real
 from .._training.compiled_engine import EngineName
@@ -20,10 +20,11 @@ from ..layers import Layer, Sigmoid, Softmax
 from ..losses import CrossEntropy, Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ..optimizers import Optimizer
 from ..optimizers.clipping import Clip
+from ._bases import ClassifierMixin
 from ._network import Network, by_batches
 
 
-class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
+class NetworkClassifier(ClassifierMixin, Network):
     """Classify by a network: two or more classes, or several labels for each row.
 
     It takes the arguments of scikit-learn's ``MLPClassifier`` by the same names, and models, losses and optimizers of
@@ -80,6 +81,9 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         True
     """
 
+    classes_: npt.NDArray[Any]
+    loss_function_: Loss
+    n_outputs_: int
     _numeric = False
 
     def __init__(
@@ -117,6 +121,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         )  # fmt: skip
         self.class_weight = class_weight
 
+    @override
     def _targets(self, y: npt.NDArray[Any], first: bool, classes: Any) -> npt.NDArray[Any]:
         check_classification_targets(y)
         kind = type_of_target(y)
@@ -177,6 +182,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
             raise ArgumentError(f"{self._name('class_weight')}: expected a weight above 0 for some row, got only zeros")
         return found
 
+    @override
     def _ending(self) -> type[Layer]:
         return Sigmoid if self._multilabel or self._binary else Softmax
 

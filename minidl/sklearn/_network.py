@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -11,7 +12,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -29,6 +29,7 @@ from ..optimizers.clipping import Clip
 from ..optimizers.penalties import L2
 from ..solvers import lbfgs
 from ..trainer import Trainer
+from ._bases import BaseEstimator
 from ._rows import ROWS_AT_ONCE, Rows, SparseBatches, checked_weights, dense_rows, pieces
 
 ACTIVATIONS: dict[str, type[Layer]] = {"identity": Identity, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
@@ -46,9 +47,14 @@ class Curves(NamedTuple):
     stopped_by: str | None
 
 
-class Network(BaseEstimator):  # type: ignore[misc]
+class Network(BaseEstimator):
     """Base of both estimators. A subclass turns y into targets, and outputs into predictions."""
 
+    loss_: float
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
+    n_iter_: int
+    stopped_by_: str | None
     loss_function_: Loss
     models_: list[Any]
     model_: Any
@@ -154,6 +160,14 @@ class Network(BaseEstimator):  # type: ignore[misc]
             found = [self._train(trainer, rows, rng, 1, None, []) for trainer in self._trainers]
             self._keep(found[0]._replace(loss=before + found[0].loss))
         return self
+
+    @abstractmethod
+    def _targets(self, y: npt.NDArray[Any], first: bool, classes: Any) -> npt.NDArray[Any]:
+        """Turn y into the targets of the loss; in the first fit, choose the loss as well."""
+
+    @abstractmethod
+    def _ending(self) -> type[Layer] | None:
+        """Return the layer that turns the output of a model under a loss from logits into a prediction."""
 
     # ---- parts of a fit
 

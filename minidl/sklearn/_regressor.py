@@ -8,19 +8,19 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import override
 
 from ..errors import ArgumentError
 from ..layers import Activation, Layer, Sigmoid
-from ..losses import HalfSquaredError, PoissonLoss
+from ..losses import HalfSquaredError, Loss, PoissonLoss
+from ._bases import RegressorMixin
 from ._network import Network, by_batches
 from ._rows import pieces
 
 
-class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
+class NetworkRegressor(RegressorMixin, Network):
     """Predict a number, or several, by a network.
 
     Its arguments and attributes are those of `NetworkClassifier`, without ``class_weight`` and ``classes_``. The loss
@@ -36,14 +36,18 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         True
     """
 
+    loss_function_: Loss
+    n_outputs_: int
     _numeric = True
 
+    @override
     def _targets(self, y: npt.NDArray[Any], first: bool, classes: Any) -> npt.NDArray[Any]:
         if first:
             self._flat, self.n_outputs_ = y.ndim == 1, 1 if y.ndim == 1 else y.shape[1]
             self.loss_function_ = self._loss(HalfSquaredError())
         return y[:, None] if y.ndim == 1 else y
 
+    @override
     def _ending(self) -> type[Layer] | None:
         return Sigmoid if self.loss_function_.from_logits else None
 

@@ -103,18 +103,18 @@ def test_the_most_texts_and_lists_are_read(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("kind", "field", "largest"),
-    [("PCG64", "state", 2**128 - 1), ("PCG64", "inc", 2**128 - 1), ("PCG64", "has_uint32", 1),
-     ("PCG64", "uinteger", 2**32 - 1), ("MT19937", "pos", 624), ("Philox", "buffer_pos", 4)],
+    ("kind", "field", "least", "largest"),
+    [("PCG64", "state", 0, 2**128 - 1), ("PCG64", "inc", 0, 2**128 - 1), ("PCG64", "has_uint32", 0, 1),
+     ("PCG64", "uinteger", 0, 2**32 - 1), ("MT19937", "pos", 0, 624), ("Philox", "buffer_pos", 1, 4)],
 )
-def test_a_number_of_a_generator_may_be_as_large_as_numpy_takes_it(kind: str, field: str, largest: int) -> None:
+def test_a_number_of_a_generator_may_be_what_numpy_takes(kind: str, field: str, least: int, largest: int) -> None:
     state = encode_generator(np.random.Generator(getattr(np.random, kind)(0)))
     place = state["state"] if field in ("state", "inc", "pos") else state
-    for number in (0, largest):
+    for number in (least, largest):
         place[field] = number
         decoded = encode_generator(decode_generator(state))
         assert (decoded["state"] if place is not state else decoded)[field] == number
-    for number in (-1, largest + 1):
+    for number in (least - 1, largest + 1):
         place[field] = number
-        with pytest.raises(ValueError, match=f"'{field}' with a number outside of 0 … {largest}"):
+        with pytest.raises(ValueError, match=f"'{field}' with a number outside of {least} … {largest}"):
             decode_generator(state)
