@@ -154,6 +154,11 @@ def test_without_such_vectors_the_plain_kernels_do_the_same(monkeypatch: pytest.
 
 
 
+def test_vectors_that_numba_may_not_use_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minidl._compiled.intrinsics.CPU_FEATURES", "")  # By NUMBA_CPU_NAME=generic.
+    assert not available()
+
+
 def test_a_loss_that_is_not_finite_leaves_weights_and_state_as_they_were() -> None:
     ends = []
     x = X[:32].copy()
