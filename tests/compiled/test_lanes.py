@@ -203,15 +203,27 @@ def test_calls_one_after_the_other_give_the_bits_of_one_call() -> None:
         (lambda: Sequential(Dense(6, 20), Dropout(0.5), Dense(20, 3)), {}, 8),
         (lambda: Sequential(Dense(6, 20, bias=False), ReLU(), Dense(20, 3)), {}, 8),
         (lambda: Sequential(Dense(6, 20).freeze(), ReLU(), Dense(20, 3)), {}, 8),
+        (lambda: Sequential(ReLU(), Dense(6, 20), ReLU(), Dense(20, 3)), {}, 8),
     ],
     ids=["rows", "work", "single rows", "momentum", "pads", "pads of many rows", "function", "dropout", "no bias",
-         "frozen"],
+         "frozen", "activation first"],
 )
 def test_other_networks_keep_the_memory_that_they_have(
     model: Callable[[], Layer], options: dict[str, Any], rows: int
 ) -> None:
     net = model()
     assert not fits(net, SGD(net.parameters(), 0.1, **options), rows)
+
+
+def test_an_activation_of_the_input_gets_its_rows_as_they_are() -> None:
+    """The input of a network has no pads, so an activation would write its rows to other places."""
+    ends = []
+    for engine in ("numpy", "compiled"):
+        model = Sequential(Tanh(), Dense(6, 20), Tanh(), Dense(20, 3)).initialize(rng=0)
+        run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=1, engine=engine)
+        run.fit(X, Y, epochs=2, batch_size=8)
+        ends.append(run.optimizer.vector.values)
+    assert np.abs(ends[0] - ends[1]).max() <= 1e-13
 
 
 def test_a_part_of_the_parameters_keeps_the_memory_that_it_has() -> None:
