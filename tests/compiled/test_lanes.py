@@ -13,12 +13,15 @@ pytest.importorskip("numba")
 from minidl import (
     SGD,
     Activation,
+    Adagrad,
     Adam,
     Dense,
     HalfSquaredError,
     Layer,
     Loss,
+    NAdam,
     ReLU,
+    RMSProp,
     Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
@@ -172,6 +175,19 @@ def test_a_loss_that_is_not_finite_leaves_weights_and_state_as_they_were() -> No
         assert optimizer.steps == 2
         ends.append((optimizer.vector.values.copy(), np.array(optimizer.velocity)))
     assert np.allclose(ends[0], ends[1], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [Adam, NAdam, RMSProp, Adagrad])
+def test_pads_stay_zero_where_epsilon_rounds_to_zero(kind: Any) -> None:
+    ends = []
+    for engine in ("numpy", "compiled"):
+        model = mlp([16, 30, 12], activation=Tanh, rng=0).astype("float32")
+        optimizer = kind(model.parameters(), 1e-3, epsilon=1e-60)
+        assert fits(model, optimizer, 8)
+        run = Trainer(model, HalfSquaredError(), optimizer, rng=1, engine=engine)
+        run.fit(np.tile(X, 3)[:, :16].astype("float32"), np.tile(Y, 4).astype("float32"), epochs=2, batch_size=8)
+        ends.append(optimizer.vector.values)
+    assert np.abs(ends[0] - ends[1]).max() <= 1e-6
 
 
 def test_calls_one_after_the_other_give_the_bits_of_one_call() -> None:
