@@ -23,8 +23,8 @@ FAST = ("reassoc", "contract", "nsz", "arcp")
 
 
 def available() -> bool:
-    """Return whether the processor has vectors of 64 bytes."""
-    return "+avx512f" in (CPU_FEATURES or get_host_cpu_features())
+    """Return whether the processor has vectors of 64 bytes, and Numba may use them."""
+    return "+avx512f" in (get_host_cpu_features() if CPU_FEATURES is None else CPU_FEATURES)
 
 
 class Lanes(types.Type):

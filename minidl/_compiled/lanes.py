@@ -17,6 +17,7 @@ from typing_extensions import override
 from .._core.arrays import Array
 from .._core.parameter import Parameter
 from ..layers.base import Layer
+from ..layers.dense import Dense
 from ..optimizers import Optimizer
 from .chain import all_can_descend, linked
 from .kernels import LANES, LAYERS, ONE_ROW_LANES, ONE_ROW_LANES_DESCENT
@@ -140,6 +141,8 @@ def fits(model: Layer, optimizer: Optimizer, rows: int) -> bool:
     dense = [link for link in links if link.parameters]
     learned = {id(parameter) for parameter in vector.parameters if not parameter.frozen}
     if any(type(link.layer) not in LANES or link.kernels is LINEAR for link in links):
+        return False
+    if type(links[0].layer) is not Dense:  # The input has no pads: an activation would write to other places.
         return False
     if rows == 1 and not (step_of(optimizer) == [PLAIN_SGD] and all_can_descend(links, learned)):
         return False

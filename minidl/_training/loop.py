@@ -109,7 +109,7 @@ def train(
                         run.why_stop = ranks.agree(run.optimizer.vector.values, interrupts)
                     bar.advance(f"loss {loss:.4g}")
             if ranks is not None:
-                ranks.leave()
+                ranks.end()
         signal = interrupts.received if ranks is None else ranks.signal
         run.interrupted = bool(signal)
         history.stopped_by = signal or run.why_stop or "epochs"

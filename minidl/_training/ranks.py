@@ -14,8 +14,9 @@ from .._core.interrupts import Interrupts
 from .._data import described
 from ..errors import ArgumentError, DTypeError, RankError
 
-HEAD = 4
-"""Numbers before the body of a message: share × loss, rows, whether a rank wants a pause, whether one has failed."""
+HEAD = 5
+"""Numbers before the body of a message: share × loss, rows, how many ranks want a pause, are between two batches, have
+failed."""
 
 
 class Communicator(Protocol):
@@ -110,7 +111,7 @@ class Ranks:
         self._started = True
 
     def leave(self) -> None:
-        """End a fit: no other rank waits for this one."""
+        """Say that no other rank waits for this one."""
         self._others_wait = False
 
     def fail(self, error: BaseException) -> None:
@@ -119,23 +120,24 @@ class Ranks:
             with suppress(Exception):  # Of messages: the error that came first counts.
                 if self._started:
                     self.sent.body.fill(0.0)
-                    self._send_head(0.0, 0.0, 0.0, 1.0)
+                    self._send_head(0.0, 0.0, 0.0, 0.0, 1.0)
                 self.share(f"rank {self.rank}: {type(error).__name__}: {error}")
             self.leave()
 
-    def exchange(self, loss: float, rows: int, pause: bool) -> float:
+    def exchange(self, loss: float, rows: int, pause: bool, *, between: bool = False) -> float:
         """Send the body of `sent`, and receive the sum of all bodies in `received`; return the sum of the losses.
 
         Args:
             loss: Share × loss of this rank's part of the batch.
             rows: Rows of this part.
             pause: Whether this rank wants that all ranks pause after this batch.
+            between: Whether this rank is between two batches.
 
         Raises:
             RankError: another rank has failed.
         """
-        self._send_head(loss, rows, pause, 0.0)
-        if self.received.head[3]:
+        self._send_head(loss, rows, pause, between, 0.0)
+        if self.received.head[4]:
             self._raise_of_another()
         return float(self.received.head[0])
 
@@ -164,16 +166,30 @@ class Ranks:
         self.sent.body.fill(0.0)
         if self.rank == 0:
             self.sent.body[: len(values)] = values
-        self.exchange(0.0, 0, bool(self.wish))
-        self.check_rows(0)
+        self.exchange(0.0, 0, bool(self.wish), between=True)
+        if self.received.head[3] != self.size:
+            raise RankError(f"fit: expected no batch more, as rank {self.rank} has none, got one on another rank; give "
+                            "every rank the same batches")
+        shared = ""
+        if self.received.head[2]:
+            shared = self.share(json.dumps([interrupts.received or "", self.wish]) if self.wish else "")
         if not np.array_equal(self.received.body[: len(values)], values, equal_nan=True):
             raise RankError(f"fit: rank {self.rank} has other weights than rank 0; a callback that changes model or "
                             "optimizer must do so on all ranks, and all machines must be of the same kind")
-        if not self.received.head[2]:
-            return ""
-        shared = self.share(json.dumps([interrupts.received or "", self.wish]) if self.wish else "")
-        self.signal, why = json.loads(shared)
-        return str(why)
+        if shared:
+            self.signal, why = json.loads(shared)
+            return str(why)
+        return ""
+
+    def end(self) -> None:
+        """End a fit together: rank 0 does not know yet whether another rank has other weights.
+
+        Raises:
+            RankError: another rank has failed.
+        """
+        self.sent.body.fill(0.0)
+        self.exchange(0.0, 0, False, between=True)
+        self.leave()
 
     def share(self, text: str) -> str:
         """Return the text of the lowest rank that has one, on all ranks; empty if none has."""

@@ -13,12 +13,15 @@ pytest.importorskip("numba")
 from minidl import (
     SGD,
     Activation,
+    Adagrad,
     Adam,
     Dense,
     HalfSquaredError,
     Layer,
     Loss,
+    NAdam,
     ReLU,
+    RMSProp,
     Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
@@ -154,6 +157,11 @@ def test_without_such_vectors_the_plain_kernels_do_the_same(monkeypatch: pytest.
 
 
 
+def test_vectors_that_numba_may_not_use_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minidl._compiled.intrinsics.CPU_FEATURES", "")  # By NUMBA_CPU_NAME=generic.
+    assert not available()
+
+
 def test_a_loss_that_is_not_finite_leaves_weights_and_state_as_they_were() -> None:
     ends = []
     x = X[:32].copy()
@@ -167,6 +175,19 @@ def test_a_loss_that_is_not_finite_leaves_weights_and_state_as_they_were() -> No
         assert optimizer.steps == 2
         ends.append((optimizer.vector.values.copy(), np.array(optimizer.velocity)))
     assert np.allclose(ends[0], ends[1], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [Adam, NAdam, RMSProp, Adagrad])
+def test_pads_stay_zero_where_epsilon_rounds_to_zero(kind: Any) -> None:
+    ends = []
+    for engine in ("numpy", "compiled"):
+        model = mlp([16, 30, 12], activation=Tanh, rng=0).astype("float32")
+        optimizer = kind(model.parameters(), 1e-3, epsilon=1e-60)
+        assert fits(model, optimizer, 8)
+        run = Trainer(model, HalfSquaredError(), optimizer, rng=1, engine=engine)
+        run.fit(np.tile(X, 3)[:, :16].astype("float32"), np.tile(Y, 4).astype("float32"), epochs=2, batch_size=8)
+        ends.append(optimizer.vector.values)
+    assert np.abs(ends[0] - ends[1]).max() <= 1e-6
 
 
 def test_calls_one_after_the_other_give_the_bits_of_one_call() -> None:
@@ -198,15 +219,27 @@ def test_calls_one_after_the_other_give_the_bits_of_one_call() -> None:
         (lambda: Sequential(Dense(6, 20), Dropout(0.5), Dense(20, 3)), {}, 8),
         (lambda: Sequential(Dense(6, 20, bias=False), ReLU(), Dense(20, 3)), {}, 8),
         (lambda: Sequential(Dense(6, 20).freeze(), ReLU(), Dense(20, 3)), {}, 8),
+        (lambda: Sequential(ReLU(), Dense(6, 20), ReLU(), Dense(20, 3)), {}, 8),
     ],
     ids=["rows", "work", "single rows", "momentum", "pads", "pads of many rows", "function", "dropout", "no bias",
-         "frozen"],
+         "frozen", "activation first"],
 )
 def test_other_networks_keep_the_memory_that_they_have(
     model: Callable[[], Layer], options: dict[str, Any], rows: int
 ) -> None:
     net = model()
     assert not fits(net, SGD(net.parameters(), 0.1, **options), rows)
+
+
+def test_an_activation_of_the_input_gets_its_rows_as_they_are() -> None:
+    """The input of a network has no pads, so an activation would write its rows to other places."""
+    ends = []
+    for engine in ("numpy", "compiled"):
+        model = Sequential(Tanh(), Dense(6, 20), Tanh(), Dense(20, 3)).initialize(rng=0)
+        run = Trainer(model, HalfSquaredError(), SGD(model.parameters(), 0.1), rng=1, engine=engine)
+        run.fit(X, Y, epochs=2, batch_size=8)
+        ends.append(run.optimizer.vector.values)
+    assert np.abs(ends[0] - ends[1]).max() <= 1e-13
 
 
 def test_a_part_of_the_parameters_keeps_the_memory_that_it_has() -> None:

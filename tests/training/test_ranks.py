@@ -174,8 +174,8 @@ def test_one_message_is_sent_in_each_step() -> None:
     trainers = fitted(2, epochs=3, batch_size=16)
     rank = trainers[0].ranks
     assert isinstance(rank, ThreadRank)
-    start, steps, agreements = 4, 3 * 6, 1 + 3
-    assert rank.team.messages == start + steps + agreements
+    start, steps, agreements, end = 4, 3 * 6, 1 + 3, 1
+    assert rank.team.messages == start + steps + agreements + end
 
 
 def test_the_loss_of_a_float32_model_travels_in_float64() -> None:

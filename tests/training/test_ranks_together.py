@@ -370,6 +370,38 @@ def test_weights_that_a_callback_changes_on_one_rank_are_noticed() -> None:
     assert "rank 1 has other weights than rank 0" in str(found[0]) + str(found[1])
 
 
+@pytest.mark.parametrize("also_stop", [False, True])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_weights_changed_at_the_end_of_a_fit_are_noticed(rank: int, also_stop: bool) -> None:
+    """Rank 0 sends its weights, so it cannot see the difference itself."""
+
+    class Shift(Callback):
+        @override
+        def on_epoch_end(self, trainer: Trainer) -> None:
+            ranks: Any = trainer.ranks
+            if ranks.rank == rank:
+                trainer.optimizer.vector.values[:] += 1e-9
+            if also_stop and ranks.rank == 0:
+                trainer.stop("enough")
+
+    found = errors_of(2, lambda own: build(own).fit(X, Y, epochs=1, callbacks=[Shift()]))
+    assert [type(error) for error in found] == [RankError] * 2
+    assert all("rank 1 has other weights than rank 0" in str(error) for error in found)
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_a_last_row_that_only_one_rank_reads_is_refused_on_all(longer: int) -> None:
+    """Of a batch of one row rank 1 computes nothing, so its message looks like that of a rank without a batch."""
+
+    def work(own: ThreadRank) -> None:
+        last = [(X[8:9], Y[8:9])] if own.rank == longer else []
+        build(own).fit_batches(lambda: [(X[:8], Y[:8]), *last], epochs=1)
+
+    found = errors_of(2, work)
+    assert [type(error) for error in found] == [RankError] * 2
+    assert all("give every rank the same batches" in str(error) for error in found)
+
+
 def test_only_rank_0_writes_files(tmp_path: Path) -> None:
     def work(own: ThreadRank) -> None:
         folder = tmp_path / str(own.rank)

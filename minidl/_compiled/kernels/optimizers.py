@@ -1,4 +1,8 @@
-"""Kernels of the optimizers: one step on the flat vectors."""
+"""Kernels of the optimizers: one step on the flat vectors.
+
+An ε that rounds to zero in the dtype of the network is replaced by `LEAST`: where all gradients are zero, as in the
+pads of padded memory, 0 / 0 would be NaN.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from math import sqrt
 from typing import Any
 
 from ...optimizers import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSProp
-from .elementary import real
+from .elementary import LEAST, real
 from .language import OneKernel, Real, Vector
 
 
@@ -71,7 +75,7 @@ def adam(
     m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ); √v̂ + ε = (√v + ε c) / c with c = √(1 − β₂ᵗ).
     """
     correction = sqrt(1 - beta2**step)
-    size, floor = real(learning_rate * correction / (1 - beta1**step)), real(epsilon * correction)
+    size, floor = real(learning_rate * correction / (1 - beta1**step)), max(real(epsilon * correction), LEAST)
     keep1, new1, keep2, new2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
     for i in range(len(values)):
         first_moment[i] = keep1 * first_moment[i] + new1 * gradients[i]
@@ -98,7 +102,7 @@ def nadam(
     """
     momentum = beta1 * (1 - 0.5 * (24 / 25) ** (step * momentum_decay))
     following = beta1 * (1 - 0.5 * (24 / 25) ** ((step + 1) * momentum_decay))
-    size, floor = learning_rate * sqrt(1 - beta2**step), real(epsilon * sqrt(1 - beta2**step))
+    size, floor = learning_rate * sqrt(1 - beta2**step), max(real(epsilon * sqrt(1 - beta2**step)), LEAST)
     of_moment = real(size * following / (1 - momentum_product * following))
     of_gradient = real(size * (1 - momentum) / (1 - momentum_product))
     keep1, new1, keep2, new2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
@@ -112,7 +116,7 @@ def adagrad(values: Vector, gradients: Vector, square_sum: Vector, learning_rate
     """Update s ← s + g², W ← W − η g / (√s + ε)."""
     for i in range(len(values)):
         square_sum[i] += gradients[i] * gradients[i]
-        values[i] -= learning_rate * (gradients[i] / (sqrt(square_sum[i]) + epsilon))
+        values[i] -= learning_rate * (gradients[i] / (sqrt(square_sum[i]) + max(epsilon, LEAST)))
 
 
 def rmsprop(
@@ -121,7 +125,7 @@ def rmsprop(
     """Update s ← ρ s + (1 − ρ) g², W ← W − η g / (√s + ε)."""
     for i in range(len(values)):
         square_mean[i] = real(rho) * square_mean[i] + real(1 - rho) * (gradients[i] * gradients[i])
-        values[i] -= learning_rate * (gradients[i] / (sqrt(square_mean[i]) + epsilon))
+        values[i] -= learning_rate * (gradients[i] / (sqrt(square_mean[i]) + max(epsilon, LEAST)))
 
 
 def rmsprop_momentum(
@@ -137,7 +141,7 @@ def rmsprop_momentum(
     """Update s ← ρ s + (1 − ρ) g², v ← μ v + g / (√s + ε), W ← W − η v."""
     for i in range(len(values)):
         square_mean[i] = real(rho) * square_mean[i] + real(1 - rho) * (gradients[i] * gradients[i])
-        velocity[i] = momentum * velocity[i] + gradients[i] / (sqrt(square_mean[i]) + epsilon)
+        velocity[i] = momentum * velocity[i] + gradients[i] / (sqrt(square_mean[i]) + max(epsilon, LEAST))
         values[i] -= learning_rate * velocity[i]
 
 
