@@ -44,8 +44,6 @@ copybutton_prompt_is_regexp = True
 copybutton_selector = ".highlight-python pre, .highlight-pycon pre, .highlight-bash pre, .doctest pre"
 
 add_module_names = False
-autodoc_preserve_defaults = True
-autodoc_type_aliases = {name: name for name in ("npt.DTypeLike", "npt.ArrayLike", "Array", "LearningRate", "Metric")}
 
 myst_heading_anchors = 3
 default_role = "code"
@@ -63,6 +61,8 @@ MAPS = ("index", "decisions/index")
 
 MENDED = {
     '<p class="caption" role="heading">': '<p class="caption" role="heading" aria-level="2">',
+    '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+    '<th class="head"><p></p></th>': "<td></td>",
     "<pre>": '<pre tabindex="0">',  # a keyboard can scroll it
     '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="All pages">',
     '<aside class="toc-drawer">': '<aside class="toc-drawer" aria-label="This page">',
@@ -89,6 +89,8 @@ def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
 
 def read_docstring(app: Sphinx, kind: str, name: str, part: Any, options: Any, lines: list[str]) -> None:
     """Write the equations of a docstring as blocks; say where the name is used."""
+    if kind in ("attribute", "data", "property") and lines:
+        lines[0] = lines[0].replace(": ", " – ", 1)  # napoleon would take what comes before a colon for a type
     found: list[str] = []
     inside = False
     for line in lines:
@@ -108,6 +110,31 @@ def read_docstring(app: Sphinx, kind: str, name: str, part: Any, options: Any, l
         texts = [f":doc:`/{place[5:-3]}`" if place.startswith("docs/") else f"``{place}``" for place in shown]
         found += ["", f"Used in {', '.join(texts)}.", ""]
     lines[:] = found
+
+
+class Written(str):
+    """A type as the code writes it: shown without quotes."""
+
+    __repr__ = str.__str__
+
+
+def written_signature(app: Sphinx, kind: str, name: str, part: Any, *rest: Any) -> tuple[str, str | None] | None:
+    """Return a signature with the types as the code writes them, in place of what they stand for."""
+    if kind not in ("class", "exception", "function", "method"):
+        return None
+    try:
+        found = inspect.signature(part)
+    except (TypeError, ValueError):
+        return None
+    parameters = [
+        each.replace(annotation=Written(each.annotation)) if isinstance(each.annotation, str) else each
+        for each in found.parameters.values()
+        if each.name != "self"
+    ]
+    returned = found.return_annotation
+    text = str(found.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+    shown = returned if kind in ("function", "method") and isinstance(returned, str) else None
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text), shown
 
 
 @cache
@@ -207,6 +234,7 @@ def setup(app: Sphinx) -> None:
     """Add what the site needs."""
     app.connect("source-read", add_contents)
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", written_signature)
     app.connect("doctree-read", add_short_anchors)
     app.add_post_transform(Links)
     app.connect("html-collect-pages", source_pages)

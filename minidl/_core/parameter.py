@@ -121,7 +121,8 @@ class Parameter(Freezable):
             self._value[...] = new
 
     if not TYPE_CHECKING:
-        value = value.getter(attrgetter("_value"))  # Layers read it in every pass; this getter takes half the time.
+        # Layers read it in every pass; this getter takes half the time.
+        value = property(attrgetter("_value"), value.fset, doc=value.__doc__)
 
     @property
     def grad(self) -> Array:

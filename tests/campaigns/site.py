@@ -57,7 +57,7 @@ class Page(HTMLParser):
 
 def build(out: Path) -> bool:
     """Build the site; return whether there was no warning."""
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(out.with_name("doctrees")),
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-E", "-q", "-d", str(out.with_name("doctrees")),
                str(ROOT / "docs"), str(out)]
     return subprocess.run(command, check=False, cwd=ROOT).returncode == 0
 
