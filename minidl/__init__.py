@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from ._compiled import Predictor
     from ._files import load, load_weights, save, save_weights
 
-__version__ = "0.2.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "ELU",

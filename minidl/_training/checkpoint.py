@@ -168,7 +168,7 @@ def restore_run(run: Run, path: str | os.PathLike[str]) -> None:
         raise FileFormatError(os.fspath(path), "a run that Trainer.save wrote", "a model without a run")
     if version == 1:
         found = "one of minidl 0.1, whose epochs had another order; minidl.load reads the model in it"
-        raise FileFormatError(os.fspath(path), "a run of minidl 0.2 or later", found)
+        raise FileFormatError(os.fspath(path), "a run of minidl 1.0 or later", found)
     try:
         saved = read_run(metadata["training"], tensors)
     except ValueError as error:

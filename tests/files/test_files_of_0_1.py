@@ -61,7 +61,7 @@ def test_a_run_is_refused_with_its_version_and_its_model_loads() -> None:
     with pytest.raises(FileFormatError) as caught:
         trainer.restore(RUN)
     assert str(caught.value) == (
-        f"{RUN}: expected a run of minidl 0.2 or later, got one of minidl 0.1, whose epochs had another order; "
+        f"{RUN}: expected a run of minidl 1.0 or later, got one of minidl 0.1, whose epochs had another order; "
         "minidl.load reads the model in it"
     )
     assert np.array_equal(before, trainer.optimizer.vector.values)
