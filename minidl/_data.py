@@ -168,7 +168,8 @@ def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
         if not isinstance(value, kind):
             hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
             hint = "; give an object, not a name" if isinstance(value, str) else hint
-            hint = f"; give its .{name}" if isinstance(getattr(value, name, None), kind) else hint
+            for own in (name, f"{name}_"):  # of a Trainer, of an estimator
+                hint = f"; give its .{own}" if isinstance(getattr(value, own, None), kind) else hint
             article = "an" if kind.__name__[0] in "AEIO" else "a"
             raise DTypeError(f"{where}({name}): expected {article} {kind.__name__}, got {described(value)}{hint}")
 
