@@ -167,7 +167,9 @@ def check_parts(where: str, **parts: tuple[object, type[Any]]) -> None:
     for name, (value, kind) in parts.items():
         if not isinstance(value, kind):
             hint = f"; did you forget the parentheses of {value.__name__}()?" if isinstance(value, type) else ""
-            hint = f"; give its .{name}" if isinstance(getattr(value, name, None), kind) else hint
+            hint = "; give an object, not a name" if isinstance(value, str) else hint
+            for own in (name, f"{name}_"):  # of a Trainer, of an estimator
+                hint = f"; give its .{own}" if isinstance(getattr(value, own, None), kind) else hint
             article = "an" if kind.__name__[0] in "AEIO" else "a"
             raise DTypeError(f"{where}({name}): expected {article} {kind.__name__}, got {described(value)}{hint}")
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 from ._core.arrays import flag, one_of, path_ending, path_text, positive_int, real
 from ._core.parameter import Buffer
 from ._data import nearest
-from .errors import ArgumentError
+from .errors import ArgumentError, DTypeError
 from .layers._parts import named
 from .metrics import Mode
 from .trainer import Callback, Trainer
@@ -55,6 +55,10 @@ class Monitor(Callback):
 
     def __init__(self, monitor: str, *, mode: Mode | None = None, min_delta: float = 0.0) -> None:
         one_of(mode, ("min", "max", None), f"{type(self).__name__}(mode)")
+        if not isinstance(monitor, str):
+            name = getattr(monitor, "__name__", "loss")
+            raise DTypeError(f"{type(self).__name__}(monitor): expected the name of a figure, got {monitor!r}; "
+                             f'write monitor="{name}"')
         self.monitor = monitor
         self.mode = mode
         self.min_delta: float = real(min_delta, f"{type(self).__name__}(min_delta)", least=0)

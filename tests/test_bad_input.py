@@ -195,11 +195,12 @@ def test_labels_outside_of_the_classes(label: int, row: int) -> None:
         (LABELS.astype(float), ShapeError, "labels must be integers: y.astype(int)"),
         (LABELS.astype(bool), ShapeError, "labels must be integers: y.astype(int)"),
         (LABELS[:, None], ShapeError, "got (6, 1); integer labels have the shape (rows,): use np.ravel(y)"),
-        (LABELS.astype(str), DTypeError, "expected real numbers, got dtype <U"),
+        (LABELS.astype(str), DTypeError, "write classes as np.unique(y, return_inverse=True)[1]"),
+        (LABELS.astype(str).astype(object), DTypeError, "holding '0'; write classes as np.unique("),
         (sparse.csr_array(np.eye(2)[LABELS]), DTypeError, "expected a dense array"),
         (np.ma.masked_array(LABELS, LABELS == 1), DataError, "got a masked array"),
     ],
-    ids=["float", "bool", "column", "words", "sparse", "masked"],
+    ids=["float", "bool", "column", "words", "objects", "sparse", "masked"],
 )
 def test_labels_of_another_kind(y: Any, error: type[MinidlError], words: str) -> None:
     for door in (lambda v: trainer(SoftmaxCrossEntropy()).fit(X, v, epochs=1),

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from minidl import SGD, SoftmaxCrossEntropy, Trainer, metrics, mlp
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, DTypeError
 from tests.support.refusal import refused
 
 X = np.random.default_rng(0).normal(size=(40, 2))
@@ -86,6 +86,8 @@ def test_what_is_no_mode_and_no_smallest_change_is_refused() -> None:
 def test_a_figure_that_is_not_there_is_named_with_those_that_are() -> None:
     with refused(ArgumentError, "EarlyStopping(monitor): expected one of ['loss'], got 'validation_loss'; give fit("):
         trainer().fit(X, Y, epochs=2, callbacks=[EarlyStopping(2)])
+    with refused(DTypeError, "EarlyStopping(monitor): expected the name of a figure", 'write monitor="accuracy"'):
+        EarlyStopping(2, metrics.accuracy)  # type: ignore[arg-type]
     with refused(ArgumentError, "expected one of ['loss', 'accuracy'], got 'seconds'"):
         trainer().fit(X, Y, epochs=2, metrics=[metrics.accuracy], callbacks=[EarlyStopping(2, "seconds")])
 

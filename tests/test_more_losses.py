@@ -189,6 +189,11 @@ def test_targets_of_another_width_are_refused(loss: Loss, p: Any, y: Any) -> Non
         Trainer(model, loss, Adam(model.parameters())).fit(np.ones((8, 2)), y, epochs=1)
 
 
+def test_a_gaussian_error_says_how_many_outputs_the_model_needs() -> None:
+    with refused(ShapeError, "got (8, 2); for this target the model needs 4 outputs"):
+        GaussianNLL().forward(OUTPUTS[:, :2], COLUMNS)
+
+
 @pytest.mark.parametrize("loss", [Pinball([0.2, 0.8]), GaussianNLL()], ids=repr)
 def test_a_flat_target_trains_as_one_column(loss: Loss) -> None:
     x, y = RNG.normal(size=(40, 2)), RNG.normal(size=40)

@@ -317,6 +317,7 @@ def test_the_parts_of_a_trainer_are_checked() -> None:
         (mlp, HalfSquaredError(), optimizer, "Trainer(model): expected a Layer"),
         (model, HalfSquaredError, optimizer, "did you forget the parentheses of HalfSquaredError()?"),
         (model, HalfSquaredError(), 0.1, "Trainer(optimizer): expected an Optimizer, got 0.1"),
+        (model, "mse", optimizer, "Trainer(loss): expected a Loss, got 'mse'; give an object, not a name"),
     )
     for a_model, a_loss, an_optimizer, words in parts:
         with refused(DTypeError, words):

@@ -19,6 +19,9 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 LARGEST = float(np.finfo(FLOATS[0]).max)
 
+TEXTS = "; write classes as np.unique(y, return_inverse=True)[1], and a column of categories as codes 0, 1, 2, …"
+"""What to do about text in place of numbers."""
+
 
 @lru_cache(maxsize=16)
 def ones(count: int, dtype: np.dtype[Any]) -> Array:
@@ -108,9 +111,11 @@ def floating(x: npt.ArrayLike, where: str, dtype: np.dtype[Any] | None = None) -
     if values.dtype.kind == "O":
         wrong = [entry for entry in values.flat if not isinstance(entry, (int, float, np.number))]
         found = f" holding {wrong[0]!r}" if wrong else "; cast it: x.astype(float)"
+        found += TEXTS if wrong and isinstance(wrong[0], str) else ""
         raise DTypeError(f"{where}: expected real numbers, got dtype object{found}")
     if values.dtype.kind not in "fiub":
-        raise DTypeError(f"{where}: expected real numbers, got dtype {values.dtype}")
+        found = TEXTS if values.dtype.kind in "US" else ""
+        raise DTypeError(f"{where}: expected real numbers, got dtype {values.dtype}{found}")
     if dtype is None:
         dtype = values.dtype if values.dtype in FLOATS else FLOATS[0]
     if values.dtype == dtype:

@@ -188,7 +188,9 @@ def mlp(
 def _made(maker: Callable[..., Layer], *width: int) -> Layer:
     kind = "normalization" if width else "activation"
     if not callable(maker) or (isinstance(maker, Layer)):
-        raise DTypeError(f"mlp({kind}): expected a class of layers or a function that makes one, got {maker!r}")
+        name = type(maker).__name__ if isinstance(maker, Layer) else "BatchNorm" if width else "Tanh"
+        raise DTypeError(f"mlp({kind}): expected a class of layers or a function that makes one, got {maker!r}; "
+                         f"give a class such as {name}, without quotes or parentheses")
     layer = maker(*width)
     check_part(layer, Layer, f"mlp({kind})")
     return layer

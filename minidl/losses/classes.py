@@ -309,4 +309,5 @@ def check_labels(loss: Loss, labels: npt.NDArray[Any], classes: int | None) -> N
     if np.maximum.reduce(labels.astype(np.uintp, copy=False)) >= (1 << 62 if classes is None else classes):
         row = int(np.argmax((labels < 0) | (labels >= (np.inf if classes is None else classes))))
         last = "…" if classes is None else classes - 1
-        raise DataError(f"{loss!r}: expected labels in 0 … {last}, got {labels[row]} at row {row}")
+        raise DataError(f"{loss!r}: expected labels in 0 … {last}, got {labels[row]} at row {row}; "
+                        "np.unique(y, return_inverse=True)[1] counts the classes from 0; give each an output")

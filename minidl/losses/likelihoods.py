@@ -78,6 +78,10 @@ class GaussianNLL(OtherWidth):
         return outputs // 2
 
     @override
+    def _advice(self, target: npt.NDArray[Any]) -> str:
+        return f"; for this target the model needs {2 * target.shape[1]} outputs" if target.ndim == 2 else ""
+
+    @override
     def forward_rows(self, prediction: Array, target: Array) -> Array:
         mean, log_spread = np.split(prediction, 2, axis=1)
         self._spread = np.exp(log_spread)

@@ -99,7 +99,7 @@ def _has_one_matrix(subject: ComponentSubject) -> bool:
 
 @CHECKS("wrong width", *TRAINS, "batch sizes", when=_has_one_matrix)
 def wrong_width(subject: ComponentSubject) -> None:
-    """Rows that are too wide or too narrow, and a single row without a batch, are a `ShapeError`."""
+    """`forward` raises `minidl.errors.ShapeError` for rows too wide or too narrow, and for one row without a batch."""
     (x,) = subject.inputs()
     fixed = trait(subject.part, "in_features") is not None
     wrong = {"one column too many": np.concatenate([x, x[:, :1]], axis=1)}

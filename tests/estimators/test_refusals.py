@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 import minidl
 from minidl import Adam, BatchNorm, ClipNorm, Dense, Sequential, mlp
 from minidl.callbacks import StopAfter
-from minidl.errors import DivergenceError, MinidlError
+from minidl.errors import DivergenceError, DTypeError, MinidlError
 from minidl.sklearn import NetworkClassifier, NetworkRegressor
 from tests.estimators.data import SMALL, XR, YR, X, Y
 
@@ -157,6 +157,12 @@ def test_a_single_row_for_batch_normalization_is_an_error() -> None:
     model = Sequential(Dense(4, 3), BatchNorm(3))
     with pytest.raises(ValueError, match="expected at least 2 rows"):
         NetworkRegressor(model=model).fit(X[:1], np.ones((1, 3)))
+
+
+def test_an_estimator_in_place_of_a_layer_is_refused_with_the_name_of_its_network() -> None:
+    network = NetworkRegressor((3,), max_iter=1).fit(XR, YR)
+    with pytest.raises(DTypeError, match=r"expected a Layer, got NetworkRegressor.*; give its \.model_$"):
+        minidl.solvers.jacobian(network, XR)  # type: ignore[arg-type]
 
 
 def test_an_argument_is_never_changed() -> None:
