@@ -95,9 +95,12 @@ class Predictor:
 
 
 class OneRow(NamedTuple):
-    """How to predict a single row: its shape and dtype, the shape of its prediction, and what computes it."""
+    """How to predict a single row: its shape and dtype, the shape of its prediction, and what computes it.
 
-    shape: tuple[int, ...] = ()
+    Without a program the shape is one that no array has.
+    """
+
+    shape: tuple[int, ...] = (-1,)
     dtype: Any = None
     shape_of_y: tuple[int, ...] = ()
     program: Any = None

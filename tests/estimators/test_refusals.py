@@ -159,7 +159,7 @@ def test_a_single_row_for_batch_normalization_is_an_error() -> None:
         NetworkRegressor(model=model).fit(X[:1], np.ones((1, 3)))
 
 
-def test_an_estimator_in_place_of_a_layer_is_refused_with_the_name_of_its_network() -> None:
+def test_an_estimator_in_place_of_a_layer_is_refused_by_naming_its_network() -> None:
     network = NetworkRegressor((3,), max_iter=1).fit(XR, YR)
     with pytest.raises(DTypeError, match=r"expected a Layer, got NetworkRegressor.*; give its \.model_$"):
         minidl.solvers.jacobian(network, XR)  # type: ignore[arg-type]
