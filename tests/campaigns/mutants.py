@@ -258,7 +258,10 @@ def pytest_process(tree: Path, arguments: list[str], cache: Path | None, result:
     os.setsid()  # its own group of processes, for ``killpg``
     os.chdir(tree)
     sys.path.insert(0, str(tree))
-    os.environ.update({"PYTHONPATH": str(tree), **({"MINIDL_TESTS_CACHE_DIR": str(cache)} if cache else {})})
+    # No bytecode: that of another mutant, of the same size and second, would be taken for this one's.
+    sys.dont_write_bytecode = True
+    os.environ.update({"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"})
+    os.environ.update({"MINIDL_TESTS_CACHE_DIR": str(cache)} if cache else {})
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
