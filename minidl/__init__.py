@@ -1,4 +1,4 @@
-"""minidl: the smallest neural-network framework that people use for real work."""
+"""Train small, fully connected neural networks on NumPy; every backward pass is written out by hand."""
 
 import sys
 from importlib import import_module

@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _compile(hidden, activation, loss, optimizer, dtype, options.batches)
         print(f"{perf_counter() - start:.1f} s", flush=True)
     where = f" in {cache_folder()}" if kinds else ""
+    if kinds and not any(cache_folder().glob("minidl_*")):
+        raise SystemExit(f"nothing was kept{where}, which cannot be written; set MINIDL_CACHE_DIR to another folder")
     print(f"{len(kinds) * len(options.batches)} programs in {perf_counter() - began:.0f} s{where}")
 
 

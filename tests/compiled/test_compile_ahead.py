@@ -36,3 +36,10 @@ def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--activations", "Relu"])
     assert "invalid choice: 'Relu'" in capsys.readouterr().err
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MINIDL_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    with pytest.raises(SystemExit, match=r"nothing was kept in .*cache, which cannot be written; set MINIDL_CACHE_DIR"):
+        main([*ONE, "--batches", "8"])
